@@ -15,12 +15,12 @@ use longshore_model::subject::Subject;
 
 use crate::catalog::Catalog;
 
-pub use self::pattern::{Dated, Pattern};
+pub use self::pattern::{ParsedName, Pattern};
 pub use crate::adopted::{Adopted, Refusal};
 
 /// A rule for adopting files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adopt {
+pub struct AdoptRule {
     /// The rule's name, used as the name of the job.
     pub name: String,
     /// The cluster of the adopted files.
@@ -31,17 +31,17 @@ pub struct Adopt {
     pub timezone: Tz,
 }
 
-impl Adopt {
+impl AdoptRule {
     /// Adopts a file, if its name matches the pattern.
-    pub fn claim(&self, entry: &Entry) -> Result<Adopted, Refusal> {
+    pub fn try_adopt(&self, entry: &Entry) -> Result<Adopted, Refusal> {
         let dated = self.pattern.read(&entry.key)?;
-        if is_ours(&entry.key) {
-            return Err(Refusal::Ours);
+        if is_reserved(&entry.key) {
+            return Err(Refusal::Reserved);
         }
-        let time = self.moment(dated.time).ok_or(Refusal::NeverShown)?;
+        let time = self.earliest_time(dated.time).ok_or(Refusal::NonexistentTime)?;
         let subject = Subject::database(dated.database);
         Ok(Adopted {
-            name: BackupName::of_adopted(&entry.key),
+            name: BackupName::from_adopted_key(&entry.key),
             series: Series { cluster: self.cluster.clone(), subject, job: self.name.clone() },
             time,
             key: entry.key.clone(),
@@ -51,7 +51,7 @@ impl Adopt {
 
     /// Returns the earliest moment of a local time, or the beginning of the day for a pattern
     /// without a time of day.
-    fn moment(&self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+    fn earliest_time(&self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
         // A day may begin at one o'clock, and clocks change by at least a quarter of an hour.
         let quarters = if self.pattern.has_time_of_day() { 0 } else { 95 };
         (0..=quarters).find_map(|quarter| {
@@ -62,34 +62,34 @@ impl Adopt {
 }
 
 /// Returns true if a key is the name of a Longshore backup or of one of its files.
-fn is_ours(key: &Key) -> bool {
+fn is_reserved(key: &Key) -> bool {
     let as_name = Key::parse(&format!("{key}.json"));
-    BackupName::of_file(key).is_some()
-        || BackupName::of_manifest(key).is_some()
-        || as_name.is_ok_and(|key| BackupName::of_manifest(&key).is_some())
+    BackupName::from_file_key(key).is_some()
+        || BackupName::from_manifest_key(key).is_some()
+        || as_name.is_ok_and(|key| BackupName::from_manifest_key(&key).is_some())
 }
 
 impl Catalog {
     /// Adopts the orphans whose names match exactly one pattern. Records the reason for the others,
     /// except for names reserved for Longshore's own files.
-    pub fn adopt<'a>(&mut self, adopts: impl Iterator<Item = &'a Adopt> + Clone) {
+    pub fn adopt<'a>(&mut self, rules: impl Iterator<Item = &'a AdoptRule> + Clone) {
         let mut orphans = Vec::new();
         for entry in std::mem::take(&mut self.orphans) {
-            let mut claims: Vec<_> = adopts.clone().map(|adopt| (adopt, adopt.claim(&entry))).collect();
-            let claimed_by: Vec<_> =
-                claims.iter().filter(|(_, claim)| claim.is_ok()).map(|(adopt, _)| adopt.name.clone()).collect();
-            let refusal = match &claimed_by[..] {
-                [] if is_ours(&entry.key) => None,
+            let mut results: Vec<_> = rules.clone().map(|adopt| (adopt, adopt.try_adopt(&entry))).collect();
+            let matching: Vec<_> =
+                results.iter().filter(|(_, claim)| claim.is_ok()).map(|(adopt, _)| adopt.name.clone()).collect();
+            let refusal = match &matching[..] {
+                [] if is_reserved(&entry.key) => None,
                 // Report the most specific reason.
-                [] => claims.into_iter().filter_map(|(_, claim)| claim.err()).max(),
+                [] => results.into_iter().filter_map(|(_, claim)| claim.err()).max(),
                 [_] => {
-                    claims.retain(|(_, claim)| claim.is_ok());
-                    for adopted in claims.into_iter().filter_map(|(_, claim)| claim.ok()) {
+                    results.retain(|(_, claim)| claim.is_ok());
+                    for adopted in results.into_iter().filter_map(|(_, claim)| claim.ok()) {
                         self.adopted.entry(adopted.series.clone()).or_default().push(adopted);
                     }
                     continue;
                 }
-                _ => Some(Refusal::ClaimedByAll(claimed_by)),
+                _ => Some(Refusal::Ambiguous(matching)),
             };
             self.not_adopted.extend(refusal.map(|refusal| (entry.key.clone(), refusal)));
             orphans.push(entry);
@@ -105,20 +105,20 @@ impl Catalog {
 mod tests {
     use super::*;
 
-    const USUAL: &str = "{database}-%Y-%m-%d_%H%M%S.dump";
+    const PATTERN: &str = "{database}-%Y-%m-%d_%H%M%S.dump";
 
     fn key(text: &str) -> Key {
         Key::parse(text).unwrap()
     }
 
-    fn adopt(name: &str, pattern: &str, timezone: Tz) -> Adopt {
+    fn adopt(name: &str, pattern: &str, timezone: Tz) -> AdoptRule {
         let pattern = Pattern::parse(pattern).unwrap();
-        Adopt { name: name.to_owned(), cluster: "main".to_owned(), pattern, timezone }
+        AdoptRule { name: name.to_owned(), cluster: "main".to_owned(), pattern, timezone }
     }
 
     fn claimed(pattern: &str, timezone: Tz, text: &str) -> Result<String, Refusal> {
         let entry = Entry { key: key(text), bytes: 1 };
-        adopt("old", pattern, timezone).claim(&entry).map(|adopted| adopted.time.to_rfc3339())
+        adopt("old", pattern, timezone).try_adopt(&entry).map(|adopted| adopted.time.to_rfc3339())
     }
 
     fn catalog(keys: &[&str]) -> Catalog {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_that_of_the_clock_that_named_the_file() {
+    fn time_in_a_name_is_local_time() {
         let (hours, days) = ("{database}-%Y-%m-%d_%H%M", "{database}-%F");
         let berlin = Tz::Europe__Berlin;
         assert_eq!(claimed(hours, Tz::UTC, "a-2026-06-07_0915").unwrap(), "2026-06-07T09:15:00+00:00");
@@ -137,16 +137,16 @@ mod tests {
         // counts.
         assert_eq!(claimed(hours, berlin, "a-2026-10-25_0230").unwrap(), "2026-10-25T00:30:00+00:00");
         // On 29 March it does not occur.
-        assert_eq!(claimed(hours, berlin, "a-2026-03-29_0230"), Err(Refusal::NeverShown));
+        assert_eq!(claimed(hours, berlin, "a-2026-03-29_0230"), Err(Refusal::NonexistentTime));
         assert_eq!(claimed(hours, Tz::UTC, "a-2026-03-29_0230").unwrap(), "2026-03-29T02:30:00+00:00");
         // A day without midnight is a valid day: in Beirut, 26 March 2028 begins at one o'clock.
         // Samoa had no 30 December 2011.
         assert_eq!(claimed(days, Tz::Asia__Beirut, "a-2028-03-26").unwrap(), "2028-03-25T22:00:00+00:00");
-        assert_eq!(claimed(days, Tz::Pacific__Apia, "a-2011-12-30"), Err(Refusal::NeverShown));
+        assert_eq!(claimed(days, Tz::Pacific__Apia, "a-2011-12-30"), Err(Refusal::NonexistentTime));
     }
 
     #[test]
-    fn our_own_files_are_never_adopted() {
+    fn own_files_are_never_adopted() {
         let ours = "main/a/a-2026-06-07_091500";
         for (pattern, text) in [
             ("main/a/{database}-%Y-%m-%d_%H%M%S.dump.zst.age", format!("{ours}.dump.zst.age")),
@@ -154,7 +154,7 @@ mod tests {
             ("main/a/{database}-%Y-%m-%d_%H%M%S", ours.to_owned()),
             ("main/a/{database}.hold.%Y-%m-%d_%H%M%S.json", format!("{ours}.hold.2026-07-01_120000.json")),
         ] {
-            assert_eq!(claimed(pattern, Tz::UTC, &text), Err(Refusal::Ours), "{text}");
+            assert_eq!(claimed(pattern, Tz::UTC, &text), Err(Refusal::Reserved), "{text}");
             let mut catalog = catalog(&[&text]);
             catalog.adopt([adopt("old", pattern, Tz::UTC)].iter());
             assert!(catalog.adopted.is_empty() && catalog.not_adopted.is_empty() && catalog.orphans.len() == 1);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_adopts_by_database_and_tells_what_it_leaves_alone() {
+    fn adopts_by_database_and_reports_the_rest() {
         let mut catalog = catalog(&[
             "app-2026-06-07_091500.dump",
             "app-2026-06-06_091500.dump",
@@ -171,30 +171,30 @@ mod tests {
             "app-2026-02-30_091500.dump",
             "notes.txt",
         ]);
-        catalog.adopt([adopt("old", USUAL, Tz::UTC)].iter());
+        catalog.adopt([adopt("old", PATTERN, Tz::UTC)].iter());
         let series: Vec<_> = catalog.adopted.keys().map(|series| series.subject.segment()).collect();
         assert_eq!(series, ["app", "app-prod"]);
         let app: Vec<_> = catalog.adopted.values().next().unwrap().iter().map(|file| file.name.as_str()).collect();
         assert_eq!(app, ["app-2026-06-06_091500.dump", "app-2026-06-07_091500.dump"], "oldest first");
         let left: Vec<_> = catalog.not_adopted.iter().map(|(key, why)| (key.as_str(), why.clone())).collect();
-        assert_eq!(left, [("app-2026-02-30_091500.dump", Refusal::NoDate), ("notes.txt", Refusal::Unlike)]);
+        assert_eq!(left, [("app-2026-02-30_091500.dump", Refusal::InvalidDate), ("notes.txt", Refusal::NoMatch)]);
         assert_eq!(catalog.orphans.len(), 2);
     }
 
     #[test]
-    fn what_two_patterns_claim_is_left_alone() {
+    fn ambiguous_files_are_not_adopted() {
         let mut catalog = catalog(&["app-2026-06-07.dump", "x-app-2026-06-07.dump"]);
-        let adopts = [adopt("all", "{database}-%F.dump", Tz::UTC), adopt("x", "x-{database}-%F.dump", Tz::UTC)];
-        catalog.adopt(adopts.iter());
+        let rules = [adopt("all", "{database}-%F.dump", Tz::UTC), adopt("x", "x-{database}-%F.dump", Tz::UTC)];
+        catalog.adopt(rules.iter());
         assert_eq!(catalog.adopted.len(), 1);
-        let both = Refusal::ClaimedByAll(vec!["all".to_owned(), "x".to_owned()]);
+        let both = Refusal::Ambiguous(vec!["all".to_owned(), "x".to_owned()]);
         assert_eq!(catalog.not_adopted, [(key("x-app-2026-06-07.dump"), both)]);
     }
 
     #[test]
     fn an_empty_file_is_not_good() {
-        let adopt = adopt("old", USUAL, Tz::UTC);
-        let file = |bytes| adopt.claim(&Entry { key: key("a-2026-06-07_091500.dump"), bytes }).unwrap().candidate();
+        let adopt = adopt("old", PATTERN, Tz::UTC);
+        let file = |bytes| adopt.try_adopt(&Entry { key: key("a-2026-06-07_091500.dump"), bytes }).unwrap().candidate();
         assert_eq!((file(0).good, file(1).good, file(1).verified), (false, true, false));
     }
 }

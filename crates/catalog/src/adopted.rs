@@ -11,25 +11,25 @@ use longshore_retention::Candidate;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// The name does not match the pattern.
-    Unlike,
+    NoMatch,
     /// The name contains an invalid date, or two different dates.
-    NoDate,
+    InvalidDate,
     /// The time does not exist in the time zone: the zone or the name is wrong.
-    NeverShown,
+    NonexistentTime,
     /// The name is reserved for files of Longshore's own backups.
-    Ours,
+    Reserved,
     /// The name matches several patterns.
-    ClaimedByAll(Vec<String>),
+    Ambiguous(Vec<String>),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unlike => f.write_str("the name matches no pattern"),
-            Self::NoDate => f.write_str("the name contains an invalid date, or two different dates"),
-            Self::NeverShown => f.write_str("the time does not exist in the time zone"),
-            Self::Ours => f.write_str("the name is reserved for files of Longshore's own backups"),
-            Self::ClaimedByAll(names) => {
+            Self::NoMatch => f.write_str("the name matches no pattern"),
+            Self::InvalidDate => f.write_str("the name contains an invalid date, or two different dates"),
+            Self::NonexistentTime => f.write_str("the time does not exist in the time zone"),
+            Self::Reserved => f.write_str("the name is reserved for files of Longshore's own backups"),
+            Self::Ambiguous(names) => {
                 write!(f, "the name matches several patterns: {}", names.join(", "))
             }
         }

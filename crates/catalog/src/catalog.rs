@@ -1,6 +1,6 @@
 //! The backups of a destination, as listed by their manifests.
 
-mod lost;
+mod failed_reads;
 mod manifests;
 
 use std::collections::BTreeMap;
@@ -9,13 +9,13 @@ use chrono::Utc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_core::stage::{Entry, Store};
 use longshore_model::error::{Error, Kind, Result};
-use longshore_model::key::{BackupName, Key, PAGE};
+use longshore_model::key::{BackupName, Key, RESTORE_PAGE};
 use longshore_model::manifest::Manifest;
 use longshore_model::mark::{MarkName, Marks};
 use longshore_model::run_report::ReportName;
 use longshore_retention::Candidate;
 
-use self::lost::Lost;
+use self::failed_reads::FailedReads;
 use crate::adopted::{Adopted, Refusal};
 use crate::mark;
 
@@ -78,7 +78,7 @@ impl Backup {
     /// Returns a description of the known damage, if any.
     pub fn damage(&self) -> Option<String> {
         match self.artifact {
-            Presence::Whole if self.marks.unreadable() => Some("found by a read-back".to_owned()),
+            Presence::Whole if self.marks.failed_read_back() => Some("found by a read-back".to_owned()),
             Presence::Whole => self.marks.failed_drill().then(|| "found by a drill".to_owned()),
             Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
             Presence::Missing => Some("no artifact".to_owned()),
@@ -87,8 +87,8 @@ impl Backup {
 
     /// Returns advice for the operator about a backup without known damage, if any.
     pub fn advice(&self) -> Option<&'static str> {
-        let ahead = || self.marks.are_ahead().then_some("marks dated in the future: verify again");
-        self.marks.to_be_drilled_again().then_some("a drill by 0.1.0 failed: drill again").or_else(ahead)
+        let ahead = || self.marks.has_future_dated().then_some("marks dated in the future: verify again");
+        self.marks.needs_another_drill().then_some("a drill by 0.1.0 failed: drill again").or_else(ahead)
     }
 
     /// Returns the properties of the backup for retention.
@@ -97,7 +97,7 @@ impl Backup {
             name: self.name.clone(),
             time: self.manifest.time.time(),
             bytes: self.bytes,
-            good: self.is_good() && !self.marks.doubted,
+            good: self.is_good() && !self.marks.possibly_damaged,
             verified: self.marks.verified(),
             drilled: self.marks.drilled(),
             held: self.marks.held.clone(),
@@ -118,7 +118,7 @@ impl Backup {
 impl Catalog {
     /// Returns the manifests that the destination failed to return. Unlike a damaged manifest or
     /// one of a later version, each may belong to a good backup.
-    pub fn denied(&self) -> impl Iterator<Item = &(Key, Error)> {
+    pub fn failed_fetches(&self) -> impl Iterator<Item = &(Key, Error)> {
         self.unreadable.iter().filter(|(_, error)| !matches!(error.kind(), Kind::Corrupt | Kind::Refused))
     }
 
@@ -127,16 +127,16 @@ impl Catalog {
     pub async fn read(store: &dyn Store) -> Result<Self> {
         let sizes: BTreeMap<Key, u64> =
             store.list(None).await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
-        let lost = Lost::default();
-        let read = manifests::read(store, sizes.keys(), &lost).await?;
+        let failed_reads = FailedReads::default();
+        let read = manifests::read(store, sizes.keys(), &failed_reads).await?;
 
         let mut catalog = Self::default();
-        let mut marks = Self::read_marks(store, sizes.keys(), &lost).await?;
+        let mut marks = Self::read_marks(store, sizes.keys(), &failed_reads).await?;
         let mut unclaimed = sizes;
-        unclaimed.retain(|key, _| key.as_str() != PAGE);
+        unclaimed.retain(|key, _| key.as_str() != RESTORE_PAGE);
         catalog.reports =
-            unclaimed.extract_if(.., |key, _| ReportName::of(key).is_some()).map(|(key, _)| key).collect();
-        for manifests::Read { name, key, manifest } in read.into_iter().flatten() {
+            unclaimed.extract_if(.., |key, _| ReportName::from_key(key).is_some()).map(|(key, _)| key).collect();
+        for manifests::ParsedManifest { name, key, manifest } in read.into_iter().flatten() {
             unclaimed.remove(&key);
             match manifest {
                 Err(error) => {
@@ -173,7 +173,7 @@ impl Catalog {
             }
         }
         // A destination without any readable manifest is unavailable as a whole.
-        if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| Lost::is_of_destination(error))
+        if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| FailedReads::is_store_error(error))
             && catalog.series.is_empty()
         {
             return Err(error.clone());
@@ -189,20 +189,20 @@ impl Catalog {
     async fn read_marks(
         store: &dyn Store,
         keys: impl Iterator<Item = &Key>,
-        lost: &Lost,
+        failed_reads: &FailedReads,
     ) -> Result<BTreeMap<BackupName, Marks>> {
         let now = Utc::now();
         let mut names: BTreeMap<BackupName, (Vec<MarkName>, Vec<Key>)> = BTreeMap::new();
         for key in keys {
-            if let Some(name) = MarkName::of(key) {
+            if let Some(name) = MarkName::from_key(key) {
                 names.entry(name.backup.clone()).or_default().0.push(name);
-            } else if let Some(of) = MarkName::of_details(key) {
+            } else if let Some(of) = MarkName::from_details_key(key) {
                 names.entry(of.backup).or_default().1.push(key.clone());
             }
         }
         stream::iter(names)
             .map(|(backup, (names, details))| async move {
-                let mut marks = mark::read(store, names, now, |error| lost.count(error)).await?;
+                let mut marks = mark::read(store, names, now, |error| failed_reads.count(error)).await?;
                 marks.details = details;
                 Ok((backup, marks))
             })

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use longshore_core::aftercare::see_out;
+use longshore_core::cleanup::run_cleanup;
 use longshore_core::pipeline::{has_file, ship_record, stored_bytes};
 use longshore_core::progress::Progress;
 use longshore_core::stage::Store;
@@ -28,7 +28,7 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
     let mut copied = Vec::new();
     for file in manifest.files().collect::<Vec<_>>().into_iter().rev() {
         let shipped = async {
-            let body = heard(stored_bytes(from, &file).await?, Arc::clone(progress));
+            let body = with_progress(stored_bytes(from, &file).await?, Arc::clone(progress));
             to.ship(&file.key, body).await
         };
         match shipped.await {
@@ -39,19 +39,19 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
                     for key in copied {
                         // Details that stay are reported at the end, and removed by a later prune.
                         let removed = to.remove(&key).await;
-                        see_out(ready(removed)).await;
+                        run_cleanup(ready(removed)).await;
                     }
                 }
                 return Err(error);
             }
         }
     }
-    keep_held(from, to, backup).await?;
+    copy_holds(from, to, backup).await?;
     ship_record(to, &key, written).await
 }
 
 /// Copies the holds of a backup, so that they apply at every destination.
-async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
+async fn copy_holds(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
     for name in backup.marks.holds() {
         let key = name.key()?;
         let fetched =
@@ -69,7 +69,7 @@ async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<
 /// Replaces a damaged backup by a good copy. Verifies the good copy first, since the damaged backup
 /// is deleted before the upload.
 pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
-    prove(from, backup, progress).await?;
+    verify_stored(from, backup, progress).await?;
     for key in backup.manifest.keys()? {
         to.remove(&key).await?;
     }
@@ -77,9 +77,9 @@ pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, progress
 }
 
 /// Reads the stored bytes of a backup to their end, and compares them with its manifest.
-pub async fn prove(store: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
+pub async fn verify_stored(store: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
     for file in backup.manifest.files() {
-        drain(heard(stored_bytes(store, &file).await?, Arc::clone(progress))).await?;
+        drain(with_progress(stored_bytes(store, &file).await?, Arc::clone(progress))).await?;
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ async fn is_missing(store: &dyn Store, key: &Key) -> bool {
     store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
-fn heard(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
+fn with_progress(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
     stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
 }
 

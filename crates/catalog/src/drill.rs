@@ -1,12 +1,12 @@
 //! Reading and writing the records of drills.
 
 use chrono::{DateTime, Utc};
-use longshore_core::pipeline::seal_json;
+use longshore_core::pipeline::encrypt_json;
 use longshore_core::stage::{Encrypt, Ship, Store};
 use longshore_core::stream::{collect, from_bytes};
 use longshore_model::drill::{Drill, Verdict};
-use longshore_model::key::Stamp;
-use longshore_model::mark::{MarkName, Says};
+use longshore_model::key::Timestamp;
+use longshore_model::mark::{MarkKind, MarkName};
 use longshore_model::{Error, Kind, Result, Stage};
 
 use crate::mark::put_content;
@@ -23,20 +23,20 @@ pub async fn put(
     encrypt: Option<&dyn Encrypt>,
     time: DateTime<Utc>,
 ) -> Result<Option<MarkName>> {
-    let says = match drill.verdict {
-        Verdict::Good => Says::Drilled,
-        Verdict::Damaged => Says::Damaged,
+    let kind = match drill.verdict {
+        Verdict::Good => MarkKind::Drilled,
+        Verdict::Damaged => MarkKind::Damaged,
         Verdict::Unrestorable | Verdict::NotDrilled => return Ok(None),
     };
-    let name = MarkName { backup: drill.backup.clone(), says, time: Stamp::new(time) };
+    let name = MarkName { backup: drill.backup.clone(), kind, time: Timestamp::new(time) };
     let Some(encrypt) = encrypt else {
         return put_content(drill, store, name).await.map(Some);
     };
-    let (open, details) = drill.clone().parted();
+    let (open, details) = drill.clone().split_confidential();
     let record = serde_json::to_value(details).map_err(|error| {
         Error::new(Stage::Catalog, Kind::Failed, drill.backup.as_str(), "cannot write the record").because(error)
     })?;
-    let (extension, sealed) = seal_json(Some(encrypt), &record, drill.backup.as_str()).await?;
+    let (extension, sealed) = encrypt_json(Some(encrypt), &record, drill.backup.as_str()).await?;
     // The mark reserves its second for both files.
     let name = put_content(&open, store, name).await?;
     store.ship(&name.details(extension)?, from_bytes(sealed)).await?;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::stage::{Ship, Store};
 use longshore_core::stream::{collect, from_bytes};
-use longshore_model::key::{BackupName, Stamp};
-use longshore_model::mark::{MAX_MARK_BYTES, Mark, MarkName, Marks, Says};
+use longshore_model::key::{BackupName, Timestamp};
+use longshore_model::mark::{MAX_MARK_BYTES, Mark, MarkKind, MarkName, Marks};
 use longshore_model::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
@@ -13,10 +13,10 @@ pub async fn put(
     mark: &Mark,
     store: &dyn Ship,
     backup: &BackupName,
-    says: Says,
+    kind: MarkKind,
     time: DateTime<Utc>,
 ) -> Result<MarkName> {
-    put_content(mark, store, MarkName { backup: backup.clone(), says, time: Stamp::new(time) }).await
+    put_content(mark, store, MarkName { backup: backup.clone(), kind, time: Timestamp::new(time) }).await
 }
 
 /// Fetches and parses a mark.
@@ -62,7 +62,7 @@ pub(crate) async fn put_content(content: &impl Serialize, store: &dyn Ship, mut 
     loop {
         match store.ship(&name.key()?, from_bytes(bytes.clone())).await {
             Err(error) if error.kind() == Kind::AlreadyExists => {
-                name.time = Stamp::new(name.time.time() + TimeDelta::seconds(1));
+                name.time = Timestamp::new(name.time.time() + TimeDelta::seconds(1));
             }
             shipped => return shipped.map(|()| name),
         }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longshore_catalog::catalog::{Backup, Catalog, Presence, Series};
-use longshore_core::key::{BackupName, Key, Stamp};
+use longshore_core::key::{BackupName, Key, Timestamp};
 use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use longshore_core::mark::{Mark, MarkName, Marks, Says};
-use longshore_core::progress::unwatched;
+use longshore_core::mark::{Mark, MarkKind, MarkName, Marks};
+use longshore_core::progress::no_progress;
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
-use longshore_retention::{Cause, Circumstances, Count, Decision, Fate, History, Policy, Reason, Regime, plan};
+use longshore_retention::{
+    Action, Count, Decision, History, PlanContext, Policy, Reason, RemoveReason, SeriesMode, plan,
+};
 use longshore_testkit::fake_stage::{FakeVerify, dumped, order, pipeline};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use longshore_testkit::stream::random;
@@ -22,7 +24,7 @@ async fn back_up(store: &MemoryStore, job: &str, subject: &Subject, times: &[&st
     let pipeline = pipeline([("memory", store.clone())]);
     for time in times {
         let order = order(job, subject, time);
-        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await;
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await;
         let delivery = shipped.expect("the dump is sound").deliveries.remove(0);
         delivery.result.expect("the upload succeeds");
     }
@@ -42,15 +44,15 @@ fn orphans(catalog: &Catalog) -> Vec<Key> {
 }
 
 /// Plans one series. Returns the decisions, newest first.
-fn decided(policy: &Policy, backups: &[Backup]) -> Vec<Decision> {
-    let now = Stamp::parse("2026-06-07_120000").expect("a valid time").time();
-    let history = History { backups: backups.iter().map(Backup::candidate).collect(), regime: Regime::Policy };
-    let circumstances = Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None };
-    plan(policy, &[history], circumstances).expect("a valid plan").decisions.remove(0)
+fn decisions(policy: &Policy, backups: &[Backup]) -> Vec<Decision> {
+    let now = Timestamp::parse("2026-06-07_120000").expect("a valid time").time();
+    let history = History { backups: backups.iter().map(Backup::candidate).collect(), series_mode: SeriesMode::Policy };
+    let context = PlanContext { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None };
+    plan(policy, &[history], context).expect("a valid plan").decisions.remove(0)
 }
 
-fn kept(reasons: impl Into<Vec<Reason>>) -> Fate {
-    Fate::Keep(reasons.into())
+fn kept(reasons: impl Into<Vec<Reason>>) -> Action {
+    Action::Keep(reasons.into())
 }
 
 /// Returns the times of a series' backups, as used in names.
@@ -66,7 +68,7 @@ async fn an_empty_destination_has_an_empty_catalog() {
 }
 
 #[tokio::test]
-async fn backups_are_listed_by_series_the_oldest_first() {
+async fn series_are_listed_oldest_first() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &[TIMES[2], TIMES[0], TIMES[1]]).await;
     back_up(&store, "nightly", &Subject::Globals, &TIMES[..1]).await;
@@ -79,18 +81,19 @@ async fn backups_are_listed_by_series_the_oldest_first() {
 }
 
 #[tokio::test]
-async fn more_backups_than_are_fetched_at_once_are_all_there() {
+async fn catalog_contains_more_than_one_batch() {
     let store = MemoryStore::new();
-    let start = Stamp::parse(TIMES[0]).unwrap().time();
-    let stamps: Vec<_> = (0..200).map(|hour| Stamp::new(start + chrono::TimeDelta::hours(hour)).to_string()).collect();
-    let stamps: Vec<_> = stamps.iter().map(String::as_str).collect();
-    back_up(&store, "hourly", &Subject::database("app"), &stamps).await;
+    let start = Timestamp::parse(TIMES[0]).unwrap().time();
+    let timestamps: Vec<_> =
+        (0..200).map(|hour| Timestamp::new(start + chrono::TimeDelta::hours(hour)).to_string()).collect();
+    let timestamps: Vec<_> = timestamps.iter().map(String::as_str).collect();
+    back_up(&store, "hourly", &Subject::database("app"), &timestamps).await;
     let catalog = Catalog::read(&store).await.unwrap();
-    assert_eq!(times(&catalog, &series("app", "hourly")), stamps);
+    assert_eq!(times(&catalog, &series("app", "hourly")), timestamps);
 }
 
 #[tokio::test]
-async fn names_that_begin_alike_or_look_alike_do_not_meet() {
+async fn similar_names_are_different_series() {
     let store = MemoryStore::new();
     let names = [
         "app",
@@ -120,7 +123,7 @@ async fn names_that_begin_alike_or_look_alike_do_not_meet() {
 }
 
 #[tokio::test]
-async fn two_jobs_that_back_up_the_same_database_are_two_series() {
+async fn jobs_of_one_database_have_separate_series() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..2]).await;
     back_up(&store, "hourly", &Subject::database("app"), &TIMES[2..]).await;
@@ -130,7 +133,7 @@ async fn two_jobs_that_back_up_the_same_database_are_two_series() {
 }
 
 #[tokio::test]
-async fn an_artifact_that_is_missing_or_cut_is_told() {
+async fn missing_or_truncated_artifact_is_reported() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     store.lose(&key("main/app/app-2026-06-05_030000.dump"));
@@ -141,7 +144,7 @@ async fn an_artifact_that_is_missing_or_cut_is_told() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
+async fn damaged_manifest_hides_no_other() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     let manifests = TIMES.map(|time| key(&format!("main/app/app-{time}.json")));
@@ -160,7 +163,7 @@ async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_a_manifest_that_cannot_be_read_is_no_orphan() {
+async fn files_of_a_damaged_manifest_are_no_orphans() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..2]).await;
     // One manifest is from a newer version, and the other is damaged: deleting their artifacts
@@ -174,19 +177,19 @@ async fn what_belongs_to_a_manifest_that_cannot_be_read_is_no_orphan() {
 }
 
 #[tokio::test]
-async fn the_details_that_a_manifest_names_are_no_orphan() {
+async fn details_of_a_manifest_are_no_orphan() {
     let store = MemoryStore::new();
     let mut pipeline = pipeline([("memory", store.clone())]);
     let details = serde_json::Map::from_iter([("tables".to_owned(), 17.into())]);
     pipeline.verify.push(Arc::new(FakeVerify::Finds(details)));
     let order = order("nightly", &Subject::database("app"), TIMES[0]);
-    pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 10)), &no_progress()).await.unwrap();
     assert_eq!(store.keys().len(), 3);
     assert_eq!(orphans(&Catalog::read(&store).await.unwrap()), []);
 }
 
 #[tokio::test]
-async fn what_no_manifest_names_is_an_orphan() {
+async fn unnamed_files_are_orphans() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     let mut orphans = Vec::new();
@@ -205,7 +208,7 @@ async fn what_no_manifest_names_is_an_orphan() {
 }
 
 #[tokio::test]
-async fn a_listing_that_fails_half_way_is_an_error_and_never_a_short_catalog() {
+async fn failed_listing_is_never_a_short_catalog() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     for entries in 0..=6 {
@@ -217,7 +220,7 @@ async fn a_listing_that_fails_half_way_is_an_error_and_never_a_short_catalog() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_cannot_be_fetched_is_an_error_and_never_a_short_catalog() {
+async fn lost_connection_is_never_a_short_catalog() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     // The connection is lost while a manifest is fetched, which is not evidence about the manifest.
@@ -230,7 +233,7 @@ async fn a_manifest_that_cannot_be_fetched_is_an_error_and_never_a_short_catalog
 }
 
 #[tokio::test]
-async fn a_manifest_that_may_not_be_read_is_reported_and_hides_no_other() {
+async fn denied_manifest_hides_no_other() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     store.fault_at(Operation::Fetch, "2026-06-06_030000.json", Fault::Deny);
@@ -243,7 +246,7 @@ async fn a_manifest_that_may_not_be_read_is_reported_and_hides_no_other() {
 
 /// The listing contains a deleted manifest: a prune is running, or the store's listing is stale.
 #[tokio::test]
-async fn a_manifest_that_went_away_since_it_was_listed_is_no_backup() {
+async fn deleted_manifest_is_no_backup() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     store.fault_at(Operation::Fetch, "2026-06-06_030000.json", Fault::Vanish);
@@ -253,44 +256,45 @@ async fn a_manifest_that_went_away_since_it_was_listed_is_no_backup() {
 }
 
 #[tokio::test]
-async fn retention_plans_each_series_of_a_catalog_by_itself() {
+async fn retention_plans_each_series_independently() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     back_up(&store, "nightly", &Subject::database("app-prod"), &TIMES[..2]).await;
     let catalog = Catalog::read(&store).await.unwrap();
     let policy = Policy { keep_last: Count::AtMost(1), ..Policy::default() };
     let newest = kept([Reason::Newest, Reason::Last]);
-    let fates: Vec<_> = catalog
+    let actions: Vec<_> = catalog
         .series
         .values()
-        .map(|backups| decided(&policy, backups).into_iter().map(|decision| decision.fate).collect::<Vec<_>>())
+        .map(|backups| decisions(&policy, backups).into_iter().map(|decision| decision.action).collect::<Vec<_>>())
         .collect();
-    let gone = Fate::Remove(Cause::NoRule);
-    assert_eq!(fates, [vec![newest.clone(), gone.clone(), gone.clone()], vec![newest, gone]]);
+    let removed = Action::Remove(RemoveReason::NoRule);
+    assert_eq!(actions, [vec![newest.clone(), removed.clone(), removed.clone()], vec![newest, removed]]);
 }
 
 #[tokio::test]
-async fn a_lost_artifact_pushes_no_good_backup_out() {
+async fn missing_artifact_displaces_no_good_backup() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     store.lose(&key(&format!("main/app/app-{}.dump", TIMES[2])));
     let catalog = Catalog::read(&store).await.unwrap();
     let policy = Policy { keep_last: Count::AtMost(1), ..Policy::default() };
-    let fates = decided(&policy, &catalog.series[&series("app", "nightly")]).into_iter().map(|decision| decision.fate);
+    let actions =
+        decisions(&policy, &catalog.series[&series("app", "nightly")]).into_iter().map(|decision| decision.action);
     let newest = kept([Reason::Newest, Reason::Last]);
-    assert_eq!(fates.collect::<Vec<_>>(), [kept([Reason::NotGood]), newest, Fate::Remove(Cause::NoRule)]);
+    assert_eq!(actions.collect::<Vec<_>>(), [kept([Reason::NotGood]), newest, Action::Remove(RemoveReason::NoRule)]);
 }
 
 /// Stores a mark beside the oldest backup of `app`, `second` seconds after a fixed time.
-async fn mark(store: &MemoryStore, says: Says, until: Option<&str>, second: i64) -> MarkName {
-    let until = until.map(|until| Stamp::parse(until).expect("a valid time").time());
-    mark_with(store, &Mark { until, why: "an audit".to_owned(), ..Mark::default() }, says, second).await
+async fn mark(store: &MemoryStore, kind: MarkKind, until: Option<&str>, second: i64) -> MarkName {
+    let until = until.map(|until| Timestamp::parse(until).expect("a valid time").time());
+    mark_with(store, &Mark { until, why: "an audit".to_owned(), ..Mark::default() }, kind, second).await
 }
 
-async fn mark_with(store: &MemoryStore, mark: &Mark, says: Says, second: i64) -> MarkName {
-    let backup = BackupName::new("main", "app", Stamp::parse(TIMES[0]).expect("a time")).expect("a name");
-    let time = Stamp::parse("2026-06-06_120000").expect("a time").time() + chrono::TimeDelta::seconds(second);
-    longshore_catalog::mark::put(mark, store, &backup, says, time).await.expect("the upload succeeds")
+async fn mark_with(store: &MemoryStore, mark: &Mark, kind: MarkKind, second: i64) -> MarkName {
+    let backup = BackupName::new("main", "app", Timestamp::parse(TIMES[0]).expect("a time")).expect("a name");
+    let time = Timestamp::parse("2026-06-06_120000").expect("a time").time() + chrono::TimeDelta::seconds(second);
+    longshore_catalog::mark::put(mark, store, &backup, kind, time).await.expect("the upload succeeds")
 }
 
 /// Returns the marks beside the oldest backup of `app`.
@@ -301,35 +305,35 @@ async fn marks(store: &MemoryStore) -> Marks {
 }
 
 #[tokio::test]
-async fn a_hold_counts_until_it_is_released() {
+async fn hold_applies_until_its_release() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    mark(&store, Says::Hold, Some("2026-07-01_000000"), 0).await;
-    mark(&store, Says::Hold, Some("2026-06-10_000000"), 1).await;
+    mark(&store, MarkKind::Hold, Some("2026-07-01_000000"), 0).await;
+    mark(&store, MarkKind::Hold, Some("2026-06-10_000000"), 1).await;
     let hold = marks(&store).await.held.unwrap();
     assert_eq!((hold.until.unwrap().to_rfc3339(), hold.why.as_str()), ("2026-07-01T00:00:00+00:00".into(), "an audit"));
-    mark(&store, Says::Hold, None, 2).await;
+    mark(&store, MarkKind::Hold, None, 2).await;
     assert_eq!(marks(&store).await.held.unwrap().until, None, "the longest hold applies");
-    mark(&store, Says::Released, None, 3).await;
+    mark(&store, MarkKind::Released, None, 3).await;
     assert_eq!(marks(&store).await.held, None);
-    mark(&store, Says::Hold, None, 4).await;
+    mark(&store, MarkKind::Hold, None, 4).await;
     assert!(marks(&store).await.held.is_some());
 }
 
 #[tokio::test]
-async fn two_marks_of_one_second_are_two() {
+async fn two_marks_of_one_second_are_kept() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    let (first, second) = (mark(&store, Says::Hold, None, 0).await, mark(&store, Says::Hold, None, 0).await);
+    let (first, second) = (mark(&store, MarkKind::Hold, None, 0).await, mark(&store, MarkKind::Hold, None, 0).await);
     assert_ne!(first, second);
     assert_eq!(marks(&store).await.names, [first, second]);
 }
 
 #[tokio::test]
-async fn a_hold_that_cannot_be_read_holds() {
+async fn unreadable_hold_applies() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    let name = mark(&store, Says::Hold, Some("2026-06-06_130000"), 0).await;
+    let name = mark(&store, MarkKind::Hold, Some("2026-06-06_130000"), 0).await;
     store.fault_at(Operation::Fetch, name.key().unwrap().as_str(), Fault::Deny);
     assert_eq!(marks(&store).await.held.unwrap().until, None);
     store.heal();
@@ -344,85 +348,85 @@ async fn a_hold_that_cannot_be_read_holds() {
 }
 
 #[tokio::test]
-async fn what_was_found_last_counts() {
+async fn latest_result_counts() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     assert!(!marks(&store).await.verified());
-    mark(&store, Says::Verified, None, 0).await;
-    mark(&store, Says::Drilled, None, 0).await;
+    mark(&store, MarkKind::Verified, None, 0).await;
+    mark(&store, MarkKind::Drilled, None, 0).await;
     assert!(marks(&store).await.verified() && marks(&store).await.drilled());
-    mark(&store, Says::Damaged, None, 1).await;
+    mark(&store, MarkKind::Damaged, None, 1).await;
     assert!(!marks(&store).await.verified() && !marks(&store).await.drilled());
     let catalog = Catalog::read(&store).await.unwrap();
     let damaged = &catalog.series[&series("app", "nightly")][0];
     assert!(!damaged.is_good() && damaged.artifact == Presence::Whole);
-    mark(&store, Says::Verified, None, 2).await;
+    mark(&store, MarkKind::Verified, None, 2).await;
     assert!(marks(&store).await.verified() && !marks(&store).await.damaged());
 }
 
 #[tokio::test]
-async fn damage_found_by_a_drill_is_not_lifted_by_reading() {
+async fn read_back_does_not_cancel_drill_damage() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     let drill = Mark { verdict: Some("damaged".to_owned()), ..Mark::default() };
-    let name = mark_with(&store, &drill, Says::Damaged, 0).await;
-    mark(&store, Says::Verified, None, 1).await;
+    let name = mark_with(&store, &drill, MarkKind::Damaged, 0).await;
+    mark(&store, MarkKind::Verified, None, 1).await;
     let found = marks(&store).await;
-    assert!(found.damaged() && !found.unreadable() && found.verified() && !found.drilled());
+    assert!(found.damaged() && !found.failed_read_back() && found.verified() && !found.drilled());
     let catalog = Catalog::read(&store).await.unwrap();
     let backup = &catalog.series[&series("app", "nightly")][0];
     assert_eq!((backup.is_good(), backup.damage().as_deref()), (false, Some("found by a drill")));
     // An unreadable mark counts like a drill's.
     store.damage(&name.key().unwrap(), |bytes| bytes.truncate(3));
     assert!(marks(&store).await.damaged());
-    mark(&store, Says::Drilled, None, 2).await;
+    mark(&store, MarkKind::Drilled, None, 2).await;
     assert!(marks(&store).await.drilled() && !marks(&store).await.damaged());
-    mark_with(&store, &drill, Says::Damaged, 3).await;
+    mark_with(&store, &drill, MarkKind::Damaged, 3).await;
     assert!(!marks(&store).await.drilled() && marks(&store).await.damaged());
 }
 
 #[tokio::test]
-async fn a_drill_that_succeeds_lifts_what_reading_found() {
+async fn successful_drill_cancels_read_back_damage() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    mark(&store, Says::Damaged, None, 0).await;
-    mark(&store, Says::Drilled, None, 1).await;
+    mark(&store, MarkKind::Damaged, None, 0).await;
+    mark(&store, MarkKind::Drilled, None, 1).await;
     assert!(!marks(&store).await.damaged() && marks(&store).await.drilled());
 }
 
 #[tokio::test]
-async fn a_failed_drill_of_0_1_0_only_asks_for_another() {
+async fn failed_drill_of_0_1_0_requires_another() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    mark(&store, Says::Unrestorable, None, 0).await;
+    mark(&store, MarkKind::Unrestorable, None, 0).await;
     let catalog = Catalog::read(&store).await.unwrap();
     let backup = &catalog.series[&series("app", "nightly")][0];
     assert_eq!((backup.is_good(), backup.advice()), (true, Some("a drill by 0.1.0 failed: drill again")));
-    mark(&store, Says::Drilled, None, 1).await;
-    assert!(!marks(&store).await.to_be_drilled_again());
+    mark(&store, MarkKind::Drilled, None, 1).await;
+    assert!(!marks(&store).await.needs_another_drill());
 }
 
 #[tokio::test]
 async fn a_withdrawn_mark_does_not_count() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    mark(&store, Says::Verified, None, 0).await;
-    let wrong = mark_with(&store, &Mark::default(), Says::Damaged, 1).await;
+    mark(&store, MarkKind::Verified, None, 0).await;
+    let wrong = mark_with(&store, &Mark::default(), MarkKind::Damaged, 1).await;
     assert!(marks(&store).await.damaged());
     let withdrawal = Mark { withdraws: vec![wrong.label()], ..Mark::default() };
-    mark_with(&store, &withdrawal, Says::Withdrawn, 2).await;
+    mark_with(&store, &withdrawal, MarkKind::Withdrawn, 2).await;
     let found = marks(&store).await;
     assert!(!found.damaged() && found.verified() && found.names.contains(&wrong), "the withdrawn mark still exists");
     // Only the named mark is withdrawn.
-    mark(&store, Says::Damaged, None, 3).await;
+    mark(&store, MarkKind::Damaged, None, 3).await;
     assert!(marks(&store).await.damaged());
 }
 
 #[tokio::test]
-async fn a_mark_goes_with_its_backup_and_without_it_is_an_orphan() {
+async fn mark_without_its_backup_is_an_orphan() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..1]).await;
-    let name = mark(&store, Says::Verified, None, 0).await;
+    let name = mark(&store, MarkKind::Verified, None, 0).await;
     let catalog = Catalog::read(&store).await.unwrap();
     let keys = catalog.backups().next().unwrap().keys().unwrap();
     assert_eq!(
@@ -434,7 +438,7 @@ async fn a_mark_goes_with_its_backup_and_without_it_is_an_orphan() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_was_moved_by_hand_is_reported() {
+async fn moved_manifest_is_reported() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..1]).await;
     let there = key("main/app/app-2026-06-05_030000.json");

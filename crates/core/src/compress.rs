@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, Afterword, ByteStream, StreamReader, StreamWriter};
+use crate::stream::{self, ByteStream, OnEnd, StreamReader, StreamWriter};
 pub use gzip::gunzip;
 pub use lz4::unlz4;
 
@@ -40,11 +40,11 @@ pub const DEFAULT_LEVEL: i32 = 3;
 
 /// The statistics of a compression.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Effort {
+pub struct CompressionStats {
     /// The level used.
     pub level: i32,
     /// The total time that the dump waited for compression.
-    pub held_up: Duration,
+    pub dump_wait: Duration,
 }
 
 impl Compression {
@@ -58,18 +58,18 @@ impl Compression {
 
     /// Compresses `stream`. The statistics are known once the stream has ended cleanly, if anything
     /// was compressed.
-    pub fn compress(self, stream: ByteStream, subject: &str) -> (ByteStream, Afterword<Effort>) {
-        let effort = Afterword::new();
+    pub fn compress(self, stream: ByteStream, subject: &str) -> (ByteStream, OnEnd<CompressionStats>) {
+        let stats = OnEnd::new();
         let Self::Zstd { level, threads } = self else {
-            return (stream, effort);
+            return (stream, stats);
         };
-        let found = effort.clone();
-        let stream = stream::transform(stream, failure(subject, "cannot compress"), move |reader, writer| {
-            let held_up = encode(reader, writer, threads, level)?;
-            found.set(Effort { level, held_up });
+        let on_end = stats.clone();
+        let stream = stream::transform(stream, io_error(subject, "cannot compress"), move |reader, writer| {
+            let dump_wait = encode(reader, writer, threads, level)?;
+            on_end.set(CompressionStats { level, dump_wait });
             Ok(())
         });
-        (stream, effort)
+        (stream, stats)
     }
 }
 
@@ -97,14 +97,14 @@ fn encode(reader: &mut StreamReader, writer: &mut StreamWriter, threads: u32, le
 
 /// Decompresses zstd. A truncated stream or a wrong checksum is an error of kind [`Kind::Corrupt`].
 pub fn decompress(stream: ByteStream, subject: &str) -> ByteStream {
-    stream::transform(stream, damaged(subject, "incomplete or damaged zstd stream"), |reader, writer| {
+    stream::transform(stream, decode_error(subject, "incomplete or damaged zstd stream"), |reader, writer| {
         let mut decoder = zstd::Decoder::with_buffer(reader)?;
-        writer.pour(&mut decoder)
+        writer.copy_from(&mut decoder)
     })
 }
 
 /// Returns the mapping of a decoder's error.
-fn damaged(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
+fn decode_error(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
     let subject = subject.to_owned();
     move |error| {
         Error::new(Stage::Compress, Kind::Corrupt, subject, format!("cannot decompress: {what}")).because(error)
@@ -112,12 +112,12 @@ fn damaged(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> Error
 }
 
 /// Returns the error of data after the end of a stream.
-fn surplus(subject: &str, what: &str) -> io::Error {
+fn trailing_data(subject: &str, what: &str) -> io::Error {
     let message = format!("unexpected data after the end of the {what}");
     Error::new(Stage::Compress, Kind::Corrupt, subject, message).into()
 }
 
-fn failure(subject: &str, message: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
+fn io_error(subject: &str, message: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
     let subject = subject.to_owned();
     move |error| Error::io(Stage::Compress, subject, message, error)
 }
@@ -129,23 +129,23 @@ mod tests {
 
     const ZSTD: Compression = Compression::Zstd { level: 3, threads: 2 };
 
-    async fn packed(bytes: &[u8]) -> Vec<u8> {
+    async fn compressed(bytes: &[u8]) -> Vec<u8> {
         let (stream, _) = ZSTD.compress(from_bytes(bytes.to_vec()), "x");
         collect(stream, 1 << 24, Stage::Compress, "").await.unwrap().to_vec()
     }
 
     #[tokio::test]
-    async fn what_was_compressed_comes_back() {
+    async fn decompression_restores_the_input() {
         for length in [0, 1, 5_000_000] {
             let bytes: Vec<u8> = (0..length).map(|n: u32| (n % 251) as u8).collect();
-            let back = decompress(from_bytes(packed(&bytes).await), "x");
+            let back = decompress(from_bytes(compressed(&bytes).await), "x");
             assert_eq!(collect(back, 1 << 24, Stage::Compress, "").await.unwrap(), bytes);
         }
     }
 
     #[tokio::test]
-    async fn a_cut_or_changed_stream_is_damage() {
-        let whole = packed(&vec![7; 1_000_000]).await;
+    async fn truncated_or_changed_zstd_is_corrupt() {
+        let whole = compressed(&vec![7; 1_000_000]).await;
         let mut flipped = whole.clone();
         *flipped.last_mut().unwrap() ^= 1;
         for bad in [&whole[..whole.len() - 1], &whole[..10], &flipped] {
@@ -156,11 +156,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_compression_cost_is_known_at_the_end() {
-        let (stream, effort) = ZSTD.compress(from_bytes(vec![7; 1_000_000]), "x");
-        assert!(effort.get().is_none());
+    async fn compression_reports_its_statistics_at_the_end() {
+        let (stream, stats) = ZSTD.compress(from_bytes(vec![7; 1_000_000]), "x");
+        assert!(stats.get().is_none());
         collect(stream, 1 << 24, Stage::Compress, "").await.unwrap();
-        assert_eq!(effort.get().unwrap().level, 3);
+        assert_eq!(stats.get().unwrap().level, 3);
         assert!(Compression::None.compress(from_bytes("x"), "x").1.get().is_none());
     }
 }

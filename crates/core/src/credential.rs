@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_is_a_file_of_the_service_manager() {
+    fn credential_is_a_file_of_the_service_manager() {
         let given = || Some(OsString::from("/run/credentials/longshore@nightly.service"));
         let read = |setting: &str, directory| resolve(Path::new(setting), directory);
         let file = read("credential:s3", given()).unwrap();

@@ -5,40 +5,40 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use crate::error::Error;
-use crate::stream::{self, Afterword, ByteStream, Feeder};
+use crate::stream::{self, ByteStream, OnEnd, StreamSender};
 
 /// Copies `source` to `count` streams, at the pace of the slowest reader. Each branch carries the
 /// end or error of the source.
 ///
 /// A dropped branch is skipped from then on and does not affect the others; dropping all branches
-/// drops the source. The afterword contains the error of the source, if it failed, which
+/// drops the source. The [`OnEnd`] contains the error of the source, if it failed, which
 /// distinguishes it from the error of a destination.
-pub fn fan_out(source: ByteStream, count: usize) -> (Vec<ByteStream>, Afterword<Error>) {
-    let (feeders, branches): (Vec<_>, Vec<_>) = (0..count).map(|_| stream::channel()).unzip();
-    let failure = Afterword::new();
-    tokio::spawn(drive(source, feeders, failure.clone()));
+pub fn fan_out(source: ByteStream, count: usize) -> (Vec<ByteStream>, OnEnd<Error>) {
+    let (senders, branches): (Vec<_>, Vec<_>) = (0..count).map(|_| stream::channel()).unzip();
+    let failure = OnEnd::new();
+    tokio::spawn(drive(source, senders, failure.clone()));
     (branches, failure)
 }
 
-async fn drive(mut source: ByteStream, mut feeders: Vec<Feeder>, failure: Afterword<Error>) {
-    while !feeders.is_empty() {
+async fn drive(mut source: ByteStream, mut senders: Vec<StreamSender>, failure: OnEnd<Error>) {
+    while !senders.is_empty() {
         let next = tokio::select! {
             next = source.next() => next,
-            _ = join_all(feeders.iter().map(Feeder::closed)) => return,
+            _ = join_all(senders.iter().map(StreamSender::closed)) => return,
         };
         match next {
             Some(Ok(chunk)) => {
-                let fed = join_all(feeders.iter().map(|feeder| feeder.feed(chunk.clone()))).await;
-                let mut fed = fed.iter();
-                feeders.retain(|_| fed.next().is_some_and(Result::is_ok));
+                let sent = join_all(senders.iter().map(|sender| sender.send(chunk.clone()))).await;
+                let mut sent = sent.iter();
+                senders.retain(|_| sent.next().is_some_and(Result::is_ok));
             }
             Some(Err(error)) => {
                 failure.set(error.clone());
                 // The send fails only for a branch that was dropped.
-                join_all(feeders.drain(..).map(|feeder| feeder.fail(error.clone()))).await;
+                join_all(senders.drain(..).map(|sender| sender.fail(error.clone()))).await;
             }
             None => {
-                join_all(feeders.drain(..).map(Feeder::finish)).await;
+                join_all(senders.drain(..).map(StreamSender::finish)).await;
             }
         }
     }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_branch_that_is_dropped_hinders_nobody() {
+    async fn dropped_branch_does_not_block_others() {
         let chunks = futures_util::stream::iter((0..100).map(|_| Ok(Bytes::from_static(b"0123456789"))));
         let (mut branches, _) = fan_out(chunks.boxed(), 2);
         drop(branches.remove(0));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_source_that_fails_fails_every_branch_and_says_so() {
+    async fn source_error_reaches_every_branch() {
         let error = Error::new(Stage::Dump, Kind::Failed, "appdb", "dead");
         let (branches, failure) = fan_out(stream::failed(error), 2);
         for read in join_all(branches.into_iter().map(read)).await {
@@ -84,10 +84,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_all_branches_are_dropped_so_is_the_source() {
-        let (feeder, source) = stream::channel();
+    async fn dropping_all_branches_drops_the_source() {
+        let (sender, source) = stream::channel();
         let (branches, _) = fan_out(source, 2);
         drop(branches);
-        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed()).await.unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), sender.closed()).await.unwrap();
     }
 }

@@ -4,15 +4,16 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`stage`] | the traits of the stages, such as Dump, Verify, Encrypt, Ship and Restore |
-//! | [`survey`] | the subjects, exclusions and requirements of a run |
+//! | [`discovery`] | the subjects, exclusions and requirements of a run |
 //! | [`standby`] | pausing the replay of a standby, and its conflicts |
 //! | [`stream`] | the stream between stages: its contract and its adapters |
 //! | [`meter`], [`compress`], [`fan_out`] | processing of the bytes between the stages |
 //! | [`progress`] | progress events |
 //! | [`pipeline`] | composed stages: back up, fetch and read back |
-//! | [`root`] | checks of a destination's root directory |
-//! | [`draft`] | the names of temporary files |
-//! | [`aftercare`] | cleanup at a destination that outlives its caller |
+//! | [`root_dir`] | checks of a destination's root directory |
+//! | [`temp_name`] | the names of temporary files |
+//! | [`cleanup`] | cleanup at a destination that outlives its caller |
+//! | [`atomic_upload`] | the publication or rollback of an uploaded file |
 //! | [`plugin`], [`cluster`] | the construction of stages from settings, and the connection to a cluster |
 //! | [`store`], [`retry`] | destinations with a rate limit, a stall timeout and resumption; retries |
 //! | [`credential`] | secrets passed by the service manager |
@@ -22,12 +23,13 @@
 //! This crate contains no configuration format, no command line, no SDK and no child process. It
 //! passes on the modules of `longshore-model`, so that a plugin needs one crate.
 
-pub mod aftercare;
+pub mod atomic_upload;
 pub mod check;
+pub mod cleanup;
 pub mod cluster;
 pub mod compress;
 pub mod credential;
-pub mod draft;
+pub mod discovery;
 pub mod fan_out;
 pub mod lock;
 pub mod meter;
@@ -36,15 +38,15 @@ pub mod plugin;
 pub mod progress;
 pub mod regular_file;
 pub mod retry;
-pub mod root;
+pub mod root_dir;
 pub mod stage;
 pub mod standby;
 pub mod store;
 pub mod stream;
-pub mod survey;
+pub mod temp_name;
 
 pub use longshore_model::{Error, Kind, Result, SqlState, Stage};
 pub use longshore_model::{
-    clock, comparison, digest, drill, error, format, key, left_out, manifest, mark, phase, provenance, quantity,
-    run_report, series, source, sqlstate, subject, terms,
+    clock, comparison, digest, drill, error, format, key, left_out, manifest, mark, phase, provenance, run_report,
+    series, source, sqlstate, subject, terms, unit,
 };

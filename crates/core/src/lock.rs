@@ -48,17 +48,17 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     let failed = |message, error| Error::io(Stage::Lock, &name, message, error);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let unfit = |message: &str| {
+    let invalid_file = |message: &str| {
         Error::new(Stage::Lock, Kind::Refused, &name, message)
             .hint("find out who created it, and remove it; a lock file is a regular file with one name")
     };
     let file = regular_file::open(path, &mut options).map_err(|error| match error.kind() {
-        ErrorKind::InvalidInput | ErrorKind::IsADirectory => unfit("is not a lock file").because(error),
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => invalid_file("is not a lock file").because(error),
         _ => failed("cannot open the lock file", error),
     })?;
     // A hard link could refer to any file of this user.
     if file.metadata().map_err(|error| failed("cannot examine the lock file", error))?.nlink() > 1 {
-        return Err(unfit("is not a lock file: it has several names"));
+        return Err(invalid_file("is not a lock file: it has several names"));
     }
     let locked = file.try_lock();
     let mut written = Vec::new();
@@ -78,13 +78,13 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
         Err(TryLockError::Error(error)) => return Err(failed("cannot lock", error)),
     }
     let mut lock = Lock { file, name, previous: (!written.is_empty()).then_some(written) };
-    lock.hold_as(holder)?;
+    lock.set_holder(holder)?;
     Ok(lock)
 }
 
 impl Lock {
     /// Replaces the text that describes the holder.
-    pub fn hold_as(&mut self, holder: &Holder) -> Result<()> {
+    pub fn set_holder(&mut self, holder: &Holder) -> Result<()> {
         let written = self.file.set_len(0).and_then(|()| self.file.rewind());
         let written = written.and_then(|()| self.file.write_all(holder.line().as_bytes()));
         written.map_err(|error| Error::io(Stage::Lock, &self.name, "cannot write the lock file", error))
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_to_come_is_told_who_holds_it() {
+    fn lock_error_names_the_holder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nightly.lock");
         let holder = Holder { work: "run of job nightly".into(), since: Utc::now() };
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_is_none_is_refused_and_left_alone() {
+    fn refuses_files_that_are_no_lock_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let holder = Holder { work: "run of job nightly".into(), since: Utc::now() };
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_in_a_lock_file_are_only_a_hint() {
+    fn lock_file_may_contain_any_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nightly.lock");
         let holder = Holder { work: "run of job nightly".into(), since: Utc::now() };

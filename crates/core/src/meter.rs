@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use futures_util::StreamExt;
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{Afterword, ByteStream, StreamReader, alongside};
+use crate::stream::{ByteStream, OnEnd, StreamReader, tee};
 
 pub use crate::digest::{Algorithm, Digest, Hash, hex};
 
@@ -16,9 +16,9 @@ pub fn meter(
     stream: ByteStream,
     algorithm: Algorithm,
     on_bytes: impl Fn(u64) + Send + 'static,
-) -> (ByteStream, Afterword<Digest>) {
+) -> (ByteStream, OnEnd<Digest>) {
     let heard = stream.inspect(move |chunk| on_bytes(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64)));
-    alongside(heard.boxed(), String::new(), move |reader| {
+    tee(heard.boxed(), String::new(), move |reader| {
         read(reader, algorithm).map_err(|error| match Error::carried_by(&error) {
             Some(carried) => carried.clone(),
             None => Error::io(Stage::Verify, "", "cannot digest the stream", error),
@@ -102,7 +102,7 @@ mod tests {
     use crate::stream;
 
     #[tokio::test]
-    async fn digests_are_what_sha256sum_and_b3sum_print() {
+    async fn digests_equal_sha256sum_and_b3sum() {
         let known = [
             (Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
             (Algorithm::Blake3, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_failed_has_no_digest() {
+    async fn failed_stream_has_no_digest() {
         let error = Error::new(Stage::Dump, Kind::Failed, "", "dead");
         let (stream, digest) = meter(stream::failed(error), Algorithm::Sha256, |_| {});
         assert!(stream::collect(stream, 10, Stage::Dump, "").await.is_err());
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_bytes_than_expected_fail_the_end() {
+    async fn unexpected_bytes_fail_the_end() {
         let stream = expect(stream::from_bytes("abd"), Digest::of(b"abc"), "x".into());
         let error = stream::collect(stream, 10, Stage::Dump, "").await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 
     #[tokio::test]
-    async fn a_longer_stream_is_cut_where_it_should_end() {
+    async fn longer_stream_fails_at_the_expected_end() {
         let endless = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(b"abc")));
         let mut stream = expect(endless.boxed(), Digest::of(b"abcabcab"), "x".into());
         let mut passed = 0;

@@ -11,45 +11,45 @@ use serde::de::DeserializeOwned;
 pub use crate::cluster::Cluster;
 use crate::compress::Compression;
 use crate::error::Result;
-use crate::quantity::Span;
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 use crate::store::STALL_TIMEOUT;
+use crate::unit::TimeSpan;
 
 /// A stage trait of [`crate::stage`] with the context for building its plugins.
-pub trait Joint {
+pub trait PluginKind {
     /// The context that a plugin of this kind receives besides its own settings.
     type Context: Send + Sync;
 }
 
-impl Joint for dyn Dump {
-    type Context = Site;
+impl PluginKind for dyn Dump {
+    type Context = JobContext;
 }
 
-impl Joint for dyn Verify {
-    type Context = Site;
+impl PluginKind for dyn Verify {
+    type Context = JobContext;
 }
 
-impl Joint for dyn Encrypt {
+impl PluginKind for dyn Encrypt {
     type Context = ();
 }
 
-impl Joint for dyn Decrypt {
+impl PluginKind for dyn Decrypt {
     type Context = Identities;
 }
 
-impl Joint for dyn Store {
+impl PluginKind for dyn Store {
     type Context = StoreContext;
 }
 
-impl Joint for dyn Restore {
+impl PluginKind for dyn Restore {
     type Context = Target;
 }
 
-impl Joint for dyn Scratch {
-    type Context = Site;
+impl PluginKind for dyn Scratch {
+    type Context = JobContext;
 }
 
-impl Joint for dyn Examine {
+impl PluginKind for dyn Examine {
     type Context = Cluster;
 }
 
@@ -58,7 +58,7 @@ impl Joint for dyn Examine {
 ///
 /// Parsing the settings accesses neither network nor disk. Building the stage may, and it validates
 /// recipients and files.
-pub trait Plugin<S: Joint + ?Sized>: DeserializeOwned + Clone + Send + Sync + 'static {
+pub trait Plugin<S: PluginKind + ?Sized>: DeserializeOwned + Clone + Send + Sync + 'static {
     /// The plugin's name in the configuration.
     const TYPE: &'static str;
 
@@ -68,11 +68,11 @@ pub trait Plugin<S: Joint + ?Sized>: DeserializeOwned + Clone + Send + Sync + 's
 
 /// The context of a job.
 #[derive(Debug, Clone)]
-pub struct Site {
+pub struct JobContext {
     /// The cluster to read.
     pub cluster: Cluster,
     /// The side that compresses.
-    pub packing: Packing,
+    pub compress_by: CompressBy,
     /// A folder for data that cannot be streamed, such as pg_dump's directory format. It contains
     /// plaintext while the job runs.
     pub scratch_dir: Option<PathBuf>,
@@ -102,12 +102,12 @@ pub enum MinimumRetention {
     /// The policy guarantees no time, or there is no policy.
     None,
     /// The policy keeps every new backup for this time.
-    For(Span),
+    For(TimeSpan),
 }
 
 /// The compression of a job's dumps, and the side that compresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packing {
+pub enum CompressBy {
     /// Compression by the pipeline, after verification.
     Pipeline(Compression),
     /// Compression by the dump program. The fields are those of its `--compress`, such as `gzip`
@@ -134,7 +134,7 @@ pub struct Identities {
 }
 
 /// The hint of errors about a missing identity.
-pub const GIVE_IDENTITY: &str =
+pub const IDENTITY_HINT: &str =
     "pass an identity that decrypts it: --identity FILE, or [identity] in the configuration";
 
 impl Identities {
@@ -209,7 +209,7 @@ pub enum Cleanup {
     /// interruption.
     ByRestore,
     /// The database is removed with its cluster, as in a drill.
-    WithPlace,
+    WithCluster,
 }
 
 /// The search path of functions during a restore.
@@ -239,7 +239,7 @@ impl Target {
             owners: Owners::AsDumped,
             privileges: Privileges::AsDumped,
             role_map: BTreeMap::new(),
-            statistics: Statistics::Gathered,
+            statistics: Statistics::Analyze,
             scripts: Scripts::Harmless,
             search_path: SearchPath::Empty,
             stall_timeout: RESTORE_STALL_TIMEOUT,
@@ -305,16 +305,16 @@ pub enum Privileges {
     /// The original privileges.
     AsDumped,
     /// Those of the owner only.
-    Left,
+    OwnerOnly,
 }
 
 /// The handling of the planner's statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
     /// ANALYZE gathers them after the restore.
-    Gathered,
+    Analyze,
     /// Autovacuum gathers them later.
-    Left,
+    Autovacuum,
 }
 
 /// The scripts that psql may run. psql executes its own commands in scripts.

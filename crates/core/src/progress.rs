@@ -13,18 +13,18 @@ pub trait Progress: Send + Sync {
     fn read(&self, bytes: u64);
 
     /// Reports the part of the stream that comes next.
-    fn at(&self, _place: &Place) {}
+    fn part(&self, _part: &Part) {}
 
     /// Reports bytes that a destination accepted.
     fn shipped(&self, _destination: &str, _bytes: u64) {}
 
     /// Reports that a destination failed. The other destinations continue.
-    fn gave_up(&self, _destination: &str, _error: &Error) {}
+    fn destination_failed(&self, _destination: &str, _error: &Error) {}
 }
 
 /// A part of a stream's contents, such as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Part {
     /// The part's name.
     pub name: String,
     /// The number of parts before this one.
@@ -34,10 +34,10 @@ pub struct Place {
 }
 
 /// Returns an observer that ignores all events.
-pub fn unwatched() -> Arc<dyn Progress> {
-    struct Nobody;
-    impl Progress for Nobody {
+pub fn no_progress() -> Arc<dyn Progress> {
+    struct NoProgress;
+    impl Progress for NoProgress {
         fn read(&self, _: u64) {}
     }
-    Arc::new(Nobody)
+    Arc::new(NoProgress)
 }

@@ -16,14 +16,14 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
     let file = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::LOOP) => unfit("a symbolic link"),
+        Some(Errno::LOOP) => invalid_file("a symbolic link"),
         // A pipe without a reader, or a socket.
-        Some(Errno::NXIO) => unfit("not a regular file"),
+        Some(Errno::NXIO) => invalid_file("not a regular file"),
         _ => error,
     })?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(unfit("not a regular file")),
+        false => Err(invalid_file("not a regular file")),
     }
 }
 
@@ -34,7 +34,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unfit(what: &str) -> io::Error {
+fn invalid_file(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, format!("{what}: find out who created it, and remove it"))
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_regular_file_is_opened() {
+    fn opens_only_regular_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("there"), "text").unwrap();

@@ -7,11 +7,11 @@ use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use crate::error::{Error, Kind, Result};
 
 /// The pause before the first retry. Each further one is four times as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The number of retries.
 const RETRIES: usize = 3;
 
-/// Returns the pauses before successive retries: about 1, 4 and 16 seconds, each lengthened at
+/// Returns the pauses before successive retries: about 0.5, 2 and 8 seconds, each lengthened at
 /// random, so that many hosts do not return at the same moment.
 pub fn policy() -> ExponentialBuilder {
     ExponentialBuilder::default()
@@ -90,7 +90,7 @@ mod tests {
         while_unavailable("far", attempt(Kind::Unavailable)).await.unwrap_err();
         assert_eq!(attempts.take(), 1 + RETRIES);
         let pauses = begun.elapsed();
-        assert!(pauses >= Duration::from_secs(21) && pauses < Duration::from_secs(120), "{pauses:?}");
+        assert!(pauses >= Duration::from_secs(10) && pauses < Duration::from_secs(60), "{pauses:?}");
         while_unavailable("far", attempt(Kind::Denied)).await.unwrap_err();
         assert_eq!(attempts.take(), 1);
     }

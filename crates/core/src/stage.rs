@@ -17,9 +17,11 @@ mod store;
 mod verify;
 
 pub use self::drill::{Examine, Scratch, ScratchCluster};
-pub use self::dump::{Dump, Dumped, Remarks};
+pub use self::dump::{Dump, DumpNotes, Dumped};
 pub use self::encrypt::{Decrypt, Encrypt};
-pub use self::restore::{Restore, Restored, Wanted};
-pub use self::store::{Capabilities, Entry, Exclusive, Leftover, Limits, Locks, Room, Ship, Store, Sweep};
-pub use self::verify::{DEFINITIONS, Findings, HEADER_BYTES, JUDGED_BY_OTHERS, Verified, Verify};
-pub use crate::survey::{Survey, Surveyed};
+pub use self::restore::{Restore, RestoreRequest, Restored};
+pub use self::store::{
+    Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
+};
+pub use self::verify::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport};
+pub use crate::discovery::{DiscoveredSubject, Discovery};

@@ -10,7 +10,7 @@ use crate::error::Result;
 #[async_trait]
 pub trait Standby: Send + Sync {
     /// Returns the state of the replay, or `None` if the server is not a standby.
-    async fn look(&self) -> Result<Option<Replay>>;
+    async fn replay_state(&self) -> Result<Option<Replay>>;
 
     /// Pauses replay, and waits until it has stopped. Returns [`Paused::Requested`] if this takes
     /// too long; replay then stops at the next record.

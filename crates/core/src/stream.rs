@@ -2,10 +2,10 @@
 //! succeeded.**
 //!
 //! A dead child, a failed check, a lost connection, a dropped task: each arrives as an `Err` item,
-//! and nothing follows it. [`channel`] ensures this by construction: a [`Feeder`] that is dropped
-//! before [`Feeder::finish`] fails its stream.
+//! and nothing follows it. [`channel`] ensures this by construction: a [`StreamSender`] that is
+//! dropped before [`StreamSender::finish`] fails its stream.
 
-mod pool;
+mod buffer_pool;
 mod thread;
 
 use std::sync::{Arc, OnceLock};
@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, Stage};
 
-pub use pool::Pool;
-pub use thread::{StreamReader, StreamWriter, alongside, take_bytes, transform};
+pub use buffer_pool::BufferPool;
+pub use thread::{StreamReader, StreamWriter, take_bytes, tee, transform};
 
 /// A stream of bytes. Ends cleanly only if its producer succeeded. Nothing follows an `Err`.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
@@ -30,13 +30,13 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 /// of them; the reader may then hold as many again.
 const MAX_WAITING: usize = 4;
 
-/// A value that a stage sets at the clean end of its stream: the producer sets it before the end,
-/// and the consumer reads it after the end.
+/// A cell that a stage fills at the clean end of its stream: the producer sets the value before the
+/// end, and the consumer reads it after the end.
 #[derive(Debug)]
-pub struct Afterword<T>(Arc<OnceLock<T>>);
+pub struct OnEnd<T>(Arc<OnceLock<T>>);
 
-impl<T> Afterword<T> {
-    /// Creates an afterword without a value.
+impl<T> OnEnd<T> {
+    /// Creates a cell without a value.
     pub fn new() -> Self {
         Self(Arc::new(OnceLock::new()))
     }
@@ -52,13 +52,13 @@ impl<T> Afterword<T> {
     }
 }
 
-impl<T> Clone for Afterword<T> {
+impl<T> Clone for OnEnd<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Default for Afterword<T> {
+impl<T> Default for OnEnd<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -114,29 +114,29 @@ enum Item {
 
 /// The writing end of a [`channel`].
 ///
-/// Dropping the feeder without [`Feeder::finish`] or [`Feeder::fail`] fails the stream, so that a
-/// task that panics, is cancelled or returns early never produces a clean end.
+/// Dropping the sender without [`StreamSender::finish`] or [`StreamSender::fail`] fails the stream,
+/// so that a task that panics, is cancelled or returns early never produces a clean end.
 #[derive(Debug)]
-pub struct Feeder(mpsc::Sender<Item>);
+pub struct StreamSender(mpsc::Sender<Item>);
 
 /// The error of a stream whose reader has closed it.
 #[derive(Debug)]
-pub struct Unread;
+pub struct SendError;
 
-impl Feeder {
+impl StreamSender {
     /// Sends a chunk, and waits while the channel is full.
-    pub async fn feed(&self, chunk: Bytes) -> Result<(), Unread> {
-        self.0.send(Item::Chunk(chunk)).await.map_err(|_| Unread)
+    pub async fn send(&self, chunk: Bytes) -> Result<(), SendError> {
+        self.0.send(Item::Chunk(chunk)).await.map_err(|_| SendError)
     }
 
     /// Ends the stream cleanly. Call only after the producer has succeeded.
-    pub async fn finish(self) -> Result<(), Unread> {
-        self.0.send(Item::End).await.map_err(|_| Unread)
+    pub async fn finish(self) -> Result<(), SendError> {
+        self.0.send(Item::End).await.map_err(|_| SendError)
     }
 
     /// Ends the stream with an error.
-    pub async fn fail(self, error: Error) -> Result<(), Unread> {
-        self.0.send(Item::Failed(error)).await.map_err(|_| Unread)
+    pub async fn fail(self, error: Error) -> Result<(), SendError> {
+        self.0.send(Item::Failed(error)).await.map_err(|_| SendError)
     }
 
     /// Waits until the reader closes the stream.
@@ -145,14 +145,14 @@ impl Feeder {
     }
 
     /// Forwards all of `stream`, including its end or error.
-    pub async fn pass_on(self, mut stream: ByteStream) -> Result<(), Unread> {
+    pub async fn forward(self, mut stream: ByteStream) -> Result<(), SendError> {
         loop {
             let next = tokio::select! {
                 next = stream.next() => next,
-                () = self.closed() => return Err(Unread),
+                () = self.closed() => return Err(SendError),
             };
             match next {
-                Some(Ok(chunk)) => self.feed(chunk).await?,
+                Some(Ok(chunk)) => self.send(chunk).await?,
                 Some(Err(error)) => return self.fail(error).await,
                 None => return self.finish().await,
             }
@@ -161,7 +161,7 @@ impl Feeder {
 }
 
 /// Creates a bounded channel whose reading end fulfils the contract of a [`ByteStream`].
-pub fn channel() -> (Feeder, ByteStream) {
+pub fn channel() -> (StreamSender, ByteStream) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let stream = stream::unfold(Some((receiver, Vec::new())), |open| async move {
         let (mut receiver, mut ready) = open?;
@@ -174,13 +174,13 @@ pub fn channel() -> (Feeder, ByteStream) {
             Some(Item::Chunk(chunk)) => Some((Ok(chunk), Some((receiver, ready)))),
             Some(Item::Failed(error)) => Some((Err(error), None)),
             Some(Item::End) => None,
-            None => Some((Err(producer_went_away()), None)),
+            None => Some((Err(producer_dropped()), None)),
         }
     });
-    (Feeder(sender), stream.boxed())
+    (StreamSender(sender), stream.boxed())
 }
 
-fn producer_went_away() -> Error {
+fn producer_dropped() -> Error {
     let message = "the stream ended early: its producer stopped before it had finished";
     Error::new(Stage::Dump, Kind::Failed, "", message)
 }
@@ -192,10 +192,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dropped_feeder_is_never_a_clean_end() {
-        let (feeder, mut stream) = channel();
-        feeder.feed(Bytes::from_static(b"half")).await.unwrap();
-        drop(feeder);
+    async fn dropped_sender_is_not_a_clean_end() {
+        let (sender, mut stream) = channel();
+        sender.send(Bytes::from_static(b"half")).await.unwrap();
+        drop(sender);
         assert_eq!(stream.next().await.unwrap().unwrap(), "half");
         assert!(stream.next().await.unwrap().is_err());
         assert!(stream.next().await.is_none());
@@ -203,21 +203,21 @@ mod tests {
 
     /// Covers counts below, at and above the number of chunks that the reader takes at once.
     #[tokio::test]
-    async fn chunks_come_in_their_order_and_before_what_ends_the_stream() {
+    async fn chunks_arrive_in_order_before_the_end() {
         for count in [1, MAX_WAITING - 1, MAX_WAITING, MAX_WAITING + 1, 3 * MAX_WAITING] {
             let chunks: Vec<_> = (0..count).map(|number| Bytes::from(number.to_string())).collect();
             for ends_well in [true, false] {
-                let (feeder, stream) = channel();
-                let feeding = async {
+                let (sender, stream) = channel();
+                let sending = async {
                     for chunk in chunks.clone() {
-                        feeder.feed(chunk).await.unwrap();
+                        sender.send(chunk).await.unwrap();
                     }
                     match ends_well {
-                        true => feeder.finish().await.unwrap(),
-                        false => drop(feeder),
+                        true => sender.finish().await.unwrap(),
+                        false => drop(sender),
                     }
                 };
-                let ((), read) = tokio::join!(feeding, stream.collect::<Vec<_>>());
+                let ((), read) = tokio::join!(sending, stream.collect::<Vec<_>>());
                 let (read, ended): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
                 assert_eq!(read.into_iter().map(Result::unwrap).collect::<Vec<_>>(), chunks);
                 assert_eq!(ended.len(), usize::from(!ends_well));
@@ -226,30 +226,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_that_waits_is_taken_at_once() {
-        let (feeder, mut stream) = channel();
+    async fn reader_takes_all_waiting_chunks() {
+        let (sender, mut stream) = channel();
         let fill = async |count| {
             for _ in 0..count {
-                feeder.feed(Bytes::from_static(b"x")).now_or_never().expect("the channel has room").unwrap();
+                sender.send(Bytes::from_static(b"x")).now_or_never().expect("the channel has room").unwrap();
             }
         };
         fill(MAX_WAITING).await;
         stream.next().await.unwrap().unwrap();
         fill(MAX_WAITING).await;
-        assert!(feeder.feed(Bytes::from_static(b"x")).now_or_never().is_none(), "the channel is full");
+        assert!(sender.send(Bytes::from_static(b"x")).now_or_never().is_none(), "the channel is full");
     }
 
     #[tokio::test]
-    async fn a_finished_feeder_is_a_clean_end() {
-        let (feeder, stream) = channel();
-        feeder.feed(Bytes::from_static(b"whole")).await.unwrap();
-        feeder.finish().await.unwrap();
+    async fn finished_sender_is_a_clean_end() {
+        let (sender, stream) = channel();
+        sender.send(Bytes::from_static(b"whole")).await.unwrap();
+        sender.finish().await.unwrap();
         let all = collect(stream, 100, Stage::Dump, "").await.unwrap();
         assert_eq!(all, "whole");
     }
 
     #[tokio::test]
-    async fn what_should_be_small_is_bounded() {
+    async fn collect_rejects_large_streams() {
         let error = collect(from_bytes(vec![0; 11]), 10, Stage::Catalog, "x.json").await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }

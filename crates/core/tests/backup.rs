@@ -13,7 +13,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::{Digest, Hash};
 use longshore_core::pipeline::{Depth, Pipeline, read_back};
-use longshore_core::progress::unwatched;
+use longshore_core::progress::no_progress;
 use longshore_core::provenance::Provenance;
 use longshore_core::stage::Dumped;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
@@ -47,7 +47,7 @@ fn manifest_of(store: &MemoryStore) -> Manifest {
 }
 
 /// Returns two stores, and a pipeline that ships to both.
-fn two() -> (MemoryStore, MemoryStore, Pipeline) {
+fn two_stores() -> (MemoryStore, MemoryStore, Pipeline) {
     let (near, far) = (MemoryStore::new(), MemoryStore::new());
     let pipeline = pipeline([("near", near.clone()), ("far", far.clone())]);
     (near, far, pipeline)
@@ -58,11 +58,11 @@ fn details() -> Map<String, Value> {
 }
 
 #[tokio::test]
-async fn a_backup_is_whole_at_every_destination() {
-    let (near, far, mut pipeline) = two();
+async fn backup_is_complete_at_every_destination() {
+    let (near, far, mut pipeline) = two_stores();
     pipeline.encrypt = Some(Arc::new(Xor));
     let dump = Dumped { compression: Compression::Zstd { level: 3, threads: 2 }, ..dumped(random(1, LONG)) };
-    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap();
+    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &no_progress()).await.unwrap();
     for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
         delivery.result.as_ref().unwrap();
         let manifest = manifest_of(store);
@@ -71,28 +71,28 @@ async fn a_backup_is_whole_at_every_destination() {
         let plaintext = blake3::hash(&random_bytes(1, LONG as usize)).to_hex().to_string();
         assert_eq!(manifest.artifact.plaintext, Digest { bytes: LONG, hash: Hash::Blake3(plaintext) });
         assert_eq!(manifest.artifact.sealed, Digest::of(&store.get(&manifest.artifact.key).unwrap()));
-        let read = read_back(store, &manifest, Some(&Xor), &[], &unwatched()).await.unwrap();
+        let read = read_back(store, &manifest, Some(&Xor), &[], &no_progress()).await.unwrap();
         assert_eq!(read.depth, Depth::Decoded);
     }
 }
 
 #[tokio::test]
-async fn an_empty_dump_that_succeeded_is_a_backup() {
-    let (near, _, pipeline) = two();
+async fn empty_dump_is_a_backup() {
+    let (near, _, pipeline) = two_stores();
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(from_bytes("")), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(from_bytes("")), &no_progress()).await.unwrap();
     assert_eq!(manifest_of(&near).artifact.plaintext.bytes, 0);
 }
 
 #[tokio::test]
-async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
+async fn failed_dump_leaves_nothing() {
     for length in [0, 1, LONG] {
         for compression in [Compression::None, Compression::Zstd { level: 3, threads: 2 }] {
-            let (near, far, mut pipeline) = two();
+            let (near, far, mut pipeline) = two_stores();
             pipeline.encrypt = Some(Arc::new(Xor));
             pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
             let dump = Dumped { compression, ..dumped(fails_after(length)) };
-            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap_err();
+            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &no_progress()).await.unwrap_err();
             assert!(is_failure(&error), "unexpected error: {}", error.chain());
             assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
         }
@@ -100,34 +100,34 @@ async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
 }
 
 #[tokio::test]
-async fn a_dump_whose_producer_went_away_leaves_nothing_anywhere() {
+async fn abandoned_dump_leaves_nothing() {
     for length in [0, LONG] {
-        let (near, far, pipeline) = two();
+        let (near, far, pipeline) = two_stores();
         let dump = dumped(abandoned_after(length));
-        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap_err();
+        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &no_progress()).await.unwrap_err();
         assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
     }
 }
 
 #[tokio::test]
-async fn a_check_that_fails_leaves_nothing_anywhere() {
-    let (near, far, mut pipeline) = two();
+async fn failed_verification_leaves_nothing() {
+    let (near, far, mut pipeline) = two_stores();
     pipeline.verify = vec![
         Arc::new(FakeVerify::Finds(details())),
         Arc::new(FakeVerify::Rejects),
         Arc::new(FakeVerify::Finds(Map::new())),
     ];
     let order = order("nightly", &appdb(), TIME);
-    let error = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap_err();
+    let error = pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
 }
 
 #[tokio::test]
-async fn a_run_that_is_dropped_leaves_nothing_anywhere() {
-    let (near, far, pipeline) = two();
+async fn cancelled_run_leaves_nothing() {
+    let (near, far, pipeline) = two_stores();
     let order = order("nightly", &appdb(), TIME);
-    let progress = unwatched();
+    let progress = no_progress();
     let run = pipeline.back_up(&order, dumped(stalls_after(LONG)), &progress);
     tokio::time::timeout(Duration::from_millis(200), run).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -135,17 +135,17 @@ async fn a_run_that_is_dropped_leaves_nothing_anywhere() {
 }
 
 #[tokio::test]
-async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_why() {
+async fn failed_destination_does_not_affect_others() {
     for (fault, kind) in [
         (Fault::Deny, Kind::Denied),
         (Fault::FailAfter(0), Kind::Unavailable),
         (Fault::FailAfter(LONG / 2), Kind::Unavailable),
         (Fault::FailAfter(LONG), Kind::Unavailable),
     ] {
-        let (near, far, pipeline) = two();
+        let (near, far, pipeline) = two_stores();
         far.fault(Operation::Ship, fault);
         let order = order("nightly", &appdb(), TIME);
-        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
+        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap();
         let [at_near, at_far] = &shipped.deliveries[..] else {
             panic!("{:?}", shipped.deliveries);
         };
@@ -154,16 +154,16 @@ async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_
         assert_eq!(at_far.result.as_ref().unwrap_err().kind(), kind, "{fault:?}");
         assert_eq!(far.keys(), []);
         let manifest = manifest_of(&near);
-        let told: Vec<_> = manifest.shipments.iter().map(|to| (to.destination.as_str(), to.arrived)).collect();
-        assert_eq!(told, [("near", true), ("far", false)]);
+        let results: Vec<_> = manifest.shipments.iter().map(|to| (to.destination.as_str(), to.arrived)).collect();
+        assert_eq!(results, [("near", true), ("far", false)]);
         assert_eq!(manifest.shipments[0].bytes, manifest.artifact.sealed.bytes);
-        read_back(&near, &manifest, None, &[], &unwatched()).await.unwrap();
+        read_back(&near, &manifest, None, &[], &no_progress()).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_destination_without_the_manifest_has_no_backup() {
-    let (near, far, mut pipeline) = two();
+async fn destination_without_manifest_has_no_backup() {
+    let (near, far, mut pipeline) = two_stores();
     pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
     for ending in [".details.json", "appdb-2026-06-07_091500.json"] {
         far.heal();
@@ -172,7 +172,7 @@ async fn a_destination_without_the_manifest_has_no_backup() {
             store.keys().iter().for_each(|key| store.lose(key));
         }
         let order = order("nightly", &appdb(), TIME);
-        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
         shipped.deliveries[0].result.as_ref().unwrap();
         assert_eq!(shipped.deliveries[1].result.as_ref().unwrap_err().kind(), Kind::Denied, "{ending}");
         let catalog = Catalog::read(&far).await.unwrap();
@@ -183,12 +183,12 @@ async fn a_destination_without_the_manifest_has_no_backup() {
 }
 
 #[tokio::test]
-async fn when_every_destination_fails_each_says_why_and_there_is_no_manifest() {
-    let (near, far, pipeline) = two();
+async fn all_destinations_may_fail_independently() {
+    let (near, far, pipeline) = two_stores();
     near.fault(Operation::Ship, Fault::Deny);
     far.fault(Operation::Ship, Fault::FailAfter(10));
     let order = order("nightly", &appdb(), TIME);
-    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap();
     assert_eq!(shipped.manifest, None);
     let kinds = shipped.deliveries.iter().map(|delivery| delivery.result.as_ref().unwrap_err().kind());
     assert_eq!(kinds.collect::<Vec<_>>(), [Kind::Denied, Kind::Unavailable]);
@@ -196,11 +196,11 @@ async fn when_every_destination_fails_each_says_why_and_there_is_no_manifest() {
 }
 
 #[tokio::test]
-async fn the_manifest_comes_last() {
-    let (near, far, mut pipeline) = two();
+async fn manifest_is_uploaded_last() {
+    let (near, far, mut pipeline) = two_stores();
     pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap();
     let stem = "main/appdb/appdb-2026-06-07_091500";
     let expected = [".dump", ".details.json", ".json"].map(|ending| key(&format!("{stem}{ending}")));
     assert_eq!(near.shipped(), expected);
@@ -210,12 +210,12 @@ async fn the_manifest_comes_last() {
 }
 
 #[tokio::test]
-async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
-    let (near, _, mut pipeline) = two();
+async fn confidential_details_are_encrypted() {
+    let (near, _, mut pipeline) = two_stores();
     pipeline.encrypt = Some(Arc::new(Xor));
     pipeline.verify = vec![Arc::new(FakeVerify::Finds(Map::new())), Arc::new(FakeVerify::Finds(details()))];
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
 
     let manifest = manifest_of(&near);
     assert_eq!(manifest.verified.len(), 2);
@@ -237,39 +237,39 @@ async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
 }
 
 #[tokio::test]
-async fn where_nothing_was_found_there_are_no_details() {
-    let (near, _, mut pipeline) = two();
+async fn empty_reports_have_no_details() {
+    let (near, _, mut pipeline) = two_stores();
     pipeline.verify.push(Arc::new(FakeVerify::Finds(Map::new())));
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
     assert_eq!(manifest_of(&near).details, None);
     assert_eq!(near.keys().len(), 2);
 }
 
 #[tokio::test]
-async fn a_second_backup_of_the_same_time_overwrites_nothing() {
-    let (near, far, pipeline) = two();
+async fn second_backup_of_a_time_overwrites_nothing() {
+    let (near, far, pipeline) = two_stores();
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
     let first = manifest_of(&near);
-    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), &unwatched()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), &no_progress()).await.unwrap();
     for delivery in &shipped.deliveries {
         assert_eq!(delivery.result.as_ref().unwrap_err().kind(), Kind::AlreadyExists);
     }
     for store in [&near, &far] {
         assert_eq!(manifest_of(store), first);
-        read_back(store, &first, None, &[], &unwatched()).await.unwrap();
+        read_back(store, &first, None, &[], &no_progress()).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn what_a_backup_needs_is_told_destination_by_destination() {
-    let (near, far, pipeline) = two();
+async fn needs_differ_by_destination() {
+    let (near, far, pipeline) = two_stores();
     let mut order = order("nightly", &appdb(), TIME);
     let globals = BackupName::new("main", "globals", order.time).unwrap();
     // The globals did not arrive at the other destination.
     order.needs = [("near".to_owned(), vec![globals.clone()])].into();
-    pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 10)), &no_progress()).await.unwrap();
     assert_eq!(manifest_of(&near).needs, [globals]);
     assert_eq!(manifest_of(&far).needs, []);
 }

@@ -10,7 +10,7 @@ use longshore_core::key::Key;
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, ReadBack, Source, open, open_from, read_back};
-use longshore_core::progress::{Progress, unwatched};
+use longshore_core::progress::{Progress, no_progress};
 use longshore_core::stage::{Decrypt, Dumped, Ship, Verify};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
@@ -36,40 +36,41 @@ const ZSTD: Compression = Compression::Zstd { level: 1, threads: 1 };
 
 /// The compression and encryption of a backup.
 #[derive(Debug, Clone, Copy)]
-struct Packing {
+struct Encoding {
     compression: Compression,
-    sealing: Sealing,
+    encryption: Encryption,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Sealing {
-    Open,
-    Sealed,
+enum Encryption {
+    Plain,
+    Encrypted,
 }
 
-fn packings() -> Vec<Packing> {
-    let pair = |compression| [Sealing::Open, Sealing::Sealed].map(|sealing| Packing { compression, sealing });
+fn encodings() -> Vec<Encoding> {
+    let pair =
+        |compression| [Encryption::Plain, Encryption::Encrypted].map(|encryption| Encoding { compression, encryption });
     [Compression::None, ZSTD].into_iter().flat_map(pair).collect()
 }
 
 /// Makes a backup with details, and returns its manifest.
-async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
+async fn backup(encoding: Encoding) -> (MemoryStore, Manifest) {
     let store = MemoryStore::new();
     let mut pipeline = pipeline([("memory", store.clone())]);
     let details = json!({ "tables": { "public.orders": 17 } }).as_object().cloned();
     pipeline.verify.push(Arc::new(FakeVerify::Finds(details.unwrap_or_default())));
-    if packing.sealing == Sealing::Sealed {
+    if encoding.encryption == Encryption::Encrypted {
         pipeline.encrypt = Some(Arc::new(Xor));
     }
-    let dump = Dumped { compression: packing.compression, ..dumped(random(1, LENGTH)) };
+    let dump = Dumped { compression: encoding.compression, ..dumped(random(1, LENGTH)) };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
-    let shipped = pipeline.back_up(&order, dump, &unwatched()).await.expect("the dump succeeds");
+    let shipped = pipeline.back_up(&order, dump, &no_progress()).await.expect("the dump succeeds");
     (store, shipped.manifest.expect("the manifest was written"))
 }
 
 /// Reads a backup back with all keys.
 async fn read(store: &MemoryStore, manifest: &Manifest) -> Result<ReadBack> {
-    read_back(store, manifest, Some(&Xor), &[], &unwatched()).await
+    read_back(store, manifest, Some(&Xor), &[], &no_progress()).await
 }
 
 /// A modification of a stored file.
@@ -90,31 +91,31 @@ const ACTIONS: [(&str, Action); 8] = [
 ];
 
 /// The file to modify.
-type Place = fn(&Manifest) -> Key;
+type StoredFile = fn(&Manifest) -> Key;
 
-const PLACES: [(&str, Place); 2] = [
+const STORED_FILES: [(&str, StoredFile); 2] = [
     ("artifact", |manifest| manifest.artifact.key.clone()),
     ("details", |manifest| manifest.details.clone().expect("the manifest names details").key),
 ];
 
 #[tokio::test]
-async fn every_damage_is_found_wherever_it_is() {
-    for packing in packings() {
-        let (store, manifest) = backup(packing).await;
+async fn finds_every_damage_in_every_file() {
+    for encoding in encodings() {
+        let (store, manifest) = backup(encoding).await;
         read(&store, &manifest).await.unwrap();
-        for (place, key) in PLACES {
+        for (file, key) in STORED_FILES {
             let key = key(&manifest);
             let whole = store.get(&key).unwrap();
             for (action, damage) in ACTIONS {
                 store.damage(&key, damage);
                 let error = read(&store, &manifest).await.expect_err(action);
-                assert_eq!(error.kind(), Kind::Corrupt, "{place}: {action}, {packing:?}: {}", error.chain());
+                assert_eq!(error.kind(), Kind::Corrupt, "{file}: {action}, {encoding:?}: {}", error.chain());
                 assert_eq!(error.subject(), key.as_str());
                 store.put(&key, whole.clone());
             }
             store.lose(&key);
             let error = read(&store, &manifest).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::NotFound, "{place}: lost, {packing:?}");
+            assert_eq!(error.kind(), Kind::NotFound, "{file}: lost, {encoding:?}");
             store.put(&key, whole);
         }
         read(&store, &manifest).await.unwrap();
@@ -122,51 +123,51 @@ async fn every_damage_is_found_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed() {
-    let sealed = Packing { compression: ZSTD, sealing: Sealing::Sealed };
+async fn verifies_only_digests_without_an_identity() {
+    let sealed = Encoding { compression: ZSTD, encryption: Encryption::Encrypted };
     let (store, manifest) = backup(sealed).await;
-    let judges: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
-    let read = read_back(&store, &manifest, None, &judges, &unwatched()).await.unwrap();
+    let verifiers: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
+    let read = read_back(&store, &manifest, None, &verifiers, &no_progress()).await.unwrap();
     assert_eq!(read.depth, Depth::Sealed, "the verifier cannot read encrypted bytes");
     for (action, damage) in ACTIONS {
         let whole = store.get(&manifest.artifact.key).unwrap();
         store.damage(&manifest.artifact.key, damage);
-        let error = read_back(&store, &manifest, None, &[], &unwatched()).await.expect_err(action);
+        let error = read_back(&store, &manifest, None, &[], &no_progress()).await.expect_err(action);
         assert_eq!(error.kind(), Kind::Corrupt, "{action}");
         store.put(&manifest.artifact.key, whole);
     }
 }
 
 #[tokio::test]
-async fn a_backup_that_is_judged_unsound_fails_its_read_back() {
-    for packing in packings() {
-        let (store, manifest) = backup(packing).await;
-        let judges: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
-        let error = read_back(&store, &manifest, Some(&Xor), &judges, &unwatched()).await.unwrap_err();
+async fn verifier_error_fails_the_read_back() {
+    for encoding in encodings() {
+        let (store, manifest) = backup(encoding).await;
+        let verifiers: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
+        let error = read_back(&store, &manifest, Some(&Xor), &verifiers, &no_progress()).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     }
 }
 
 #[tokio::test]
-async fn a_connection_lost_while_reading_is_not_damage() {
-    for packing in packings() {
-        let (store, manifest) = backup(packing).await;
+async fn lost_connection_is_not_damage() {
+    for encoding in encodings() {
+        let (store, manifest) = backup(encoding).await;
         for length in [0, 1000, u64::MAX] {
             store.heal();
             store.fault(Operation::Fetch, Fault::FailAfter(length));
             let error = read(&store, &manifest).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::Unavailable, "{packing:?} after {length}: {}", error.chain());
+            assert_eq!(error.kind(), Kind::Unavailable, "{encoding:?} after {length}: {}", error.chain());
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_opened_is_what_was_dumped_and_its_bytes_are_counted() {
+async fn opened_plaintext_equals_the_dump() {
     let dumped = digest(random(1, LENGTH)).await.unwrap();
-    for packing in packings() {
-        let (store, manifest) = backup(packing).await;
+    for encoding in encodings() {
+        let (store, manifest) = backup(encoding).await;
         let opened = open(&store, &manifest, Some(&Xor)).await.unwrap();
-        assert_eq!(digest(opened).await.unwrap(), dumped, "{packing:?}");
+        assert_eq!(digest(opened).await.unwrap(), dumped, "{encoding:?}");
         let counter = Arc::new(Counter::default());
         let progress: Arc<dyn Progress> = counter.clone();
         read_back(&store, &manifest, Some(&Xor), &[], &progress).await.unwrap();
@@ -175,9 +176,9 @@ async fn what_is_opened_is_what_was_dumped_and_its_bytes_are_counted() {
 }
 
 #[tokio::test]
-async fn where_one_destination_fails_half_way_the_next_goes_on() {
-    for packing in packings() {
-        let (near, manifest) = backup(packing).await;
+async fn next_destination_resumes_a_failed_fetch() {
+    for encoding in encodings() {
+        let (near, manifest) = backup(encoding).await;
         let far = MemoryStore::new();
         far.ship(&manifest.artifact.key, from_bytes(near.get(&manifest.artifact.key).unwrap())).await.unwrap();
         let source = |name: &str, store: &MemoryStore| Source { name: name.into(), store: Arc::new(store.clone()) };
@@ -186,14 +187,14 @@ async fn where_one_destination_fails_half_way_the_next_goes_on() {
         for fault in [Fault::FailAfter(0), Fault::FailAfter(1000), Fault::Deny] {
             near.heal();
             near.fault(Operation::Fetch, fault);
-            let turns = Arc::new(AtomicU64::new(0));
-            let counted = Arc::clone(&turns);
-            let turned = move |_: &longshore_core::Error, _: &Source| {
+            let switches = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&switches);
+            let on_switch = move |_: &longshore_core::Error, _: &Source| {
                 counted.fetch_add(1, Ordering::Relaxed);
             };
-            let opened = open_from(&sources, &manifest, Some(&Xor), turned).await.unwrap();
-            assert_eq!(digest(opened).await.unwrap(), dumped, "{packing:?} {fault:?}");
-            assert_eq!(turns.load(Ordering::Relaxed), 2);
+            let opened = open_from(&sources, &manifest, Some(&Xor), on_switch).await.unwrap();
+            assert_eq!(digest(opened).await.unwrap(), dumped, "{encoding:?} {fault:?}");
+            assert_eq!(switches.load(Ordering::Relaxed), 2);
         }
         let opened = open_from(&sources[..1], &manifest, Some(&Xor), |_, _| {}).await;
         assert_eq!(opened.err().map(|error| error.kind()), Some(Kind::Denied));
@@ -201,8 +202,8 @@ async fn where_one_destination_fails_half_way_the_next_goes_on() {
 }
 
 #[tokio::test]
-async fn a_sealed_backup_is_not_opened_without_an_identity() {
-    let sealed = Packing { compression: ZSTD, sealing: Sealing::Sealed };
+async fn encrypted_backup_requires_an_identity() {
+    let sealed = Encoding { compression: ZSTD, encryption: Encryption::Encrypted };
     let (store, manifest) = backup(sealed).await;
     let error = open(&store, &manifest, None).await.map(drop).unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Decrypt, Kind::Usage));
@@ -210,27 +211,27 @@ async fn a_sealed_backup_is_not_opened_without_an_identity() {
 }
 
 /// A decryption that returns the ciphertext.
-struct Wrong;
+struct WrongIdentity;
 
 #[async_trait]
-impl Decrypt for Wrong {
+impl Decrypt for WrongIdentity {
     async fn decrypt(&self, ciphertext: ByteStream, _: &str) -> Result<ByteStream> {
         Ok(ciphertext)
     }
 }
 
 #[tokio::test]
-async fn a_seal_opened_with_the_wrong_identity_is_damage() {
+async fn wrong_plaintext_is_corrupt() {
     for compression in [Compression::None, ZSTD] {
-        let (store, manifest) = backup(Packing { compression, sealing: Sealing::Sealed }).await;
-        let error = read_back(&store, &manifest, Some(&Wrong), &[], &unwatched()).await.unwrap_err();
+        let (store, manifest) = backup(Encoding { compression, encryption: Encryption::Encrypted }).await;
+        let error = read_back(&store, &manifest, Some(&WrongIdentity), &[], &no_progress()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 }
 
 #[tokio::test]
-async fn a_manifest_changed_to_fit_other_bytes_does_not_fit_the_plaintext() {
-    let open = Packing { compression: Compression::None, sealing: Sealing::Sealed };
+async fn plaintext_digest_detects_a_forged_manifest() {
+    let open = Encoding { compression: Compression::None, encryption: Encryption::Encrypted };
     let (store, mut manifest) = backup(open).await;
     store.damage(&manifest.artifact.key, |bytes| bytes[7] ^= 1);
     manifest.artifact.sealed = Digest::of(&store.get(&manifest.artifact.key).unwrap());

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_core::key::Key;
 use longshore_core::pipeline::{Destination, Pipeline};
-use longshore_core::progress::unwatched;
-use longshore_core::stage::{Capabilities, Entry, Limits, Locks, Ship, Store};
+use longshore_core::progress::no_progress;
+use longshore_core::stage::{Capabilities, Entry, Limits, ObjectLocks, Ship, Store};
 use longshore_core::store::{MaxRate, RateLimiter, StoreSettings, with_settings};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
@@ -38,20 +38,20 @@ fn limited_to(store: impl Store + 'static, stall_timeout: Duration) -> Box<dyn S
 }
 
 /// A destination that stops responding after a number of chunks.
-struct Hangs {
+struct HangingStore {
     after_chunks: usize,
     spools: bool,
 }
 
 #[async_trait]
-impl longshore_core::check::Check for Hangs {
+impl longshore_core::check::Check for HangingStore {
     async fn check(&self) -> Vec<longshore_core::check::Finding> {
         std::future::pending().await
     }
 }
 
 #[async_trait]
-impl Ship for Hangs {
+impl Ship for HangingStore {
     async fn ship(&self, _: &Key, mut body: ByteStream) -> Result<()> {
         for _ in 0..self.after_chunks {
             body.next().await;
@@ -64,12 +64,12 @@ impl Ship for Hangs {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        Capabilities { locks: self.spools.then_some(self as &dyn Locks), ..Capabilities::default() }
+        Capabilities { object_locks: self.spools.then_some(self as &dyn ObjectLocks), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
-impl Store for Hangs {
+impl Store for HangingStore {
     async fn list(&self, _: Option<&Key>) -> Result<stream::BoxStream<'static, Result<Entry>>> {
         Ok(stream::pending().boxed())
     }
@@ -88,7 +88,7 @@ impl Store for Hangs {
 }
 
 #[async_trait]
-impl Locks for Hangs {
+impl ObjectLocks for HangingStore {
     async fn locked_until(&self, _: &Key) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
         std::future::pending().await
     }
@@ -96,24 +96,25 @@ impl Locks for Hangs {
 
 #[tokio::test(start_paused = true)]
 async fn capabilities_keep_to_the_stall_timeout() {
-    assert!(limited(Hangs { after_chunks: 0, spools: false }).capabilities().locks.is_none());
+    assert!(limited(HangingStore { after_chunks: 0, spools: false }).capabilities().object_locks.is_none());
     let rate: MaxRate = serde_json::from_value("1GiB".into()).unwrap();
     let max_rate = Some(Arc::new(RateLimiter::new(rate)));
     let settings = StoreSettings { stall_timeout: LIMIT, max_rate };
-    let hangs = || Arc::new(Hangs { after_chunks: 0, spools: true });
-    for store in [limited(Hangs { after_chunks: 0, spools: true }), with_settings("far", hangs(), &settings)] {
+    let hangs = || Arc::new(HangingStore { after_chunks: 0, spools: true });
+    for store in [limited(HangingStore { after_chunks: 0, spools: true }), with_settings("far", hangs(), &settings)] {
         assert_eq!(store.limits(), Limits { uploads: Some(7), spools: true });
-        let error = store.capabilities().locks.unwrap().locked_until(&key()).await.unwrap_err();
+        let error = store.capabilities().object_locks.unwrap().locked_until(&key()).await.unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_takes_nothing_any_more_is_given_up() {
+async fn upload_without_progress_times_out() {
     for after_chunks in [0, 1, 3] {
         let begun = Instant::now();
         let chunks = stream::iter((0..10).map(|_| Ok(Bytes::from_static(b"cargo"))));
-        let error = limited(Hangs { after_chunks, spools: false }).ship(&key(), chunks.boxed()).await.unwrap_err();
+        let error =
+            limited(HangingStore { after_chunks, spools: false }).ship(&key(), chunks.boxed()).await.unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
         assert!(error.to_string().contains("accepted no data for 1m") && error.remedy().is_some(), "{}", error.chain());
         assert!(begun.elapsed() < LIMIT * 2, "{:?}", begun.elapsed());
@@ -121,15 +122,16 @@ async fn one_that_takes_nothing_any_more_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_never_settles_is_given_up_and_one_that_spools_is_waited_for() {
-    let error = limited(Hangs { after_chunks: 9, spools: false }).ship(&key(), from_bytes("cargo")).await.unwrap_err();
+async fn completion_times_out_unless_the_store_spools() {
+    let error =
+        limited(HangingStore { after_chunks: 9, spools: false }).ship(&key(), from_bytes("cargo")).await.unwrap_err();
     assert!(error.to_string().contains("did not complete the upload"), "{}", error.chain());
-    let spooling = limited(Hangs { after_chunks: 9, spools: true });
+    let spooling = limited(HangingStore { after_chunks: 9, spools: true });
     timeout(LIMIT * 100, spooling.ship(&key(), from_bytes("cargo"))).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_fed_slowly_is_not_given_up() {
+async fn slow_source_does_not_time_out() {
     let store = MemoryStore::new();
     let chunks = stream::iter(0..3).then(|_| async {
         sleep(LIMIT * 10).await;
@@ -140,8 +142,8 @@ async fn one_that_is_fed_slowly_is_not_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_answers_nothing_is_given_up_whatever_it_is_asked() {
-    let store = limited(Hangs { after_chunks: 0, spools: false });
+async fn every_request_times_out() {
+    let store = limited(HangingStore { after_chunks: 0, spools: false });
     let listed = store.list(None).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
     let mut fetched = store.fetch(&key(), None).await.unwrap();
     assert_eq!(fetched.next().await.unwrap().unwrap(), "half");
@@ -157,7 +159,7 @@ async fn one_that_answers_nothing_is_given_up_whatever_it_is_asked() {
 
 /// Each connection is lost after a number of bytes, and no byte is repeated.
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_is_cut_is_taken_up_again_where_it_was() {
+async fn interrupted_fetch_resumes() {
     let store = MemoryStore::new();
     let bytes =
         longshore_core::stream::collect(random(1, 10_000), 1 << 20, longshore_core::Stage::Ship, "").await.unwrap();
@@ -181,28 +183,28 @@ async fn a_fetch_that_is_cut_is_taken_up_again_where_it_was() {
 /// test uses the real clock: a paused clock does not advance while threads work, and a thread
 /// digests the dump.
 #[tokio::test]
-async fn a_destination_that_hangs_hinders_no_other() {
+async fn hanging_destination_does_not_block_others() {
     let near = MemoryStore::new();
     let Pipeline { verify, encrypt, mut destinations } = pipeline([("near", near.clone())]);
-    let far = limited_to(Hangs { after_chunks: 2, spools: false }, Duration::from_secs(1));
+    let far = limited_to(HangingStore { after_chunks: 2, spools: false }, Duration::from_secs(1));
     destinations.push(Destination { name: "far".to_owned(), store: Arc::from(far) });
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
     let dump = dumped(random(1, 24 * CHUNK_BYTES as u64));
-    let shipped = pipeline.back_up(&order, dump, &unwatched()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dump, &no_progress()).await.unwrap();
     shipped.deliveries[0].result.as_ref().unwrap();
     assert_eq!(shipped.deliveries[1].result.as_ref().unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(near.keys().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manifest_that_hangs_is_given_up_too() {
+async fn manifest_upload_times_out() {
     let near = MemoryStore::new();
     near.fault_at(Operation::Ship, ".json", Fault::Block);
     let Pipeline { verify, encrypt, .. } = pipeline([("near", near.clone())]);
     let destinations = vec![Destination { name: "near".to_owned(), store: Arc::from(limited(near.clone())) }];
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
-    let shipped = pipeline.back_up(&order, dumped(from_bytes("dump")), &unwatched()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(from_bytes("dump")), &no_progress()).await.unwrap();
     assert_eq!(shipped.deliveries[0].result.as_ref().unwrap_err().kind(), Kind::Unavailable);
 }

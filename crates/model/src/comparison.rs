@@ -20,13 +20,13 @@ pub struct Comparison {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
     /// The outcome.
-    pub outcome: Compared,
+    pub outcome: ComparisonOutcome,
 }
 
 /// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Compared {
+pub enum ComparisonOutcome {
     /// The value is as recorded.
     Same,
     /// The value differs.
@@ -47,7 +47,7 @@ impl fmt::Display for Comparison {
 
 /// Returns the error of a backup whose content differs from the record of its dump. Its cause lists
 /// the differences, and thus names tables.
-pub fn differs(subject: &str, differences: &[Comparison]) -> Error {
+pub fn differences_error(subject: &str, differences: &[Comparison]) -> Error {
     /// The maximum number of differences in the error.
     const MOST: usize = 20;
     let count = differences.len();

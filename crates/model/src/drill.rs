@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::BackupName;
 use crate::manifest::Tool;
 
-pub use crate::comparison::{Compared, Comparison, differs};
+pub use crate::comparison::{Comparison, ComparisonOutcome, differences_error};
 pub use crate::phase::Phase;
 
 /// The record of one drill of one backup, stored as the mark `drilled` or `damaged` beside the
@@ -50,7 +50,7 @@ pub struct Drill {
     /// The results of configured assertion queries. With encryption they are stored with the
     /// comparisons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub answers: Vec<Answer>,
+    pub answers: Vec<AssertionResult>,
 }
 
 /// The confidential part of a drill's record, encrypted if the backup is.
@@ -59,12 +59,12 @@ pub struct Details {
     /// All comparisons.
     pub comparisons: Vec<Comparison>,
     /// The results of configured assertion queries.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<AssertionResult>,
 }
 
 impl Drill {
     /// Splits the record into the public and the confidential part.
-    pub fn parted(mut self) -> (Self, Details) {
+    pub fn split_confidential(mut self) -> (Self, Details) {
         let comparisons = std::mem::take(&mut self.comparisons);
         let answers = std::mem::take(&mut self.answers);
         (self, Details { comparisons, answers })
@@ -73,7 +73,7 @@ impl Drill {
     /// Returns the comparisons that were not possible, each with the reason.
     pub fn not_compared(&self) -> impl Iterator<Item = (&Comparison, &str)> {
         self.comparisons.iter().filter_map(|comparison| match &comparison.outcome {
-            Compared::Not(reason) => Some((comparison, reason.as_str())),
+            ComparisonOutcome::Not(reason) => Some((comparison, reason.as_str())),
             _ => None,
         })
     }
@@ -104,7 +104,7 @@ pub enum Verdict {
 
 /// The result of a configured assertion query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct AssertionResult {
     /// The queried database.
     pub database: String,
     /// The query.

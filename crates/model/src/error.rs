@@ -258,14 +258,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_layer_is_shown_and_the_chain_tells_all() {
+    fn display_shows_one_layer_and_chain_shows_all() {
         let error = Error::io(Stage::Ship, "local", "cannot write", std::io::Error::from_raw_os_error(28));
         assert_eq!(error.to_string(), "ship \"local\": cannot write");
         assert_eq!(error.chain(), "ship \"local\": cannot write: No space left on device (os error 28)");
     }
 
     #[test]
-    fn a_name_can_neither_break_a_line_nor_look_like_another() {
+    fn printable_names_are_safe_and_distinct() {
         for (name, shown) in [
             ("Köln 1/2 \"x\" 日本 e\u{301}", "Köln 1/2 \"x\" 日本 e\u{301}"),
             ("a\nb\u{1b}[2J", "a\\nb\\u{1b}[2J"),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_survives_the_way_through_io() {
+    fn io_error_carries_the_error() {
         let through: std::io::Error = Error::new(Stage::Dump, Kind::Corrupt, "appdb", "cut").into();
         assert_eq!(Error::carried_by(&through).unwrap().kind(), Kind::Corrupt);
         assert!(Error::carried_by(&std::io::Error::other("x")).is_none());

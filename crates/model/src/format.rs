@@ -24,7 +24,7 @@ impl Format {
 
     /// Returns the format of a dump that begins with `head` (at least 512 bytes). Anything that is
     /// not an archive counts as a script.
-    pub fn of(head: &[u8]) -> Self {
+    pub fn detect(head: &[u8]) -> Self {
         if head.starts_with(b"PGDMP") {
             Self::Custom
         } else if !is_tar(head) {
@@ -55,6 +55,6 @@ fn is_tar(head: &[u8]) -> bool {
     let digits = std::str::from_utf8(checksum).unwrap_or_default().trim_matches(['\0', ' ']);
     let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
     // The checksum counts its own bytes as spaces.
-    let of_itself: u64 = checksum.iter().map(|byte| u64::from(*byte)).sum();
-    u64::from_str_radix(digits, 8) == Ok(sum - of_itself + 8 * u64::from(b' '))
+    let own_sum: u64 = checksum.iter().map(|byte| u64::from(*byte)).sum();
+    u64::from_str_radix(digits, 8) == Ok(sum - own_sum + 8 * u64::from(b' '))
 }

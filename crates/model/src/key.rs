@@ -20,7 +20,7 @@ const MAX_KEY_BYTES: usize = 900;
 
 /// The key of the page that describes a restore by hand. Every destination contains it, and it
 /// belongs to no backup.
-pub const PAGE: &str = "RESTORE.md";
+pub const RESTORE_PAGE: &str = "RESTORE.md";
 
 /// The name of an object in a destination: segments of `A-Za-z0-9._%-` that do not begin with a
 /// dot, joined by slashes.
@@ -35,10 +35,10 @@ pub struct Key(String);
 impl Key {
     /// Parses a key.
     pub fn parse(text: &str) -> Result<Self> {
-        let sound = |segment: &[u8]| {
-            !matches!(segment, [] | [b'.', ..]) && segment.iter().all(|&byte| plain(byte) || byte == b'%')
+        let is_valid = |segment: &[u8]| {
+            !matches!(segment, [] | [b'.', ..]) && segment.iter().all(|&byte| is_plain(byte) || byte == b'%')
         };
-        if text.len() > MAX_KEY_BYTES || !text.as_bytes().split(|&byte| byte == b'/').all(sound) {
+        if text.len() > MAX_KEY_BYTES || !text.as_bytes().split(|&byte| byte == b'/').all(is_valid) {
             let message = "invalid key: expected segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
             return Err(Error::new(Stage::Ship, Kind::Usage, text, message));
         }
@@ -86,7 +86,7 @@ impl From<Key> for String {
     }
 }
 
-fn plain(byte: u8) -> bool {
+fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
@@ -97,14 +97,14 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'
 /// remain different, and the result is a segment of a [`Key`].
 pub fn encode_name(name: &str) -> String {
     match name.as_bytes() {
-        [b'.' | b'-', ..] => encode_name_apart(name),
+        [b'.' | b'-', ..] => encode_reserved_name(name),
         _ => utf8_percent_encode(name, ENCODED).to_string(),
     }
 }
 
 /// Encodes a name as [`encode_name`] does, and its first byte in any case, for a name that is also
 /// a reserved word.
-pub fn encode_name_apart(name: &str) -> String {
+pub fn encode_reserved_name(name: &str) -> String {
     match name.as_bytes() {
         [first, ..] if first.is_ascii() => {
             format!("{}{}", percent_encode_byte(*first), utf8_percent_encode(&name[1..], ENCODED))
@@ -115,25 +115,25 @@ pub fn encode_name_apart(name: &str) -> String {
 
 /// The time that all artifacts of a run share, in UTC, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Stamp(DateTime<Utc>);
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Stamp"))]
+pub struct Timestamp(DateTime<Utc>);
 
-/// The form of a stamp in a name.
-const STAMP_FORM: &str = "%Y-%m-%d_%H%M%S";
-/// The length of a stamp in a name, in bytes.
-const STAMP_BYTES: usize = "0000-00-00_000000".len();
+/// The form of a timestamp in a name.
+const TIMESTAMP_FORM: &str = "%Y-%m-%d_%H%M%S";
+/// The length of a timestamp in a name, in bytes.
+const TIMESTAMP_BYTES: usize = "0000-00-00_000000".len();
 
-impl Stamp {
-    /// Creates the stamp of a time, truncated to the second.
+impl Timestamp {
+    /// Creates the timestamp of a time, truncated to the second.
     pub fn new(time: DateTime<Utc>) -> Self {
         Self(time.trunc_subsecs(0))
     }
 
-    /// Parses a stamp in the form used in names, such as `2026-06-07_091500`.
+    /// Parses a timestamp in the form used in names, such as `2026-06-07_091500`.
     pub fn parse(text: &str) -> Option<Self> {
-        let stamp = Self(NaiveDateTime::parse_from_str(text, STAMP_FORM).ok()?.and_utc());
+        let timestamp = Self(NaiveDateTime::parse_from_str(text, TIMESTAMP_FORM).ok()?.and_utc());
         // A lenient parser would accept two names for one time.
-        (stamp.to_string() == text).then_some(stamp)
+        (timestamp.to_string() == text).then_some(timestamp)
     }
 
     /// Returns the time.
@@ -142,14 +142,14 @@ impl Stamp {
     }
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.format(STAMP_FORM).fmt(f)
+        self.0.format(TIMESTAMP_FORM).fmt(f)
     }
 }
 
-/// The common prefix of the keys of one backup: `<cluster>/<subject>/<subject>-<stamp>`. Also the
-/// backup's name for users.
+/// The common prefix of the keys of one backup: `<cluster>/<subject>/<subject>-<timestamp>`. Also
+/// the backup's name for users.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -162,23 +162,23 @@ pub(crate) const DETAILS: &str = ".details.json";
 
 impl BackupName {
     /// Creates the name of the backup of `subject` (a segment: see [`encode_name`]) in `cluster` at
-    /// `stamp`.
-    pub fn new(cluster: &str, subject: &str, stamp: Stamp) -> Result<Self> {
-        Ok(Self(Key::parse(&format!("{}/{subject}/{subject}-{stamp}", encode_name(cluster)))?))
+    /// `timestamp`.
+    pub fn new(cluster: &str, subject: &str, timestamp: Timestamp) -> Result<Self> {
+        Ok(Self(Key::parse(&format!("{}/{subject}/{subject}-{timestamp}", encode_name(cluster)))?))
     }
 
     /// Returns the name of the backup whose manifest has this key. Returns `None` for other files
     /// with the same suffix, such as a user's notes.
-    pub fn of_manifest(key: &Key) -> Option<Self> {
+    pub fn from_manifest_key(key: &Key) -> Option<Self> {
         let name = key.as_str().strip_suffix(MANIFEST)?;
         let [_, subject, file] = <[&str; 3]>::try_from(name.split('/').collect::<Vec<_>>()).ok()?;
-        Stamp::parse(file.strip_prefix(subject)?.strip_prefix('-')?)?;
+        Timestamp::parse(file.strip_prefix(subject)?.strip_prefix('-')?)?;
         Some(Self(Key::parse(name).ok()?))
     }
 
     /// Returns the name of an adopted file, made by another program: its whole key. No other keys
     /// are derived from such a name.
-    pub fn of_adopted(key: &Key) -> Self {
+    pub fn from_adopted_key(key: &Key) -> Self {
         Self(key.clone())
     }
 
@@ -213,9 +213,9 @@ impl BackupName {
     }
 
     /// Returns the time of the run, or `None` for an adopted file.
-    pub fn time(&self) -> Option<Stamp> {
+    pub fn time(&self) -> Option<Timestamp> {
         let name = self.file_name();
-        Stamp::parse(name.get(name.len().checked_sub(STAMP_BYTES)?..)?)
+        Timestamp::parse(name.get(name.len().checked_sub(TIMESTAMP_BYTES)?..)?)
     }
 }
 
@@ -230,16 +230,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_bears_its_time() {
-        let time = Stamp::parse("2026-06-07_091500").unwrap();
+    fn backup_name_contains_its_time() {
+        let time = Timestamp::parse("2026-06-07_091500").unwrap();
         assert_eq!(BackupName::new("main", "my%20db", time).unwrap().time(), Some(time));
         for adopted in ["app.dump", "old/app-2026-06-07.dump"] {
-            assert_eq!(BackupName::of_adopted(&Key::parse(adopted).unwrap()).time(), None);
+            assert_eq!(BackupName::from_adopted_key(&Key::parse(adopted).unwrap()).time(), None);
         }
     }
 
     #[test]
-    fn a_key_cannot_climb_out_of_its_destination() {
+    fn key_cannot_leave_its_destination() {
         for bad in ["", "/etc/passwd", "a//b", "a/../b", "..", ".", "a/.", "a/", "a\0b", "a\\b", ".hidden", "a b", "é"]
         {
             assert!(Key::parse(bad).is_err(), "{bad:?}");
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_never_meet() {
+    fn different_names_have_different_encodings() {
         let names =
             ["a/b", "a_b", "a%2Fb", "a b", "a.b", ".", "..", "-x", "é", "A/b", "a\nb", "\u{1F418}", "quo\"te", "a'b"];
         let encoded: std::collections::BTreeSet<_> = names.iter().map(|name| encode_name(name)).collect();
@@ -261,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_reads_back_as_it_is_written_and_no_other_way() {
-        let stamp = Stamp::parse("2026-06-07_091500").unwrap();
-        assert_eq!(stamp.to_string(), "2026-06-07_091500");
+    fn timestamp_has_exactly_one_text_form() {
+        let timestamp = Timestamp::parse("2026-06-07_091500").unwrap();
+        assert_eq!(timestamp.to_string(), "2026-06-07_091500");
         for bad in [
             "2026-6-7_091500",
             "2026-06-07_0915",
@@ -276,20 +276,20 @@ mod tests {
             "2026_06-07_091500",
             "2026-06-07_09150é",
         ] {
-            assert_eq!(Stamp::parse(bad), None, "{bad}");
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn the_keys_of_a_backup_stand_beside_each_other() {
-        let name = BackupName::new("main", "appdb", Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
+    fn backup_keys_share_a_prefix() {
+        let name = BackupName::new("main", "appdb", Timestamp::parse("2026-06-07_091500").unwrap()).unwrap();
         assert_eq!(name.artifact(".dump.zst.age").unwrap().as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.age");
-        assert_eq!(BackupName::of_manifest(&name.manifest()).as_ref(), Some(&name));
-        assert_eq!(BackupName::of_manifest(&name.details("").unwrap()), None);
+        assert_eq!(BackupName::from_manifest_key(&name.manifest()).as_ref(), Some(&name));
+        assert_eq!(BackupName::from_manifest_key(&name.details("").unwrap()), None);
     }
 
     #[test]
-    fn only_what_is_named_as_a_manifest_is_one() {
+    fn recognises_manifest_keys() {
         for stranger in [
             "notes.json",
             "main/notes.json",
@@ -303,11 +303,11 @@ mod tests {
             "old/main/appdb/appdb-2026-06-07_091500.json",
             "main/appdb/appdb-2026-06-07_091500",
         ] {
-            assert_eq!(BackupName::of_manifest(&Key::parse(stranger).unwrap()), None, "{stranger}");
+            assert_eq!(BackupName::from_manifest_key(&Key::parse(stranger).unwrap()), None, "{stranger}");
         }
         for subject in ["globals", "my%20app", "a-2026-06-07_091500"] {
-            let name = BackupName::new("main", subject, Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
-            assert_eq!(BackupName::of_manifest(&name.manifest()), Some(name));
+            let name = BackupName::new("main", subject, Timestamp::parse("2026-06-07_091500").unwrap()).unwrap();
+            assert_eq!(BackupName::from_manifest_key(&name.manifest()), Some(name));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The key in the record's details under which [`Restore::brings`](crate::stage::Restore::brings)
-/// lists the lines of failed entries, so that a comparison skips them.
+/// The key in the record's details under which
+/// [`Restore::comparable_details`](crate::stage::Restore::comparable_details) lists the lines of
+/// failed entries, so that a comparison skips them.
 pub const DETAILS: &str = "left_out";
 
 /// An entry of a backup that failed after the data was restored, without failing the restore.
@@ -62,12 +63,12 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_named_without_its_numbers() {
+    fn entry_omits_the_archive_numbers() {
         assert_eq!(left_out(Nature::Derived, "42501").entry(), "MATERIALIZED VIEW DATA public my view app");
     }
 
     #[test]
-    fn only_a_constraint_that_rows_break_is_a_violation() {
+    fn only_violated_constraints_are_violations() {
         assert!(left_out(Nature::Structural, "23505").is_violation());
         assert!(!left_out(Nature::Structural, "42883").is_violation());
         assert!(!left_out(Nature::Derived, "23505").is_violation());

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, Stage};
-use crate::key::{BackupName, Key, Stamp};
+use crate::key::{BackupName, Key, Timestamp};
 use crate::subject::Subject;
 
 pub use crate::format::Format;
@@ -33,7 +33,7 @@ pub struct Manifest {
     /// run from a partial one.
     pub run_backups: u32,
     /// The time of the run in UTC, to the second, used by retention and in the keys.
-    pub time: Stamp,
+    pub time: Timestamp,
     /// The beginning of this artifact's dump, in UTC.
     pub started: DateTime<Utc>,
     /// The end of the dump, after the last byte was encrypted, in UTC.
@@ -262,10 +262,10 @@ impl Manifest {
             return Err(bad(format!("describes \"{name}\", which is another backup")));
         }
         let details = manifest.details.iter().map(|details| &details.key);
-        for beside in details.chain([&manifest.artifact.key]) {
+        for file_key in details.chain([&manifest.artifact.key]) {
             // Pruning deletes these files, so they must belong to this backup.
-            if !beside.as_str().starts_with(&format!("{name}.")) {
-                return Err(bad(format!("names \"{beside}\", which is not part of \"{name}\"")));
+            if !file_key.as_str().starts_with(&format!("{name}.")) {
+                return Err(bad(format!("names \"{file_key}\", which is not part of \"{name}\"")));
             }
         }
         Ok(manifest)
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_is_known_by_its_first_bytes() {
+    fn detects_formats_by_their_first_bytes() {
         let tar = |uid, gid, magic: &[u8]| {
             let mut header = tar::Header::new_old();
             header.set_path("toc.dat").unwrap();
@@ -287,13 +287,13 @@ mod tests {
             header.set_cksum();
             header.as_bytes().to_vec()
         };
-        assert_eq!(Format::of(b"PGDMP\x01"), Format::Custom);
-        assert_eq!(Format::of(b"--\n-- PostgreSQL database dump"), Format::Plain);
-        assert_eq!(Format::of(&tar(0o4000, 0o2000, b"ustar")), Format::Tar);
-        assert_eq!(Format::of(&tar(0, 0, b"ustar")), Format::Directory);
-        assert_eq!(Format::of(&tar(1000, 1000, b"")), Format::Directory);
-        assert_eq!(Format::of(&[0; 512]), Format::Plain);
-        assert_eq!(Format::of(b""), Format::Plain);
+        assert_eq!(Format::detect(b"PGDMP\x01"), Format::Custom);
+        assert_eq!(Format::detect(b"--\n-- PostgreSQL database dump"), Format::Plain);
+        assert_eq!(Format::detect(&tar(0o4000, 0o2000, b"ustar")), Format::Tar);
+        assert_eq!(Format::detect(&tar(0, 0, b"ustar")), Format::Directory);
+        assert_eq!(Format::detect(&tar(1000, 1000, b"")), Format::Directory);
+        assert_eq!(Format::detect(&[0; 512]), Format::Plain);
+        assert_eq!(Format::detect(b""), Format::Plain);
     }
 
     fn sample() -> Manifest {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_format_1_reads_and_writes_back_the_same() {
+    fn manifest_format_1_round_trips() {
         let text = include_str!("../testdata/manifest-1.json");
         let key = sample().name().unwrap().manifest();
         let manifest = Manifest::from_bytes(&key, text.as_bytes()).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_is_that_of_the_types() {
+    fn schema_matches_the_types() {
         let schema = serde_json::to_string_pretty(&schemars::schema_for!(Manifest)).unwrap() + "\n";
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifest.schema.json");
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_from_the_future_is_refused_by_its_number() {
+    fn refuses_manifests_of_newer_formats() {
         let key = sample().name().unwrap().manifest();
         let error = Manifest::from_bytes(&key, br#"{"format":2,"new":true}"#).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
@@ -328,14 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_in_anothers_place_is_damage() {
+    fn manifest_under_another_key_is_corrupt() {
         let bytes = sample().to_bytes().unwrap();
         let key = Key::parse("main/other/other-2026-06-07_091500.json").unwrap();
         assert_eq!(Manifest::from_bytes(&key, &bytes).unwrap_err().kind(), Kind::Corrupt);
     }
 
     #[test]
-    fn a_manifest_that_names_anothers_file_is_damage() {
+    fn manifest_of_foreign_files_is_corrupt() {
         let mut manifest = sample();
         let key = manifest.name().unwrap().manifest();
         manifest.artifact.key = Key::parse("main/other/other-2026-06-07_091500.dump").unwrap();

@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::key::{BackupName, Key, Stamp};
+use crate::key::{BackupName, Key, Timestamp};
 
 pub use self::hold::{Hold, RememberedHold};
 pub use self::summary::Marks;
@@ -34,7 +34,7 @@ pub const MAX_MARK_BYTES: usize = 64 << 10;
 
 /// The kind of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Says {
+pub enum MarkKind {
     /// Retention must keep the backup.
     Hold,
     /// Earlier holds are released.
@@ -55,20 +55,20 @@ pub enum Says {
 }
 
 /// All kinds, each with its word in names.
-const WORDS: [(Says, &str); 8] = [
-    (Says::Hold, "hold"),
-    (Says::Released, "released"),
-    (Says::Verified, "verified"),
-    (Says::Damaged, "damaged"),
-    (Says::Drilled, "drilled"),
-    (Says::Unrestorable, "unrestorable"),
-    (Says::Restoring, "restoring"),
-    (Says::Withdrawn, "withdrawn"),
+const KIND_WORDS: [(MarkKind, &str); 8] = [
+    (MarkKind::Hold, "hold"),
+    (MarkKind::Released, "released"),
+    (MarkKind::Verified, "verified"),
+    (MarkKind::Damaged, "damaged"),
+    (MarkKind::Drilled, "drilled"),
+    (MarkKind::Unrestorable, "unrestorable"),
+    (MarkKind::Restoring, "restoring"),
+    (MarkKind::Withdrawn, "withdrawn"),
 ];
 
-impl fmt::Display for Says {
+impl fmt::Display for MarkKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = WORDS.iter().find(|(says, _)| says == self).map_or("", |(_, word)| word);
+        let word = KIND_WORDS.iter().find(|(kind, _)| kind == self).map_or("", |(_, word)| word);
         f.write_str(word)
     }
 }
@@ -79,44 +79,44 @@ pub struct MarkName {
     /// The backup.
     pub backup: BackupName,
     /// The kind of the mark.
-    pub says: Says,
+    pub kind: MarkKind,
     /// The time of the mark.
-    pub time: Stamp,
+    pub time: Timestamp,
 }
 
 impl MarkName {
     /// Parses the name of a mark. Returns `None` for other keys.
-    pub fn of(key: &Key) -> Option<Self> {
+    pub fn from_key(key: &Key) -> Option<Self> {
         let (rest, time) = key.as_str().strip_suffix(".json")?.rsplit_once('.')?;
         let (name, word) = rest.rsplit_once('.')?;
-        let (says, _) = WORDS.iter().find(|(_, known)| *known == word)?;
-        let backup = BackupName::of_manifest(&Key::parse(&format!("{name}.json")).ok()?)?;
-        Some(Self { backup, says: *says, time: Stamp::parse(time)? })
+        let (kind, _) = KIND_WORDS.iter().find(|(_, known)| *known == word)?;
+        let backup = BackupName::from_manifest_key(&Key::parse(&format!("{name}.json")).ok()?)?;
+        Some(Self { backup, kind: *kind, time: Timestamp::parse(time)? })
     }
 
     /// Returns the label by which other marks name this one: its word and time.
     pub fn label(&self) -> String {
-        format!("{}.{}", self.says, self.time)
+        format!("{}.{}", self.kind, self.time)
     }
 
     /// Returns the mark's key.
     pub fn key(&self) -> Result<Key> {
-        Key::parse(&format!("{}.{}.{}.json", self.backup, self.says, self.time))
+        Key::parse(&format!("{}.{}.{}.json", self.backup, self.kind, self.time))
     }
 
     /// Returns the key of the mark's confidential details, given the suffix of the encryption.
     pub fn details(&self, extension: &str) -> Result<Key> {
-        Key::parse(&format!("{}.{}.{}{DETAILS}{extension}", self.backup, self.says, self.time))
+        Key::parse(&format!("{}.{}.{}{DETAILS}{extension}", self.backup, self.kind, self.time))
     }
 
     /// Returns the name of the mark that a file of details belongs to. Returns `None` for other
     /// keys.
-    pub fn of_details(key: &Key) -> Option<Self> {
+    pub fn from_details_key(key: &Key) -> Option<Self> {
         let (rest, extension) = key.as_str().rsplit_once(DETAILS)?;
         if !(extension.is_empty() || extension.starts_with('.')) {
             return None;
         }
-        Self::of(&Key::parse(&format!("{rest}.json")).ok()?)
+        Self::from_key(&Key::parse(&format!("{rest}.json")).ok()?)
     }
 }
 
@@ -152,36 +152,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_marks_name_tells_what_it_says_of_which_backup() {
+    fn mark_name_contains_backup_kind_and_time() {
         let key = Key::parse("main/app/app-2026-06-07_091500.hold.2026-07-01_120000.json").unwrap();
-        let name = MarkName::of(&key).unwrap();
-        assert_eq!((name.backup.as_str(), name.says), ("main/app/app-2026-06-07_091500", Says::Hold));
+        let name = MarkName::from_key(&key).unwrap();
+        assert_eq!((name.backup.as_str(), name.kind), ("main/app/app-2026-06-07_091500", MarkKind::Hold));
         assert_eq!(name.time.to_string(), "2026-07-01_120000");
         assert_eq!(name.key().unwrap(), key);
-        assert_eq!(BackupName::of_manifest(&key), None, "a mark is not a manifest");
-        for (says, word) in WORDS {
-            assert_eq!(says.to_string(), word);
+        assert_eq!(BackupName::from_manifest_key(&key), None, "a mark is not a manifest");
+        for (kind, word) in KIND_WORDS {
+            assert_eq!(kind.to_string(), word);
         }
     }
 
     #[test]
-    fn what_belongs_to_a_mark_is_known_by_its_name() {
+    fn details_key_names_its_mark() {
         let key = Key::parse("main/app/app-2026-06-07_091500.drilled.2026-07-01_120000.details.json.age").unwrap();
-        let name = MarkName::of_details(&key).unwrap();
-        assert_eq!((name.says, name.details(".age").unwrap()), (Says::Drilled, key.clone()));
-        assert_eq!(MarkName::of(&key), None, "details are not a mark");
-        assert_eq!(BackupName::of_file(&key), Some(name.backup));
+        let name = MarkName::from_details_key(&key).unwrap();
+        assert_eq!((name.kind, name.details(".age").unwrap()), (MarkKind::Drilled, key.clone()));
+        assert_eq!(MarkName::from_key(&key), None, "details are not a mark");
+        assert_eq!(BackupName::from_file_key(&key), Some(name.backup));
         for text in [
             "main/app/app-2026-06-07_091500.details.json.age",
             "main/app/app-2026-06-07_091500.drilled.2026-07-01_120000.details.jsonx",
             "main/app/app-2026-06-07_091500.drilled.details.json",
         ] {
-            assert_eq!(MarkName::of_details(&Key::parse(text).unwrap()), None, "{text}");
+            assert_eq!(MarkName::from_details_key(&Key::parse(text).unwrap()), None, "{text}");
         }
     }
 
     #[test]
-    fn what_only_looks_like_a_mark_is_none() {
+    fn similar_names_are_not_marks() {
         for text in [
             "main/app/app-2026-06-07_091500.json",
             "main/app/app-2026-06-07_091500.details.json",
@@ -191,12 +191,12 @@ mod tests {
             "main/app/other-2026-06-07_091500.hold.2026-07-01_120000.json",
             "app-2026-06-07_091500.hold.2026-07-01_120000.json",
         ] {
-            assert_eq!(MarkName::of(&Key::parse(text).unwrap()), None, "{text}");
+            assert_eq!(MarkName::from_key(&Key::parse(text).unwrap()), None, "{text}");
         }
         // A database may have such a name, and has its own manifests and marks.
         let odd = "app-2026-06-07_091500.hold.2026-07-01_120000";
         let key = Key::parse(&format!("main/{odd}/{odd}-2026-06-07_091500.json")).unwrap();
-        assert_eq!(MarkName::of(&key), None);
-        assert!(BackupName::of_manifest(&key).is_some());
+        assert_eq!(MarkName::from_key(&key), None);
+        assert!(BackupName::from_manifest_key(&key).is_some());
     }
 }

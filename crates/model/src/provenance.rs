@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Kind, Result, Stage, printable};
-use crate::key::Stamp;
+use crate::key::Timestamp;
 use crate::manifest::Manifest;
 use crate::subject::Subject;
 
@@ -31,7 +31,7 @@ pub struct Provenance {
     pub subject: Option<Subject>,
     /// The time of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<Stamp>,
+    pub time: Option<Timestamp>,
 }
 
 /// A difference between a manifest and a record of the same backup.
@@ -50,7 +50,7 @@ impl Provenance {
     pub const KEY: &str = "backup";
 
     /// Returns the record for the details of a manifest's backup.
-    pub fn of_manifest(manifest: &Manifest) -> Self {
+    pub fn from_manifest(manifest: &Manifest) -> Self {
         Self {
             cluster: Some(manifest.cluster.name.clone()),
             system_identifier: manifest.cluster.server.system_identifier.clone(),
@@ -63,7 +63,7 @@ impl Provenance {
     /// or field is not a difference; an unreadable record is one.
     pub fn mismatches(manifest: &Manifest, details: &Map<String, Value>) -> Vec<Mismatch> {
         let Some(record) = details.get(Self::KEY) else { return Vec::new() };
-        let own = Self::of_manifest(manifest);
+        let own = Self::from_manifest(manifest);
         let Ok(found) = Self::deserialize(record) else {
             let expected = manifest.name().map(|name| name.to_string()).unwrap_or_default();
             return vec![Mismatch { field: "backup", expected, found: "unreadable".to_owned() }];
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn fields(change: impl FnOnce(&mut Provenance)) -> Vec<&'static str> {
-        let mut record = Provenance::of_manifest(&manifest());
+        let mut record = Provenance::from_manifest(&manifest());
         change(&mut record);
         let found = Provenance::mismatches(&manifest(), &record.into_details());
         found.into_iter().map(|mismatch| mismatch.field).collect()
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(fields(|record| record.cluster = Some("crm".to_owned())), ["cluster"]);
         assert_eq!(fields(|record| record.system_identifier = Some("7".to_owned())), ["system identifier"]);
         assert_eq!(fields(|record| record.subject = Some(Subject::Globals)), ["subject"]);
-        assert_eq!(fields(|record| record.time = Stamp::parse("2026-06-07_091501")), ["time"]);
+        assert_eq!(fields(|record| record.time = Timestamp::parse("2026-06-07_091501")), ["time"]);
         let mismatches = [Mismatch { field: "cluster", expected: "main".into(), found: "crm".into() }];
         let error = Mismatch::error(&mismatches, "x").unwrap();
         assert_eq!(error.kind(), Kind::Corrupt);
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_not_recorded_differ_from_nothing() {
+    fn missing_fields_are_no_mismatch() {
         assert!(fields(|record| *record = Provenance::default()).is_empty());
         assert!(Provenance::mismatches(&manifest(), &Map::new()).is_empty());
         assert!(Mismatch::error(&[], "x").is_none());
     }
 
     #[test]
-    fn an_archive_of_another_database_or_day_is_damage() {
+    fn archive_of_another_database_or_day_is_corrupt() {
         let started = manifest().started.naive_utc();
         let expect = |database: &str, distance: TimeDelta| {
             let origin = Origin { database: Some(database.to_owned()), created: Some(started + distance) };

@@ -230,7 +230,7 @@ impl Details {
 
 /// The part of a report that contains its format.
 #[derive(Deserialize)]
-struct Numbered {
+struct FormatField {
     format: u32,
 }
 
@@ -240,7 +240,7 @@ impl RunReport {
         let wrong = |error: serde_json::Error| {
             Error::new(Stage::Catalog, Kind::Corrupt, name, "not a run report").because(error)
         };
-        let Numbered { format } = serde_json::from_slice(bytes).map_err(wrong)?;
+        let FormatField { format } = serde_json::from_slice(bytes).map_err(wrong)?;
         if format > FORMAT {
             let message = format!("run report format {format} is not supported, only formats up to {FORMAT}");
             return Err(
@@ -277,14 +277,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_of_format_1_reads_and_writes_back_the_same() {
+    fn report_format_1_round_trips() {
         let text = include_str!("../testdata/run-report-1.json");
         let report = RunReport::from_bytes("x", text.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(report.to_bytes().unwrap()).unwrap(), text);
     }
 
     #[test]
-    fn the_schema_is_that_of_the_types() {
+    fn schema_matches_the_types() {
         let schema = serde_json::to_string_pretty(&schemars::schema_for!(RunReport)).unwrap() + "\n";
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/run-report.schema.json");
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_from_the_future_is_refused_by_its_number() {
+    fn refuses_reports_of_newer_formats() {
         let error = RunReport::from_bytes("x", br#"{"format":2,"new":true}"#).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
         assert_eq!(RunReport::from_bytes("x", b"{").unwrap_err().kind(), Kind::Corrupt);

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The record in the encrypted details under [`Source::KEY`]. Details of older backups lack it.
+/// The record in the encrypted details under [`SourceFacts::KEY`]. Details of older backups lack
+/// it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct SourceFacts {
     /// The version of each extension.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<String, String>,
@@ -23,7 +24,7 @@ pub struct Source {
     pub runs_own_code: Option<bool>,
 }
 
-impl Source {
+impl SourceFacts {
     /// The key of the record in the details.
     pub const KEY: &str = "source";
 
@@ -56,14 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_without_a_record_have_none() {
-        let source = Source {
+    fn details_without_a_record_have_no_source() {
+        let source = SourceFacts {
             extensions: [("a".to_owned(), "1".to_owned())].into(),
             self_contained: Some(true),
             runs_own_code: None,
         };
-        assert_eq!(Source::of(&source.clone().into_details()), Some(source.clone()));
-        assert_eq!(Source::of(&Map::new()), None);
+        assert_eq!(SourceFacts::of(&source.clone().into_details()), Some(source.clone()));
+        assert_eq!(SourceFacts::of(&Map::new()), None);
         let here = [("a".to_owned(), "2".to_owned())].into();
         assert_eq!(source.other_versions(&here).collect::<Vec<_>>(), [("a", "1", "2")]);
     }

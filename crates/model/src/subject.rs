@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::printable;
-use crate::key::{encode_name, encode_name_apart};
+use crate::key::{encode_name, encode_reserved_name};
 
 /// The subject of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl Subject {
     /// database name that equals the name of another subject is encoded.
     pub fn segment(&self) -> String {
         match self {
-            Self::Database { name } if word(name) => encode_name_apart(name),
+            Self::Database { name } if is_reserved(name) => encode_reserved_name(name),
             Self::Database { name } => encode_name(name),
             other => other.to_string(),
         }
@@ -52,7 +52,7 @@ impl Subject {
 }
 
 /// Returns true if `name` is the name of another subject.
-fn word(name: &str) -> bool {
+fn is_reserved(name: &str) -> bool {
     matches!(name, "globals" | "roles" | "tablespaces" | "schema" | "all")
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::Span;
+use crate::unit::TimeSpan;
 
 /// The text form of [`MaxAge::Unlimited`].
 const NONE: &str = "none";
@@ -19,7 +19,7 @@ pub enum MaxAge {
     /// No limit.
     Unlimited,
     /// The maximum age.
-    Span(Span),
+    TimeSpan(TimeSpan),
 }
 
 impl MaxAge {
@@ -27,7 +27,7 @@ impl MaxAge {
     pub fn limit(self) -> Option<TimeDelta> {
         match self {
             Self::Unlimited => None,
-            Self::Span(span) => Some(TimeDelta::from_std(span.duration()).unwrap_or(TimeDelta::MAX)),
+            Self::TimeSpan(span) => Some(TimeDelta::from_std(span.duration()).unwrap_or(TimeDelta::MAX)),
         }
     }
 }
@@ -39,8 +39,8 @@ impl TryFrom<String> for MaxAge {
         if text == NONE {
             return Ok(Self::Unlimited);
         }
-        let span = Span::try_from(text).map_err(|error| format!("{error}, or \"{NONE}\" for no limit"))?;
-        Ok(Self::Span(span))
+        let span = TimeSpan::try_from(text).map_err(|error| format!("{error}, or \"{NONE}\" for no limit"))?;
+        Ok(Self::TimeSpan(span))
     }
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for MaxAge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unlimited => f.write_str(NONE),
-            Self::Span(span) => span.fmt(f),
+            Self::TimeSpan(span) => span.fmt(f),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use longshore_core::aftercare::see_through;
+use longshore_core::cleanup::shield;
 use longshore_core::key::Key;
-use longshore_core::stage::{Capabilities, Entry, Limits, Ship, Store, Sweep};
+use longshore_core::stage::{Capabilities, Entry, IncompleteUploads, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
@@ -134,7 +134,7 @@ impl Ship for Bucket {
             let (backend, path) = (Arc::clone(&self.backend), path.clone());
             let put =
                 async move { backend.put(&path, first.payload).await.map(|()| PendingObject::new(&backend, &path)) };
-            see_through(put).await?
+            shield(put).await?
         } else {
             multipart::upload(&self.backend, &path, first, body).await?
         };
@@ -151,8 +151,8 @@ impl Ship for Bucket {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        let sweep = self.backend.uploads.is_some().then_some(self as &dyn Sweep);
-        Capabilities { sweep, locks: Some(self), ..Capabilities::default() }
+        let incomplete_uploads = self.backend.uploads.is_some().then_some(self as &dyn IncompleteUploads);
+        Capabilities { incomplete_uploads, object_locks: Some(self), ..Capabilities::default() }
     }
 }
 

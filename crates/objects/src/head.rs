@@ -1,10 +1,9 @@
 //! A check whether an object exists, and whether this process wrote it.
 
-use std::hash::{BuildHasher, RandomState};
-
 use longshore_core::{Kind, Result};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions};
+use uuid::Uuid;
 
 use crate::bucket::Backend;
 
@@ -19,8 +18,7 @@ pub(crate) struct UploadToken(String);
 impl UploadToken {
     /// Returns a unique token.
     pub(crate) fn new() -> Self {
-        let random = || RandomState::new().hash_one(std::process::id());
-        Self(format!("longshore-{:016x}{:016x}", random(), random()))
+        Self(format!("longshore-{}", Uuid::new_v4().simple()))
     }
 
     /// Returns the attributes with this token.

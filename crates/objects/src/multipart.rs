@@ -1,9 +1,9 @@
 //! The multipart upload of a large body, aborted on failure.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use longshore_core::aftercare::{see_out, see_through, see_to};
+use longshore_core::cleanup::{run_cleanup, shield, spawn_cleanup};
+use longshore_core::retry::Retries;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions};
@@ -15,9 +15,6 @@ use crate::head::{ObjectState, UploadToken};
 use crate::part_buffer::{Part, PartBuffer};
 use crate::part_size::MAX_PARTS;
 use crate::pending_object::PendingObject;
-
-/// The number of attempts to abort an upload.
-const ABORT_ATTEMPTS: u32 = 3;
 
 /// Uploads a body whose first part is already read.
 pub(crate) async fn upload(
@@ -34,9 +31,9 @@ pub(crate) async fn upload(
         return Err(backend.already_exists(path));
     }
     // Starts on its own task: if the caller is cancelled, the task drops and so aborts the upload.
-    let mut upload = see_through(Upload::begin(Arc::clone(backend), path.clone(), token)).await?;
+    let mut upload = shield(Upload::begin(Arc::clone(backend), path.clone(), token)).await?;
     match upload.send_all(first, &mut body).await {
-        Ok(()) => see_through(upload.complete(create_only)).await,
+        Ok(()) => shield(upload.complete(create_only)).await,
         Err(error) => {
             upload.abort().await;
             Err(error)
@@ -174,7 +171,7 @@ impl Upload {
     /// Aborts the upload and waits for the result.
     async fn abort(mut self) {
         if let Some(cleanup) = self.cleanup() {
-            see_out(cleanup).await;
+            run_cleanup(cleanup).await;
         }
     }
 
@@ -185,7 +182,7 @@ impl Upload {
         let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
         Some(async move {
             parts.shutdown().await;
-            backend.abort_result(&path, abort(upload).await)
+            backend.abort(&path, upload).await
         })
     }
 }
@@ -193,20 +190,22 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(cleanup) = self.cleanup() {
-            see_to(cleanup);
+            spawn_cleanup(cleanup);
         }
     }
 }
 
-/// Aborts an upload, with retries. An upload that remains is invisible, and a later sweep removes
-/// it.
-async fn abort(mut upload: Box<dyn MultipartUpload>) -> object_store::Result<()> {
-    let mut attempt = 1;
-    loop {
-        match upload.abort().await {
-            Err(_) if attempt < ABORT_ATTEMPTS => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
-            done => return done,
+impl Backend {
+    /// Aborts an upload, with retries unless it is denied: a part may still be in transit. An upload
+    /// that remains is invisible, and a later sweep removes it.
+    async fn abort(&self, path: &Path, mut upload: Box<dyn MultipartUpload>) -> Result<()> {
+        let mut retries = Retries::new(self.location.object_url(path));
+        loop {
+            let aborted = self.abort_result(path, upload.abort().await);
+            let Err(error) = &aborted else { return aborted };
+            if error.kind() == Kind::Denied || !retries.pause(error).await {
+                return aborted;
+            }
         }
-        attempt += 1;
     }
 }

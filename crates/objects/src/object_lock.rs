@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method};
 use longshore_core::key::Key;
-use longshore_core::quantity::Span;
-use longshore_core::stage::Locks;
+use longshore_core::stage::ObjectLocks;
+use longshore_core::unit::TimeSpan;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{Extensions, GetOptions, ObjectStore};
@@ -23,16 +23,16 @@ use crate::version::Versioning;
 pub struct LockRequest {
     /// The duration of locks. `None` if the retention policy sets it and the destination is not
     /// opened for new backups.
-    pub span: Option<Span>,
+    pub span: Option<TimeSpan>,
     /// The duration, if the settings fix it.
-    pub fixed_span: Option<Span>,
+    pub fixed_span: Option<TimeSpan>,
     /// The store's name for the lock mode, for messages.
     pub name: String,
     /// Returns the request extensions that lock a new object for a duration.
-    pub extensions_for: Arc<dyn Fn(Span) -> Extensions + Send + Sync>,
+    pub extensions_for: Arc<dyn Fn(TimeSpan) -> Extensions + Send + Sync>,
     /// The query and the body of a request that locks an existing object, for stores that ignored
     /// the lock of an upload.
-    pub lock_existing: (&'static str, Arc<dyn Fn(Span) -> String + Send + Sync>),
+    pub lock_existing: (&'static str, Arc<dyn Fn(TimeSpan) -> String + Send + Sync>),
     /// The client that sends this request.
     pub client: RawClient,
 }
@@ -128,7 +128,7 @@ impl Backend {
 }
 
 #[async_trait]
-impl Locks for Bucket {
+impl ObjectLocks for Bucket {
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
         let until = self.backend.lock_end(&self.backend.location.path(key)?, None).await?;
         Ok(until.filter(|until| *until > Utc::now()))

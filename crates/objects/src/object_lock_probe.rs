@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_core::check::Finding;
-use longshore_core::quantity::Span;
+use longshore_core::unit::TimeSpan;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutOptions, PutPayload};
@@ -61,7 +61,7 @@ impl Backend {
     async fn probe_lock(&self, lock: &LockRequest, probe: &Path) -> Result<bool> {
         let failure = |kind, message: &str| Error::new(Stage::Ship, kind, self.location.url(), message).hint(HINT);
         let options =
-            PutOptions { extensions: (lock.extensions_for)(Span::new(LOCK_DURATION)), ..PutOptions::default() };
+            PutOptions { extensions: (lock.extensions_for)(TimeSpan::new(LOCK_DURATION)), ..PutOptions::default() };
         let put = self.store.put_opts(probe, PutPayload::from_static(PROBE_TEXT.as_bytes()), options).await;
         let put = put.map_err(|error| match self.convert_error(probe, "cannot lock an object", error) {
             error if matches!(error.kind(), Kind::Failed | Kind::NotFound | Kind::AlreadyExists) => {

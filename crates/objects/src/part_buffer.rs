@@ -127,14 +127,14 @@ mod tests {
 
     #[tokio::test]
     async fn dropped_reads_lose_no_bytes() {
-        let (feeder, body) = longshore_core::stream::channel();
+        let (sender, body) = longshore_core::stream::channel();
         let mut buffer = PartBuffer::new(body);
         for chunk in ["one ", "two ", "three"] {
-            feeder.feed(Bytes::from_static(chunk.as_bytes())).await.unwrap();
+            sender.send(Bytes::from_static(chunk.as_bytes())).await.unwrap();
             let waiting = tokio::time::timeout(std::time::Duration::from_millis(20), buffer.next_part(100));
             assert!(waiting.await.is_err());
         }
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
         assert_eq!(Bytes::from(buffer.next_part(100).await.unwrap().payload), "one two three");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_core::{Result, aftercare};
+use longshore_core::{Result, cleanup};
 use object_store::path::Path;
 
 use crate::bucket::Backend;
@@ -28,7 +28,7 @@ impl PendingObject {
     /// Deletes the object and waits for the deletion.
     pub(crate) async fn roll_back(mut self) {
         self.committed = true;
-        aftercare::see_out(self.deletion()).await;
+        cleanup::run_cleanup(self.deletion()).await;
     }
 
     fn deletion(&self) -> impl Future<Output = Result<()>> + Send + 'static {
@@ -42,7 +42,7 @@ impl Drop for PendingObject {
         if !self.committed {
             // Write-only credentials cannot delete the object. It then remains as an artifact
             // without a manifest, which does not count as a backup.
-            aftercare::see_to(self.deletion());
+            cleanup::spawn_cleanup(self.deletion());
         }
     }
 }

@@ -3,21 +3,18 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use longshore_core::{Error, Result};
+use longshore_core::retry::Retries;
+use longshore_core::{Error, Kind, Result};
 use object_store::client::{HttpClient, HttpRequest};
 use object_store::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::error::{RESPONSE_PREFIX, convert_error};
 use crate::location::Location;
-
-/// The number of attempts for a request that fails with a server error or a rate limit.
-const MAX_ATTEMPTS: u32 = 4;
 
 /// Builds signed requests.
 #[async_trait]
@@ -45,8 +42,8 @@ pub(crate) struct RawResponse {
 }
 
 impl RawClient {
-    /// Sends a request and returns the response, which may be an error status. Every request sent
-    /// this way is idempotent.
+    /// Sends a request and returns the response, which may be an error status. Retries while the
+    /// store is unavailable: every request sent this way is idempotent.
     pub(crate) async fn send(
         &self,
         location: &Location,
@@ -67,24 +64,21 @@ impl RawClient {
         body: &str,
     ) -> Result<RawResponse> {
         let subject = if path.is_root() { location.url() } else { location.object_url(path) };
-        let mut wait = Duration::from_millis(200);
-        for last in (0..MAX_ATTEMPTS).map(|attempt| attempt + 1 == MAX_ATTEMPTS) {
-            match self
-                .send_once(&method, path, query, body)
-                .await
-                .map(|response| RawResponse { subject: subject.clone(), ..response })
-            {
-                Ok(response) if last || !(response.status.is_server_error() || response.status.as_u16() == 429) => {
-                    return Ok(response);
-                }
-                // A feature that the store lacks will not appear with a retry.
-                Ok(response) if response.status == StatusCode::NOT_IMPLEMENTED => return Ok(response),
-                Err(error) if last => return Err(convert_error(location, &subject, "the request failed", error)),
-                _ => tokio::time::sleep(wait).await,
+        let mut retries = Retries::new(subject.as_str());
+        loop {
+            let sent = match self.send_once(&method, path, query, body).await {
+                Ok(response) => Ok(RawResponse { subject: subject.clone(), ..response }),
+                Err(error) => Err(convert_error(location, &subject, "the request failed", error)),
+            };
+            let error = match &sent {
+                Ok(response) if response.is_temporary() => response.error(location, "the request failed"),
+                Err(error) if error.kind() == Kind::Unavailable => error.clone(),
+                _ => return sent,
+            };
+            if !retries.pause(&error).await {
+                return sent;
             }
-            wait *= 2;
         }
-        unreachable!("the last attempt has returned")
     }
 
     async fn send_once(
@@ -104,6 +98,13 @@ impl RawClient {
 }
 
 impl RawResponse {
+    /// Returns true for a server error or a rate limit. A feature that the store lacks will not
+    /// appear with a retry.
+    fn is_temporary(&self) -> bool {
+        (self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED)
+            || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// Returns the error for this response, whose status is not a success.
     pub(crate) fn error(&self, location: &Location, message: &str) -> Error {
         let text = format!("{RESPONSE_PREFIX}{}: {}", self.status, self.text);
@@ -125,4 +126,53 @@ impl RawResponse {
 
 fn generic(source: Box<dyn StdError + Send + Sync>) -> object_store::Error {
     object_store::Error::Generic { store: "bucket", source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use object_store::client::{HttpError, HttpResponse, HttpService};
+
+    use super::*;
+    use crate::location::Vocabulary;
+
+    /// A store that answers with each status once, and then with the last one.
+    #[derive(Debug, Clone)]
+    struct Answers {
+        statuses: &'static [u16],
+        requests: Arc<AtomicUsize>,
+    }
+
+    #[async_trait]
+    impl HttpService for Answers {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            let request = self.requests.fetch_add(1, Ordering::SeqCst);
+            let mut response = HttpResponse::new(Bytes::new().into());
+            let status = self.statuses[request.min(self.statuses.len() - 1)];
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            Ok(response)
+        }
+    }
+
+    #[async_trait]
+    impl RequestSigner for Answers {
+        async fn request(&self, _: &Method, _: &Path, _: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
+            Ok(HttpRequest::new(Bytes::new().into()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_server_errors_and_rate_limits() {
+        let vocabulary = Vocabulary { bucket: "bucket", credentials: "", address: "" };
+        let location = Location::new("s3://", "acme", None, vocabulary).unwrap();
+        let cases: [(&[u16], u16, usize); 4] =
+            [(&[503, 429, 200], 200, 3), (&[500], 500, 4), (&[501], 501, 1), (&[404], 404, 1)];
+        for (statuses, status, requests) in cases {
+            let answers = Answers { statuses, requests: Arc::default() };
+            let client = RawClient { client: HttpClient::new(answers.clone()), signer: Arc::new(answers.clone()) };
+            let response = client.send(&location, Method::GET, &Path::ROOT, &[]).await.unwrap();
+            assert_eq!((response.status.as_u16(), answers.requests.load(Ordering::SeqCst)), (status, requests));
+        }
+    }
 }

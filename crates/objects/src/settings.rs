@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::quantity::{Size, Span};
+use longshore_core::unit::{ByteSize, TimeSpan};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::{Certificate, ClientOptions, RetryConfig};
 
@@ -35,17 +35,17 @@ macro_rules! settings {
             pub ca_file: Option<std::path::PathBuf>,
             /// The size of the first parts of large bodies.
             #[serde(default = "longshore_objects::settings::default_part_size")]
-            pub part_size: longshore_core::quantity::Size,
+            pub part_size: longshore_core::unit::ByteSize,
             /// The number of parts that are sent at once, while they are small.
             #[serde(default = "longshore_objects::settings::default_parts_at_once")]
             pub parts_at_once: usize,
             /// The minimum rate of an upload, in bytes per second. A slower request has stalled and
             /// is retried.
             #[serde(default = "longshore_objects::settings::default_min_rate")]
-            pub min_rate: longshore_core::quantity::Size,
+            pub min_rate: longshore_core::unit::ByteSize,
             /// The time without data after which a request fails.
             #[serde(default = "longshore_objects::settings::default_timeout")]
-            pub timeout: longshore_core::quantity::Span,
+            pub timeout: longshore_core::unit::TimeSpan,
             /// The number of retries of a request.
             #[serde(default = "longshore_objects::settings::default_retries")]
             pub retries: usize,
@@ -80,13 +80,13 @@ pub struct ConnectionSettings {
     /// Additional trusted certificates.
     pub ca_file: Option<PathBuf>,
     /// The size of the first parts of large bodies.
-    pub part_size: Size,
+    pub part_size: ByteSize,
     /// The number of parts that are sent at once, while they are small.
     pub parts_at_once: usize,
     /// The minimum rate of an upload, in bytes per second.
-    pub min_rate: Size,
+    pub min_rate: ByteSize,
     /// The time without data after which a request fails.
-    pub timeout: Span,
+    pub timeout: TimeSpan,
     /// The number of retries of a request.
     pub retries: usize,
 }
@@ -177,16 +177,16 @@ pub fn default_parts_at_once() -> usize {
 }
 
 /// The default size of the first parts.
-pub fn default_part_size() -> Size {
-    Size::new(8 << 20)
+pub fn default_part_size() -> ByteSize {
+    ByteSize::new(8 << 20)
 }
 
 /// The default time without data after which a request fails.
-pub fn default_timeout() -> Span {
-    Span::new(Duration::from_secs(60))
+pub fn default_timeout() -> TimeSpan {
+    TimeSpan::new(Duration::from_secs(60))
 }
 
 /// The default minimum rate of an upload, in bytes per second.
-pub fn default_min_rate() -> Size {
-    Size::new(16 << 10)
+pub fn default_min_rate() -> ByteSize {
+    ByteSize::new(16 << 10)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use http::Method;
-use longshore_core::stage::{Leftover, Sweep};
+use longshore_core::stage::{IncompleteUploads, Leftover};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use serde::Deserialize;
@@ -65,7 +65,7 @@ impl Uploads {
 }
 
 #[async_trait]
-impl Sweep for Bucket {
+impl IncompleteUploads for Bucket {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let Some(uploads) = &self.backend.uploads else {
             return Ok(Vec::new());

@@ -20,6 +20,7 @@
 //! | `script` | SQL of `pg_dump` and `pg_dumpall` |
 //! | `header`, `toc`, `copy_statement` | the beginning of an archive |
 //! | `sql` | the tokens of SQL, and the roles and sequences in them |
+//! | [`statements`] | the statements of a script in memory |
 //! | [`definitions`] | digests of the definitions in archives and scripts |
 //! | `external_effects` | objects that act beyond their database after a restore |
 //! | [`outline`] | the head of an archive, which suffices to restore everything but the data |
@@ -52,6 +53,7 @@ pub mod outline;
 pub mod rewrite;
 mod script;
 mod sql;
+pub mod statements;
 mod table_data;
 mod toc;
 

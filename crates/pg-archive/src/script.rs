@@ -21,7 +21,7 @@ mod command;
 mod definition_digests;
 mod dump_markers;
 mod function_body;
-mod lexer;
+pub(crate) mod lexer;
 mod table_section;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,14 @@
 //! | module | parses |
 //! |---|---|
 //! | `token` | words, names and strings |
+//! | `word` | the bytes of words |
 //! | `role` | names of roles |
 //! | `set_value` | the state that a statement sets a sequence to |
 
 mod role;
 mod set_value;
 mod token;
+pub(crate) mod word;
 
 pub(crate) use self::role::roles;
 pub(crate) use self::set_value::SetValue;

@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES, Pool, StreamWriter, from_bytes, transform};
+use longshore_core::stream::{BufferPool, ByteStream, CHUNK_BYTES, StreamWriter, from_bytes, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -28,16 +28,6 @@ use self::stderr::read_stderr;
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// The size of a widened pipe, in bytes. A wide pipe needs fewer context switches.
 const PIPE_BYTES: usize = 1 << 20;
-/// The time that a wide pipe is left to fill after a short read. `pg_dump` writes 4 KiB at a time,
-/// and waking for each write caused a third of a run's context switches. No server fills the pipe
-/// within this time.
-const FILL_TIME: Duration = Duration::from_millis(1);
-/// The size below which a read is short.
-const SHORT_READ_BYTES: usize = 64 << 10;
-/// The time that a full wide pipe is left to drain. `pg_restore` reads 4 KiB at a time, and waking
-/// for each read caused fifty thousand context switches for 700 MB. No reader empties the pipe
-/// within this time.
-const DRAIN_TIME: Duration = Duration::from_millis(1);
 
 /// A running child. Dropping it ends the child and its descendants.
 #[derive(Debug)]
@@ -147,26 +137,26 @@ impl Process {
 /// A child's standard output, read on a thread: the runtime would wake for every write to the pipe.
 struct Pipe {
     file: File,
-    is_wide: bool,
 }
 
 impl Pipe {
     fn of(stdout: ChildStdout) -> io::Result<Self> {
         let file = File::from(stdout.into_owned_fd()?);
         fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-        Ok(Self { is_wide: widen(&file), file })
+        widen(&file);
+        Ok(Self { file })
     }
 
     /// Passes all output to `writer`.
     fn copy_to(self, writer: &mut StreamWriter) -> io::Result<()> {
-        let pool = Pool::default();
+        let pool = BufferPool::default();
         loop {
             let mut chunk = pool.take();
             self.fill(&mut chunk)?;
             if chunk.is_empty() {
                 return Ok(());
             }
-            writer.pass(pool.lend(chunk))?;
+            writer.write_chunk(pool.freeze(chunk))?;
         }
     }
 
@@ -177,9 +167,6 @@ impl Pipe {
         while chunk.len() < CHUNK_BYTES {
             match rustix::io::read(&self.file, spare_capacity(chunk)) {
                 Ok(0) => break,
-                Ok(bytes) if self.is_wide && bytes < SHORT_READ_BYTES && chunk.len() < CHUNK_BYTES => {
-                    std::thread::sleep(FILL_TIME);
-                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -235,10 +222,10 @@ pub async fn feed(
     let Some(pipe) = stdin else {
         return Ok(());
     };
-    let is_wide = widen(&*pipe);
+    widen(&*pipe);
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
-        let write = write_all(pipe, &chunk, is_wide);
+        let write = pipe.write_all(&chunk);
         let written = match timeout {
             None => write.await,
             Some(InputTimeout { limit, .. }) => match tokio::time::timeout(limit, write).await {
@@ -259,25 +246,12 @@ pub async fn feed(
     Ok(())
 }
 
-/// Writes a whole chunk in few large writes.
-async fn write_all(pipe: &mut ChildStdin, mut chunk: &[u8], is_wide: bool) -> io::Result<()> {
-    while !chunk.is_empty() {
-        let written = pipe.write(chunk).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        chunk = &chunk[written..];
-        if is_wide && !chunk.is_empty() {
-            tokio::time::sleep(DRAIN_TIME).await;
-        }
+/// Widens a pipe, if the system allows it.
+fn widen(pipe: impl AsFd) {
+    match fcntl_setpipe_size(pipe, PIPE_BYTES) {
+        // A pipe of the usual size also works, but more slowly.
+        Ok(_) | Err(_) => {}
     }
-    Ok(())
-}
-
-/// Widens a pipe and returns whether the system allowed it. A pipe of the usual size also works,
-/// but more slowly.
-fn widen(pipe: impl AsFd) -> bool {
-    fcntl_setpipe_size(pipe, PIPE_BYTES).is_ok_and(|bytes| bytes >= PIPE_BYTES)
 }
 
 impl Exit {
@@ -395,8 +369,8 @@ mod tests {
 
     #[tokio::test]
     async fn failed_stream_keeps_the_pipe_open() {
-        let (feeder, mut stream) = channel();
-        drop(feeder);
+        let (sender, mut stream) = channel();
+        drop(sender);
         let mut process = shell("cat >/dev/null; echo 'saw the end' >&2", Pipes::Input);
         assert!(feed(&mut process.stdin, &mut stream, None).await.is_err());
         assert!(process.stdin.is_some());

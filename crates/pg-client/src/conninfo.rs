@@ -3,10 +3,12 @@
 //! Source: PostgreSQL's documentation of libpq, "Connection Strings". The rebuilt string is passed
 //! in a child's argv, so the password is kept apart and passed in the environment.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
 use longshore_core::{Error, Kind, Result, Stage};
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 
 /// A connection string without its password, and the password.
@@ -164,24 +166,14 @@ fn uri(text: &str) -> Pairs {
     Ok(pairs)
 }
 
-/// Decodes percent-encoding.
+/// Decodes percent-encoding. A `%` without two hexadecimal digits is an error, as in libpq.
 fn decode(text: &str) -> Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = rest.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            .ok_or("a \"%\" is not followed by two hexadecimal digits")?;
-        bytes.push(byte);
-        rest = &rest[2..];
+    let begins_with_digits =
+        |after: &str| after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !text.split('%').skip(1).all(begins_with_digits) {
+        return Err("a \"%\" is not followed by two hexadecimal digits");
     }
-    String::from_utf8(bytes).map_err(|_| "a part is not UTF-8")
+    percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| "a part is not UTF-8")
 }
 
 #[cfg(test)]
@@ -212,6 +204,14 @@ mod tests {
         assert_eq!(info.get("options"), Some("-c x=1"));
         assert_eq!(info.password().unwrap().expose_secret(), "p:w");
         assert_eq!(parse("postgres://").to_string(), "");
+    }
+
+    #[test]
+    fn decode_rejects_malformed_percent_encoding() {
+        assert_eq!(decode("%C3%a9%25").unwrap(), "é%");
+        for text in ["%", "%4", "a%%41", "%4%41", "%+1", "%zz", "%é", "%ff"] {
+            assert!(decode(text).is_err(), "{text}");
+        }
     }
 
     #[test]

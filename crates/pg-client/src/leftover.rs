@@ -6,7 +6,7 @@
 use longshore_core::Result;
 use longshore_core::check::Finding;
 use longshore_core::error::printable;
-use longshore_core::key::Stamp;
+use longshore_core::key::Timestamp;
 use serde::Deserialize;
 
 use crate::client::Client;
@@ -102,7 +102,7 @@ fn leftovers(databases: &[Database]) -> Vec<Leftover> {
 /// Returns the beginning of the name of a replaced database.
 fn original_prefix(name: &str) -> Option<&str> {
     let (prefix, time) = name.rsplit_once(ORIGINAL_SUFFIX)?;
-    (Stamp::parse(time).is_some() && !prefix.is_empty()).then_some(prefix)
+    (Timestamp::parse(time).is_some() && !prefix.is_empty()).then_some(prefix)
 }
 
 impl Leftover {

@@ -23,7 +23,9 @@
 //! | [`standby`] | a standby's replay, and its conflicts with dumps |
 //! | [`argument`] | checks of extra arguments against those that would break the pipeline |
 //! | [`directory`] | the directory format as one tar stream |
-//! | [`script`] | plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement |
+//! | [`globals`] | the globals at the beginning of a cluster's script |
+//! | [`isolation_policy`] | the decision about backups that act outside of their database |
+//! | [`watchdog`] | a shell that cleans up after a drill, even if Longshore is killed |
 
 pub mod argument;
 mod cause;
@@ -34,14 +36,16 @@ pub mod database;
 mod diagnosis;
 pub mod directory;
 pub mod failure;
+pub mod globals;
+pub mod isolation_policy;
 pub mod leftover;
 pub mod limits;
 pub mod money;
 pub mod pooler;
-pub mod script;
 pub mod server;
 pub mod server_error;
 mod service_file;
 mod session;
 pub mod standby;
 pub mod tool;
+pub mod watchdog;

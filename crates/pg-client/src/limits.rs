@@ -2,7 +2,7 @@
 //! connections in use.
 
 use longshore_core::Result;
-use longshore_core::survey::Connections;
+use longshore_core::discovery::Connections;
 use serde::Deserialize;
 
 use crate::client::Client;

@@ -17,11 +17,11 @@
 //! - `client_encoding` and `TimeZone`: libpq sends them from `PGCLIENTENCODING` and `PGTZ`.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use tokio::process::Command;
+use uuid::Uuid;
 
 use crate::conninfo::ConnInfo;
 use crate::service_file;
@@ -95,8 +95,8 @@ impl Session {
             None => (std::env::var("PGOPTIONS").unwrap_or_default(), OptionsSource::Environment),
         };
         conninfo.remove("options");
-        let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        Self { user, source, purpose: Purpose::Read, money: None, nonce: nonce.into(), facts: Arc::default() }
+        let nonce = Uuid::new_v4().simple().to_string().into();
+        Self { user, source, purpose: Purpose::Read, money: None, nonce, facts: Arc::default() }
     }
 
     /// Adds the options of its sessions to a command.

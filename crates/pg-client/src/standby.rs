@@ -43,7 +43,7 @@ const PROGRESS_BEFORE_14: &str =
 
 #[async_trait]
 impl Standby for Client {
-    async fn look(&self) -> Result<Option<Replay>> {
+    async fn replay_state(&self) -> Result<Option<Replay>> {
         if self.query(HAS_REPLAY).await? { self.query(REPLAY).await.map(Some) } else { Ok(None) }
     }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use longshore_model::key::{BackupName, Stamp};
-use longshore_retention::{Candidate, Circumstances, Count, History, Policy, Regime, plan};
+use longshore_model::key::{BackupName, Timestamp};
+use longshore_retention::{Candidate, Count, History, PlanContext, Policy, SeriesMode, plan};
 use longshore_testkit::sample_backups::every_six_hours;
 
 fn main() {
@@ -24,7 +24,7 @@ fn main() {
     let now = every_six_hours().last().unwrap();
     let start = Instant::now();
     let plan =
-        plan(&policy, &histories, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None })
+        plan(&policy, &histories, PlanContext { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None })
             .unwrap();
     let planned = start.elapsed().as_secs_f64();
     let backups: usize = plan.decisions.iter().map(Vec::len).sum();
@@ -33,7 +33,8 @@ fn main() {
 
 /// Creates a history. The first series contains the globals that the backups of the same run need.
 fn history(series: usize) -> History {
-    let name = |series: usize, time| BackupName::new("main", &format!("series-{series:04}"), Stamp::new(time)).unwrap();
+    let name =
+        |series: usize, time| BackupName::new("main", &format!("series-{series:04}"), Timestamp::new(time)).unwrap();
     let backups = every_six_hours().map(|time| Candidate {
         name: name(series, time),
         time,
@@ -46,5 +47,5 @@ fn history(series: usize) -> History {
         restoring_until: None,
         needs: if series == 0 { Vec::new() } else { vec![name(0, time)] },
     });
-    History { backups: backups.collect(), regime: Regime::Policy }
+    History { backups: backups.collect(), series_mode: SeriesMode::Policy }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The length of the periods of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Every {
+pub enum CalendarUnit {
     /// An hour of local time. A repeated hour counts as two.
     Hour,
     /// A day of local time: 23 to 25 hours.
@@ -24,7 +24,7 @@ pub enum Every {
     Year,
 }
 
-impl Every {
+impl CalendarUnit {
     /// All lengths, from the shortest to the longest.
     pub const ALL: [Self; 6] = [Self::Hour, Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
 
@@ -66,17 +66,17 @@ pub struct Period(i64, i32);
 /// A span of calendar units, such as `"1y6mo"` or `"30d"`. Its duration depends on the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Ago {
+pub struct CalendarSpan {
     months: u32,
     days: u32,
     hours: u32,
 }
 
-/// The units of an [`Ago`], the longest first, each in months, days and hours.
+/// The units of a [`CalendarSpan`], the longest first, each in months, days and hours.
 const UNITS: [(&str, u32, u32, u32); 5] =
     [("y", 12, 0, 0), ("mo", 1, 0, 0), ("w", 0, 7, 0), ("d", 0, 1, 0), ("h", 0, 0, 1)];
 
-impl Ago {
+impl CalendarSpan {
     /// Returns the moment this span before `time`: first the months, then the days in the calendar
     /// of `zone`, then elapsed hours. A missing day becomes the last day of its month (31 March
     /// less a month is 28 or 29 February). A local time that is skipped or repeated becomes the
@@ -107,34 +107,34 @@ fn earliest(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     }
 }
 
-impl TryFrom<String> for Ago {
+impl TryFrom<String> for CalendarSpan {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let unclear = || {
+        let invalid = || {
             format!(
                 "\"{text}\" is not a calendar span: use numbers with y, mo, w, d or h, the longest first, such as \"30d\" or \"1y6mo\""
             )
         };
-        let mut ago = Self { months: 0, days: 0, hours: 0 };
+        let mut span = Self { months: 0, days: 0, hours: 0 };
         let (mut rest, mut units) = (text.as_str(), &UNITS[..]);
         while !rest.is_empty() {
             let (number, after) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
             let (unit, next) = after.split_at(after.bytes().take_while(u8::is_ascii_alphabetic).count());
-            let place = units.iter().position(|(name, ..)| *name == unit).ok_or_else(unclear)?;
-            let (_, months, days, hours) = units[place];
-            let number: u32 = number.parse().map_err(|_| unclear())?;
+            let index = units.iter().position(|(name, ..)| *name == unit).ok_or_else(invalid)?;
+            let (_, months, days, hours) = units[index];
+            let number: u32 = number.parse().map_err(|_| invalid())?;
             let add = |sum: u32, each: u32| number.checked_mul(each).and_then(|more| sum.checked_add(more));
-            let sums = (add(ago.months, months), add(ago.days, days), add(ago.hours, hours));
-            let (Some(months), Some(days), Some(hours)) = sums else { return Err(unclear()) };
-            ago = Self { months, days, hours };
-            (rest, units) = (next, &units[place + 1..]);
+            let sums = (add(span.months, months), add(span.days, days), add(span.hours, hours));
+            let (Some(months), Some(days), Some(hours)) = sums else { return Err(invalid()) };
+            span = Self { months, days, hours };
+            (rest, units) = (next, &units[index + 1..]);
         }
-        if ago == (Self { months: 0, days: 0, hours: 0 }) { Err(unclear()) } else { Ok(ago) }
+        if span == (Self { months: 0, days: 0, hours: 0 }) { Err(invalid()) } else { Ok(span) }
     }
 }
 
-impl fmt::Display for Ago {
+impl fmt::Display for CalendarSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [(self.months / 12, "y"), (self.months % 12, "mo"), (self.days, "d"), (self.hours, "h")];
         parts.into_iter().filter(|(number, _)| *number > 0).try_for_each(|(number, unit)| write!(f, "{number}{unit}"))
@@ -149,54 +149,56 @@ mod tests {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
     }
 
-    fn ago(text: &str) -> Ago {
-        Ago::try_from(text.to_owned()).unwrap()
+    fn parse_span(text: &str) -> CalendarSpan {
+        CalendarSpan::try_from(text.to_owned()).unwrap()
     }
 
     fn before(span: &str, time: &str, zone: Tz) -> String {
-        ago(span).before(at(time), zone).to_rfc3339()
+        parse_span(span).before(at(time), zone).to_rfc3339()
     }
 
     const BERLIN: Tz = Tz::Europe__Berlin;
 
     #[test]
-    fn a_day_is_the_wall_clocks() {
+    fn day_follows_local_time() {
         // 23:30 UTC is 01:30 of the next day in Berlin in summer.
         let (late, later) = (at("2026-06-07T23:30:00Z"), at("2026-06-08T12:00:00Z"));
-        assert_eq!(Every::Day.period(late, BERLIN), Every::Day.period(later, BERLIN));
-        assert_ne!(Every::Day.period(late, Tz::UTC), Every::Day.period(later, Tz::UTC));
+        assert_eq!(CalendarUnit::Day.period(late, BERLIN), CalendarUnit::Day.period(later, BERLIN));
+        assert_ne!(CalendarUnit::Day.period(late, Tz::UTC), CalendarUnit::Day.period(later, Tz::UTC));
     }
 
     #[test]
-    fn the_hour_that_a_clock_put_back_repeats_is_two() {
+    fn repeated_hour_counts_twice() {
         // On 25 October 2026, 02:30 in Berlin occurs at 00:30 and at 01:30 UTC.
         let (first, second) = (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z"));
-        assert_ne!(Every::Hour.period(first, BERLIN), Every::Hour.period(second, BERLIN));
-        assert_eq!(Every::Day.period(first, BERLIN), Every::Day.period(second, BERLIN));
+        assert_ne!(CalendarUnit::Hour.period(first, BERLIN), CalendarUnit::Hour.period(second, BERLIN));
+        assert_eq!(CalendarUnit::Day.period(first, BERLIN), CalendarUnit::Day.period(second, BERLIN));
     }
 
     #[test]
-    fn a_clock_put_forward_makes_a_day_of_23_hours() {
+    fn day_of_a_clock_change_has_23_hours() {
         // 29 March 2026 in Berlin lasts from 23:00 UTC of the day before to 21:59:59 UTC.
-        let day = |time| Every::Day.period(at(time), BERLIN);
+        let day = |time| CalendarUnit::Day.period(at(time), BERLIN);
         assert_eq!(day("2026-03-28T23:00:00Z"), day("2026-03-29T21:59:59Z"));
         assert_ne!(day("2026-03-28T23:00:00Z"), day("2026-03-29T22:00:00Z"));
     }
 
     #[test]
-    fn weeks_are_iso_weeks_and_years_are_not() {
+    fn weeks_are_iso_weeks_and_years_are_not_iso_years() {
         let (eve, new_year) = (at("2026-12-31T03:00:00Z"), at("2027-01-01T03:00:00Z"));
-        assert_eq!(Every::Week.period(eve, Tz::UTC), Every::Week.period(new_year, Tz::UTC));
-        for every in [Every::Hour, Every::Day, Every::Month, Every::Quarter, Every::Year] {
-            assert_ne!(every.period(eve, Tz::UTC), every.period(new_year, Tz::UTC), "{every:?}");
+        assert_eq!(CalendarUnit::Week.period(eve, Tz::UTC), CalendarUnit::Week.period(new_year, Tz::UTC));
+        for unit in
+            [CalendarUnit::Hour, CalendarUnit::Day, CalendarUnit::Month, CalendarUnit::Quarter, CalendarUnit::Year]
+        {
+            assert_ne!(unit.period(eve, Tz::UTC), unit.period(new_year, Tz::UTC), "{unit:?}");
         }
         // Week 1 of 2026 and week 1 of 2027 differ.
-        let week = |time| Every::Week.period(at(time), Tz::UTC);
+        let week = |time| CalendarUnit::Week.period(at(time), Tz::UTC);
         assert_ne!(week("2026-01-01T00:00:00Z"), week("2027-01-04T00:00:00Z"));
     }
 
     #[test]
-    fn a_month_back_ends_with_the_shorter_month() {
+    fn month_before_ends_with_the_shorter_month() {
         assert_eq!(before("1mo", "2027-01-31T03:00:00Z", Tz::UTC), "2026-12-31T03:00:00+00:00");
         assert_eq!(before("1mo", "2026-03-31T03:00:00Z", Tz::UTC), "2026-02-28T03:00:00+00:00");
         assert_eq!(before("1mo", "2028-03-31T03:00:00Z", Tz::UTC), "2028-02-29T03:00:00+00:00");
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn days_back_keep_the_wall_clocks_time_and_hours_do_not() {
+    fn days_keep_the_local_time_and_hours_do_not() {
         // In Berlin, clocks were set forward on 29 March 2026.
         assert_eq!(before("1d", "2026-03-29T10:00:00Z", BERLIN), "2026-03-28T11:00:00+00:00");
         assert_eq!(before("24h", "2026-03-29T10:00:00Z", BERLIN), "2026-03-28T10:00:00+00:00");
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_a_clock_skips_or_repeats_is_the_earlier() {
+    fn skipped_or_repeated_time_is_the_earlier() {
         // 02:30 on 29 March 2026 does not occur; with the summer offset it is 00:30 UTC.
         assert_eq!(before("1d", "2026-03-30T00:30:00Z", BERLIN), "2026-03-29T00:30:00+00:00");
         // 02:30 on 25 October 2026 occurs twice: at 00:30 and at 01:30 UTC.
@@ -225,19 +227,19 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_written_with_its_longest_unit_first() {
-        for (text, told) in
+    fn span_begins_with_its_longest_unit() {
+        for (text, expected) in
             [("30d", "30d"), ("2w", "14d"), ("18mo", "1y6mo"), ("1y2mo3w4d5h", "1y2mo25d5h"), ("48h", "48h")]
         {
-            assert_eq!(ago(text).to_string(), told);
+            assert_eq!(parse_span(text).to_string(), expected);
         }
         for bad in ["", "30", "d", "0d", "1m", "1 d", "-1d", "1d1y", "1d1d", "1.5d", "99999999999d", "4294967295y"] {
-            assert!(Ago::try_from(bad.to_owned()).is_err(), "{bad}");
+            assert!(CalendarSpan::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_span_longer_than_time_reaches_its_beginning() {
-        assert_eq!(ago("4000000000d").before(at("2026-06-07T00:00:00Z"), BERLIN), DateTime::<Utc>::MIN_UTC);
+    fn span_before_the_first_date_is_the_first_date() {
+        assert_eq!(parse_span("4000000000d").before(at("2026-06-07T00:00:00Z"), BERLIN), DateTime::<Utc>::MIN_UTC);
     }
 }

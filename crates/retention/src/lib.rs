@@ -30,7 +30,7 @@
 //! ISO 8601, from Monday; a week that spans two years is one week. A day has 23 or 25 hours when
 //! clocks change; the repeated hour counts as two hours. `"1mo"` before 31 March is the last day of
 //! February, and `"1y"` before 29 February is 28 February. Months and days preserve the local time
-//! of day; hours are elapsed hours. See [`Ago`] and [`Every`].
+//! of day; hours are elapsed hours. See [`CalendarSpan`] and [`CalendarUnit`].
 //!
 //! # Exemptions
 //!
@@ -52,7 +52,7 @@
 //!
 //! # Single backups
 //!
-//! [`plan_one`] decides whether an operator may remove a certain backup: the rules do not apply,
+//! [`plan_single`] decides whether an operator may remove a certain backup: the rules do not apply,
 //! and the exemptions do, except those for damaged backups and for backups dated in the future.
 //!
 //! # Comparison with restic
@@ -67,19 +67,19 @@
 mod calendar;
 mod candidate;
 mod need;
-mod one;
-mod order;
 mod own_runs;
 mod plan;
 mod policy;
 mod reason;
+mod removal_order;
+mod single;
 
-pub use calendar::{Ago, Every, Period};
+pub use calendar::{CalendarSpan, CalendarUnit, Period};
 pub use candidate::Candidate;
 pub use longshore_model::clock::CLOCK_TOLERANCE;
 pub use longshore_model::mark::Hold;
-pub use one::plan_one;
 pub use own_runs::OwnRuns;
-pub use plan::{Circumstances, Decision, Fate, History, Plan, Regime, plan};
+pub use plan::{Action, Decision, History, Plan, PlanContext, SeriesMode, plan};
 pub use policy::{Count, Policy, zone};
-pub use reason::{Cause, Reason, in_words};
+pub use reason::{Reason, RemoveReason, describe_reasons};
+pub use single::plan_single;

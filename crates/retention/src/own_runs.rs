@@ -7,7 +7,7 @@ use longshore_model::clock::CLOCK_TOLERANCE;
 use longshore_model::key::BackupName;
 
 /// The longest time from the beginning of a run to the time of its backups.
-const BEGINNING: TimeDelta = TimeDelta::minutes(1);
+const MAX_START_DELAY: TimeDelta = TimeDelta::minutes(1);
 
 /// The runs of one job with reports on this host, stored where no destination can write.
 ///
@@ -30,9 +30,9 @@ pub struct OwnRuns {
 impl OwnRuns {
     /// Returns true if a run of this host made the backup, if the backup was decoded here, or if it
     /// is older than the reports.
-    pub fn vouch_for(&self, name: &BackupName, time: DateTime<Utc>) -> bool {
+    pub fn covers(&self, name: &BackupName, time: DateTime<Utc>) -> bool {
         // Names contain whole seconds.
-        let is_of = |begun: &DateTime<Utc>| (*begun - TimeDelta::seconds(1)..=*begun + BEGINNING).contains(&time);
+        let is_of = |begun: &DateTime<Utc>| (*begun - TimeDelta::seconds(1)..=*begun + MAX_START_DELAY).contains(&time);
         time < self.oldest - TimeDelta::seconds(1)
             || self.made.contains(name)
             || self.opened.contains(name)
@@ -48,14 +48,14 @@ impl OwnRuns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use longshore_model::key::Stamp;
+    use longshore_model::key::Timestamp;
 
     fn at(text: &str) -> DateTime<Utc> {
-        Stamp::parse(text).unwrap().time()
+        Timestamp::parse(text).unwrap().time()
     }
 
     fn name(text: &str) -> BackupName {
-        BackupName::new("main", "app", Stamp::parse(text).unwrap()).unwrap()
+        BackupName::new("main", "app", Timestamp::parse(text).unwrap()).unwrap()
     }
 
     fn runs() -> OwnRuns {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn own_runs_vouch_for_their_backups_and_older_ones() {
+    fn own_runs_cover_their_backups_and_older_ones() {
         for (text, expected) in [
             ("2026-05-01_030000", true),
             ("2026-05-02_030000", true),
@@ -81,7 +81,7 @@ mod tests {
             ("2026-05-09_030000", true),
             ("2026-05-10_030000", false),
         ] {
-            assert_eq!(runs().vouch_for(&name(text), at(text)), expected, "{text}");
+            assert_eq!(runs().covers(&name(text), at(text)), expected, "{text}");
         }
     }
 

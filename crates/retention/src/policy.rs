@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use longshore_model::error::{Error, Kind, Result, Stage};
-use longshore_model::quantity::{Size, Span};
+use longshore_model::unit::{ByteSize, TimeSpan};
 use serde::{Deserialize, Deserializer};
 
-use super::calendar::{Ago, Every};
+use super::calendar::{CalendarSpan, CalendarUnit};
 
 /// The retention policy of a series. A backup is kept if any `keep_` setting keeps it. Periods are
 /// those of the policy's time zone, and only periods with a good backup count.
@@ -31,28 +31,28 @@ pub struct Policy {
     /// The newest backup of each of the newest years.
     pub keep_yearly: Count,
     /// All backups within this span before the newest one.
-    pub keep_within: Option<Ago>,
+    pub keep_within: Option<CalendarSpan>,
     /// The newest backup of each hour within this span before the newest one.
-    pub keep_within_hourly: Option<Ago>,
+    pub keep_within_hourly: Option<CalendarSpan>,
     /// The newest backup of each day within this span before the newest one.
-    pub keep_within_daily: Option<Ago>,
+    pub keep_within_daily: Option<CalendarSpan>,
     /// The newest backup of each ISO week within this span before the newest one.
-    pub keep_within_weekly: Option<Ago>,
+    pub keep_within_weekly: Option<CalendarSpan>,
     /// The newest backup of each month within this span before the newest one.
-    pub keep_within_monthly: Option<Ago>,
+    pub keep_within_monthly: Option<CalendarSpan>,
     /// The newest backup of each quarter within this span before the newest one.
-    pub keep_within_quarterly: Option<Ago>,
+    pub keep_within_quarterly: Option<CalendarSpan>,
     /// The newest backup of each year within this span before the newest one.
-    pub keep_within_yearly: Option<Ago>,
+    pub keep_within_yearly: Option<CalendarSpan>,
     /// The minimum number of good backups of each series, always kept.
     pub min_keep: NonZeroU32,
     /// The minimum age of removed backups.
-    pub min_age: Option<Span>,
+    pub min_age: Option<TimeSpan>,
     /// The maximum number of backups to remove at once.
     pub max_delete: Option<NonZeroU32>,
     /// The maximum total size of the job's backups at the destination. The oldest backups that only
     /// `keep_` settings keep are removed first.
-    pub max_total_size: Option<Size>,
+    pub max_total_size: Option<ByteSize>,
     /// The time zone of periods, by its name in the IANA database.
     #[serde(deserialize_with = "zone")]
     pub timezone: Tz,
@@ -151,7 +151,9 @@ impl Policy {
     pub fn check(&self, name: &str) -> Result<()> {
         let nothing = self.keep_last == Count::NONE
             && self.keep_within.is_none()
-            && Every::ALL.iter().all(|every| self.newest_of(*every) == Count::NONE && self.within(*every).is_none());
+            && CalendarUnit::ALL
+                .iter()
+                .all(|unit| self.newest_of(*unit) == Count::NONE && self.within(*unit).is_none());
         if nothing {
             return Err(Error::new(Stage::Retention, Kind::Refused, name, "the policy keeps nothing")
                 .hint("set at least one keep_ setting, such as keep_last, keep_daily or keep_within"));
@@ -160,35 +162,35 @@ impl Policy {
     }
 
     /// Returns the number of periods of this length for which to keep the newest backup.
-    pub fn newest_of(&self, every: Every) -> Count {
-        match every {
-            Every::Hour => self.keep_hourly,
-            Every::Day => self.keep_daily,
-            Every::Week => self.keep_weekly,
-            Every::Month => self.keep_monthly,
-            Every::Quarter => self.keep_quarterly,
-            Every::Year => self.keep_yearly,
+    pub fn newest_of(&self, unit: CalendarUnit) -> Count {
+        match unit {
+            CalendarUnit::Hour => self.keep_hourly,
+            CalendarUnit::Day => self.keep_daily,
+            CalendarUnit::Week => self.keep_weekly,
+            CalendarUnit::Month => self.keep_monthly,
+            CalendarUnit::Quarter => self.keep_quarterly,
+            CalendarUnit::Year => self.keep_yearly,
         }
     }
 
     /// Returns the span within which to keep the newest backup of each period of this length.
-    pub fn within(&self, every: Every) -> Option<Ago> {
-        match every {
-            Every::Hour => self.keep_within_hourly,
-            Every::Day => self.keep_within_daily,
-            Every::Week => self.keep_within_weekly,
-            Every::Month => self.keep_within_monthly,
-            Every::Quarter => self.keep_within_quarterly,
-            Every::Year => self.keep_within_yearly,
+    pub fn within(&self, unit: CalendarUnit) -> Option<CalendarSpan> {
+        match unit {
+            CalendarUnit::Hour => self.keep_within_hourly,
+            CalendarUnit::Day => self.keep_within_daily,
+            CalendarUnit::Week => self.keep_within_weekly,
+            CalendarUnit::Month => self.keep_within_monthly,
+            CalendarUnit::Quarter => self.keep_within_quarterly,
+            CalendarUnit::Year => self.keep_within_yearly,
         }
     }
 
     /// Returns the time for which a backup made at `time` is kept independent of later backups,
     /// which can serve as the duration of a store's lock. Returns `None` if the policy guarantees
     /// no time.
-    pub fn surely_keeps(&self, time: DateTime<Utc>) -> Option<Span> {
+    pub fn guaranteed_span(&self, time: DateTime<Utc>) -> Option<TimeSpan> {
         let within = self.keep_within.and_then(|within| (time - within.before(time, self.timezone)).to_std().ok());
-        within.max(self.min_age.map(Span::duration)).map(Span::new)
+        within.max(self.min_age.map(TimeSpan::duration)).map(TimeSpan::new)
     }
 }
 
@@ -197,13 +199,13 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = |count: Count| Some(count).filter(|count| *count != Count::NONE).map(|count| count.to_string());
         let mut settings = vec![("keep_last".to_owned(), counted(self.keep_last))];
-        settings.extend(Every::ALL.map(|every| (format!("keep_{}", every.adverb()), counted(self.newest_of(every)))));
-        settings.push(("keep_within".to_owned(), self.keep_within.map(|ago| ago.to_string())));
-        settings.extend(
-            Every::ALL.map(|every| {
-                (format!("keep_within_{}", every.adverb()), self.within(every).map(|ago| ago.to_string()))
-            }),
-        );
+        settings
+            .extend(CalendarUnit::ALL.map(|unit| (format!("keep_{}", unit.adverb()), counted(self.newest_of(unit)))));
+        settings.push(("keep_within".to_owned(), self.keep_within.map(|span| span.to_string())));
+        settings
+            .extend(CalendarUnit::ALL.map(|unit| {
+                (format!("keep_within_{}", unit.adverb()), self.within(unit).map(|span| span.to_string()))
+            }));
         let floor = Some(self.min_keep).filter(|floor| *floor > NonZeroU32::MIN);
         settings.extend([
             ("min_keep".to_owned(), floor.map(|floor| floor.to_string())),
@@ -246,31 +248,31 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_keeps_nothing_is_refused() {
-        for (text, sound) in [
+    fn refuses_a_policy_that_keeps_nothing() {
+        for (text, is_valid) in [
             ("{}", false),
             (r#"{"keep_last": 0, "min_keep": 5, "min_age": "30d"}"#, false),
             (r#"{"keep_quarterly": 1}"#, true),
             (r#"{"keep_within_daily": "30d"}"#, true),
         ] {
             let checked = policy(text).unwrap().check("standard");
-            assert_eq!(checked.is_ok(), sound, "{text}");
+            assert_eq!(checked.is_ok(), is_valid, "{text}");
             assert!(checked.is_ok() || checked.unwrap_err().kind() == Kind::Refused);
         }
     }
 
     #[test]
-    fn only_a_time_is_a_promise_of_time() {
+    fn only_spans_guarantee_a_time() {
         let time = DateTime::from_timestamp(1_780_000_000, 0).unwrap();
-        let days = |text| policy(text).unwrap().surely_keeps(time).map(|span| span.duration().as_secs() / 86_400);
+        let days = |text| policy(text).unwrap().guaranteed_span(time).map(|span| span.duration().as_secs() / 86_400);
         assert_eq!(days(r#"{"keep_last": 30, "keep_within_daily": "30d"}"#), None);
         assert_eq!(days(r#"{"keep_within": "30d", "min_age": "7d"}"#), Some(30));
         assert_eq!(days(r#"{"keep_last": 1, "min_age": "7d"}"#), Some(7));
     }
 
     #[test]
-    fn a_policy_tells_what_is_set_and_no_more() {
-        for (text, told) in [
+    fn policy_prints_only_its_settings() {
+        for (text, expected) in [
             (r#"{"keep_daily": 7}"#, "keep_daily 7, timezone UTC"),
             (
                 r#"{"keep_yearly": "all", "keep_within_hourly": "2w", "min_keep": 2, "min_age": "48h", "max_delete": 9,
@@ -279,7 +281,7 @@ mod tests {
                  max_delete 9, max_total_size 1000 bytes, timezone Europe/Berlin",
             ),
         ] {
-            assert_eq!(policy(text).unwrap().to_string(), told);
+            assert_eq!(policy(text).unwrap().to_string(), expected);
         }
     }
 }

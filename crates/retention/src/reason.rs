@@ -1,4 +1,4 @@
-//! Reasons to keep a backup, and causes of its removal.
+//! Reasons to keep a backup, and reasons to remove it.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use longshore_model::key::BackupName;
 use serde::Serialize;
 
-use super::calendar::Every;
+use super::calendar::CalendarUnit;
 
 /// A reason to keep a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,9 +25,9 @@ pub enum Reason {
     /// `keep_within`: the backup is within the span.
     Within,
     /// `keep_daily` and so on: the backup is the newest of one of the newest periods.
-    NewestOf(Every),
+    NewestOf(CalendarUnit),
     /// `keep_within_daily` and so on: the backup is within the span and the newest of a period.
-    NewestWithin(Every),
+    NewestWithin(CalendarUnit),
     /// A kept backup needs this one for a full restore.
     NeededBy(BackupName),
     /// The backup is held.
@@ -67,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// Returns true for reasons of the policy's rules, which `max_total_size` may override.
-    pub(super) fn is_wish(&self) -> bool {
+    pub(super) fn is_rule(&self) -> bool {
         matches!(self, Self::Last | Self::Within | Self::NewestOf(_) | Self::NewestWithin(_))
     }
 }
@@ -82,8 +82,8 @@ impl fmt::Display for Reason {
             Self::NewestDrilled => f.write_str("newest drilled"),
             Self::Last => f.write_str("last"),
             Self::Within => f.write_str("within"),
-            Self::NewestOf(every) => f.write_str(every.adverb()),
-            Self::NewestWithin(every) => write!(f, "within {}", every.adverb()),
+            Self::NewestOf(unit) => f.write_str(unit.adverb()),
+            Self::NewestWithin(unit) => write!(f, "within {}", unit.adverb()),
             Self::NeededBy(name) => write!(f, "needed by {}", name.file_name()),
             Self::Held { until: None, why } => write!(f, "held: {why}"),
             Self::Held { until: Some(until), why } => write!(f, "held until {}: {why}", day(until)),
@@ -103,31 +103,34 @@ impl fmt::Display for Reason {
 }
 
 /// The maximum number of dependents that are named.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// Returns reasons on one line. Dependents are combined: up to three are named, more are counted.
-pub fn in_words(reasons: &[Reason]) -> String {
-    let is_need = |reason: &&Reason| matches!(reason, Reason::NeededBy(_));
-    let mut words: Vec<String> = reasons.iter().filter(|reason| !is_need(reason)).map(Reason::to_string).collect();
-    let needing: Vec<&str> = reasons
+pub fn describe_reasons(reasons: &[Reason]) -> String {
+    let is_dependency = |reason: &&Reason| matches!(reason, Reason::NeededBy(_));
+    let mut words: Vec<String> =
+        reasons.iter().filter(|reason| !is_dependency(reason)).map(Reason::to_string).collect();
+    let dependents: Vec<&str> = reasons
         .iter()
         .filter_map(|reason| match reason {
             Reason::NeededBy(name) => Some(name.file_name()),
             _ => None,
         })
         .collect();
-    match needing.len() {
+    match dependents.len() {
         0 => {}
-        all if all <= NAMED => words.push(format!("needed by {}", needing.join(", "))),
-        all => words.push(format!("needed by {} and {} more", needing[..NAMED - 1].join(", "), all + 1 - NAMED)),
+        all if all <= MAX_NAMED => words.push(format!("needed by {}", dependents.join(", "))),
+        all => {
+            words.push(format!("needed by {} and {} more", dependents[..MAX_NAMED - 1].join(", "), all + 1 - MAX_NAMED))
+        }
     }
     words.join(", ")
 }
 
-/// The cause of a removal.
+/// The reason for a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum RemoveReason {
     /// No rule keeps the backup.
     NoRule,
     /// `max_total_size` overrides the rules, and the backup is among the oldest.
@@ -138,7 +141,7 @@ pub enum Cause {
     ByHand,
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RemoveReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoRule => "no rule keeps it",

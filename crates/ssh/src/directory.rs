@@ -17,19 +17,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use longshore_core::aftercare::see_through;
+use longshore_core::atomic_upload::AtomicUpload;
 use longshore_core::check::Finding;
+use longshore_core::cleanup::shield;
 use longshore_core::key::Key;
-use longshore_core::meter::{Algorithm, Digest, meter};
-use longshore_core::root::exposed_folders;
+use longshore_core::meter::Digest;
+use longshore_core::root_dir::world_writable_folders;
 use longshore_core::stage::{Entry, Leftover};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::failure;
 use crate::host::Host;
-use atomic_write::TempFile;
-pub use atomic_write::{Location, PublishedFile};
+pub use atomic_write::{Location, Upload};
 use script::Script;
 
 /// A directory on a host. Longshore never creates it, so that an unmounted disk is noticed.
@@ -58,34 +58,21 @@ impl Directory {
 
     /// Uploads `body` with the guarantees of [`Ship::ship`](longshore_core::stage::Ship::ship).
     pub async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
-        let location = Location::of(key);
-        let (directory, created) = (self.clone(), location.clone());
-        let file = see_through(async move { TempFile::create(directory, created).await }).await?;
-        let (body, digest) = meter(body, Algorithm::Sha256, |_| {});
-        file.write_all(body).await?;
-        let digest =
-            digest.get().cloned().ok_or_else(|| self.error(Kind::Failed, "the body ended without a digest"))?;
-        self.publish(location, digest).await
+        let (directory, location) = (self.clone(), Location::of(key));
+        let mut upload = shield(async move { Upload::create(directory, location).await }).await?;
+        let written = upload.backend.write_all(body).await;
+        upload.finish(written).await
     }
 
-    /// Publishes the temporary file at `location` under its name, if its content matches `digest`.
-    pub async fn publish(&self, location: Location, digest: Digest) -> Result<()> {
-        let directory = self.clone();
-        // If this future is dropped while it waits, the task drops `PublishedFile`, which deletes
-        // the file.
-        let published = see_through(async move { PublishedFile::publish(directory, location, digest).await }).await?;
-        published.keep();
-        Ok(())
+    /// Returns the upload of a temporary file at `location` that another program writes. `digest` is
+    /// that of the complete file.
+    pub fn upload(&self, location: Location, digest: Digest) -> AtomicUpload<Upload> {
+        Upload::written(self.clone(), location, digest)
     }
 
     /// Verifies that nothing exists at `location`, and creates the folders that lead to it.
     pub async fn prepare(&self, location: &Location) -> Result<()> {
         self.run(Script::Prepare, &[&location.folder, &location.temp_name, &location.name]).await.map(drop)
-    }
-
-    /// Deletes the temporary file of a failed upload. A later sweep deletes it if this fails.
-    pub async fn delete_temp_file(self, location: Location) -> Result<()> {
-        atomic_write::roll_back(self, location, false).await
     }
 
     /// Lists all files, or those below the folder `under`, in the order of their keys. The whole list
@@ -133,7 +120,7 @@ impl Directory {
     /// Deletes a temporary file.
     pub async fn discard(&self, leftover: &Leftover) -> Result<()> {
         let name = &leftover.name;
-        if !longshore_core::draft::is_draft(name) {
+        if !longshore_core::temp_name::is_temp_name(name) {
             return Err(Error::new(Stage::Ship, Kind::Usage, name, "not a temporary file"));
         }
         let folder = name.rsplit_once('/').map_or(".", |(folder, _)| folder);
@@ -142,7 +129,7 @@ impl Directory {
 
     /// Checks the connection and the directory.
     pub async fn check(&self) -> Vec<Finding> {
-        let temp_names = [longshore_core::draft::name(""), longshore_core::draft::name("")];
+        let temp_names = [longshore_core::temp_name::unique_name(""), longshore_core::temp_name::unique_name("")];
         let exposed = match self.run(Script::Probe, &[&temp_names[0], &temp_names[1]]).await {
             Ok(exposed) => exposed,
             Err(error) => return vec![Finding::failed(self.name(), &error)],
@@ -150,7 +137,7 @@ impl Directory {
         let good = "the host is reachable over SSH, and the directory exists and is writable";
         let exposed = String::from_utf8_lossy(&exposed).into_owned();
         let exposed = exposed.lines().filter_map(|line| line.strip_prefix("./")).map(str::to_owned).collect();
-        let exposed = exposed_folders(&self.name(), exposed);
+        let exposed = world_writable_folders(&self.name(), exposed);
         std::iter::once(Finding::good(self.name(), good)).chain(exposed).collect()
     }
 

@@ -29,7 +29,7 @@ macro_rules! settings {
             #[serde(default)]
             pub jump: Vec<String>,
             /// The time limit for connecting, by default `"10s"`.
-            pub connect_timeout: Option<longshore_core::quantity::Span>,
+            pub connect_timeout: Option<longshore_core::unit::TimeSpan>,
             $($own)*
         }
 

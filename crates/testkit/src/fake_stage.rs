@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
-use longshore_core::key::Stamp;
+use longshore_core::key::Timestamp;
 use longshore_core::manifest::{Cluster, Format, Server, Tool, Verification};
-use longshore_core::pipeline::{Destination, Order, Pipeline};
+use longshore_core::pipeline::{BackupSpec, Destination, Pipeline};
 use longshore_core::progress::Progress;
 use longshore_core::stage::{
-    Decrypt, Dump, Dumped, Encrypt, Findings, Remarks, Store, Survey, Surveyed, Verified, Verify,
+    Decrypt, DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped, Encrypt, Store, Verified, Verify, VerifyReport,
 };
-use longshore_core::stream::{Afterword, ByteStream, from_bytes};
+use longshore_core::stream::{ByteStream, OnEnd, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
@@ -27,14 +27,14 @@ use crate::stream::fails_after;
 ///
 /// # Panics
 /// If `time` has another format.
-pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
+pub fn order(job: &str, subject: &Subject, time: &str) -> BackupSpec {
     let server = server();
-    Order {
+    BackupSpec {
         job: job.to_owned(),
         run: format!("{time}-test"),
         run_backups: 1,
         run_not_captured: Vec::new(),
-        time: Stamp::parse(time).unwrap(),
+        time: Timestamp::parse(time).unwrap(),
         cluster: Cluster { name: "main".to_owned(), server },
         subject: subject.clone(),
         needs: Default::default(),
@@ -50,15 +50,15 @@ pub fn pipeline<S: Store + 'static>(stores: impl IntoIterator<Item = (&'static s
 
 /// Returns an uncompressed dump of the given stream.
 pub fn dumped(stream: ByteStream) -> Dumped {
-    let remarks = Afterword::new();
-    remarks.set(Remarks::default());
+    let notes = OnEnd::new();
+    notes.set(DumpNotes::default());
     Dumped {
         stream,
         format: Format::Custom,
         compression: Compression::None,
         tool: Tool { name: "testkit".to_owned(), version: "1".to_owned() },
         database: None,
-        remarks,
+        notes,
     }
 }
 
@@ -97,10 +97,12 @@ impl Check for FakeDump {
 
 #[async_trait]
 impl Dump for FakeDump {
-    async fn survey(&self) -> Result<Survey> {
-        let subjects =
-            self.subjects.iter().map(|(subject, _)| Surveyed { subject: subject.clone(), estimated_bytes: None });
-        Ok(Survey {
+    async fn discover(&self) -> Result<Discovery> {
+        let subjects = self
+            .subjects
+            .iter()
+            .map(|(subject, _)| DiscoveredSubject { subject: subject.clone(), estimated_bytes: None });
+        Ok(Discovery {
             server: server(),
             subjects: subjects.collect(),
             missing: Vec::new(),
@@ -139,7 +141,7 @@ impl Check for FakeVerify {
 
 impl Verify for FakeVerify {
     fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
-        let findings = Afterword::new();
+        let findings = OnEnd::new();
         let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
         let result = stream::once(async move {
             match judge {
@@ -153,12 +155,12 @@ impl Verify for FakeVerify {
                         method: "told".to_owned(),
                         totals: Default::default(),
                     };
-                    found.set(Findings { verification, details });
+                    found.set(VerifyReport { verification, details });
                     stream::iter(None)
                 }
             }
         });
-        Verified { stream: until_error(plaintext.chain(result.flatten()).boxed()), findings }
+        Verified { stream: until_error(plaintext.chain(result.flatten()).boxed()), report: findings }
     }
 }
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use longshore_core::check::{Check, Finding};
 use longshore_core::key::Key;
-use longshore_core::stage::{Capabilities, Entry, Limits, Locks, Ship, Store};
+use longshore_core::stage::{Capabilities, Entry, Limits, ObjectLocks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -186,7 +186,7 @@ impl Ship for MemoryStore {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        Capabilities { locks: Some(self), ..Capabilities::default() }
+        Capabilities { object_locks: Some(self), ..Capabilities::default() }
     }
 }
 
@@ -252,7 +252,7 @@ impl Store for MemoryStore {
 }
 
 #[async_trait]
-impl Locks for MemoryStore {
+impl ObjectLocks for MemoryStore {
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
         Ok(self.inner().locked.get(key).copied())
     }

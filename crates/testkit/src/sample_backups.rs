@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use longshore_core::key::Stamp;
+use longshore_core::key::Timestamp;
 use longshore_core::manifest::{Manifest, SealedFile};
 use longshore_core::meter::Digest;
 use longshore_core::subject::Subject;
@@ -34,7 +34,7 @@ pub fn fill(folder: &Path, series: usize, each: usize) {
         for hour in 0..each {
             let mut manifest = template.clone();
             manifest.subject = Subject::database(&database);
-            manifest.time = Stamp::new(template.time.time() - TimeDelta::hours(hour as i64));
+            manifest.time = Timestamp::new(template.time.time() - TimeDelta::hours(hour as i64));
             manifest.needs = Vec::new();
             let name = manifest.name().unwrap();
             manifest.artifact.key = name.artifact(".dump").unwrap();

@@ -73,11 +73,11 @@ pub fn stalls_after(length: u64) -> ByteStream {
 /// Returns a stream of `length` bytes that then ends without success, like a producer that was
 /// cancelled or panicked.
 pub fn abandoned_after(length: u64) -> ByteStream {
-    let (feeder, stream) = channel();
+    let (sender, stream) = channel();
     tokio::spawn(async move {
         let mut bytes = random(0, length);
         while let Some(Ok(chunk)) = bytes.next().await {
-            if feeder.feed(chunk).await.is_err() {
+            if sender.send(chunk).await.is_err() {
                 return;
             }
         }

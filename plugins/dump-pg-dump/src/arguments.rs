@@ -1,7 +1,7 @@
 //! The command line of pg_dump.
 
 use longshore_core::manifest::Format;
-use longshore_core::plugin::Packing;
+use longshore_core::plugin::CompressBy;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::tool::{Tool, Version};
 
@@ -12,7 +12,7 @@ const COMPRESSION_METHODS_SINCE: u32 = 16;
 
 /// Returns all arguments except those of the connection and the output path of the directory
 /// format.
-pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec<String>> {
+pub(crate) fn all(settings: &PgDump, by: &CompressBy, pg_dump: &Tool) -> Result<Vec<String>> {
     let format = match settings.format {
         Format::Custom => "custom",
         Format::Plain => "plain",
@@ -51,18 +51,18 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
 }
 
 /// Returns pg_dump's compression argument, if it takes one.
-pub(crate) fn compression_argument(by: &Packing, format: Format, pg_dump: &Version) -> Result<Option<String>> {
+pub(crate) fn compression_argument(by: &CompressBy, format: Format, pg_dump: &Version) -> Result<Option<String>> {
     if matches!(format, Format::Plain | Format::Tar) {
         return Ok(None);
     }
     match by {
-        Packing::Pipeline(_) => Ok(Some("--compress=0".to_owned())),
-        Packing::Tool { method, level } if pg_dump.major >= COMPRESSION_METHODS_SINCE => {
+        CompressBy::Pipeline(_) => Ok(Some("--compress=0".to_owned())),
+        CompressBy::Tool { method, level } if pg_dump.major >= COMPRESSION_METHODS_SINCE => {
             let level = level.map_or_else(String::new, |level| format!(":{level}"));
             Ok(Some(format!("--compress={method}{level}")))
         }
-        Packing::Tool { method, level } if method == "gzip" => Ok(level.map(|level| format!("--compress={level}"))),
-        Packing::Tool { method, .. } => {
+        CompressBy::Tool { method, level } if method == "gzip" => Ok(level.map(|level| format!("--compress={level}"))),
+        CompressBy::Tool { method, .. } => {
             let message = format!("pg_dump {pg_dump} compresses with gzip only, not with {method}");
             Err(Error::new(Stage::Config, Kind::Usage, "compression", message)
                 .hint("remove compression: Longshore then compresses with zstd, which is faster and adds a checksum"))
@@ -77,13 +77,13 @@ mod tests {
     use super::*;
 
     fn by_tool(method: &str, level: Option<i32>, version: &str) -> Result<Option<String>> {
-        let by = Packing::Tool { method: method.into(), level };
+        let by = CompressBy::Tool { method: method.into(), level };
         compression_argument(&by, Format::Custom, &Version::parse(version).unwrap())
     }
 
     #[test]
     fn pipeline_compression_disables_that_of_pg_dump() {
-        let by = Packing::Pipeline(Compression::Zstd { level: DEFAULT_LEVEL, threads: 2 });
+        let by = CompressBy::Pipeline(Compression::Zstd { level: DEFAULT_LEVEL, threads: 2 });
         let argument = compression_argument(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
         assert_eq!(argument.as_deref(), Some("--compress=0"));
     }

@@ -22,7 +22,8 @@ impl Check for Dumper {
         let ServerFacts { server, pg_dump, .. } = facts;
         let mut findings = server.findings(&self.client, SystemTime::now());
 
-        if let Err(error) = arguments::compression_argument(&self.site.packing, self.settings.format, &pg_dump.version)
+        if let Err(error) =
+            arguments::compression_argument(&self.site.compress_by, self.settings.format, &pg_dump.version)
         {
             findings.push(Finding::failed("compression", &error));
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::Result;
-use longshore_core::survey::Requirements;
+use longshore_core::discovery::Requirements;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::{Server, has_own_objects};
 use serde::Deserialize;

@@ -22,14 +22,14 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use longshore_core::compress::Compression;
+use longshore_core::discovery::Requirements;
 use longshore_core::manifest::{DatabaseFacts, Format};
-use longshore_core::plugin::{Packing, Plugin, Site};
-use longshore_core::source::Source;
-use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
+use longshore_core::plugin::{CompressBy, JobContext, Plugin};
+use longshore_core::source::SourceFacts;
+use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped};
 use longshore_core::standby::Standby;
-use longshore_core::stream::Afterword;
+use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
-use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Exit, Pipes, Process, Stderr};
 use longshore_pg_client::client::Client;
@@ -47,7 +47,7 @@ pub use crate::settings::PgDump;
 struct Dumper {
     settings: PgDump,
     selection: Selection,
-    site: Site,
+    site: JobContext,
     client: Client,
     server: OnceCell<ServerFacts>,
 }
@@ -65,7 +65,7 @@ struct ServerFacts {
 impl Plugin<dyn Dump> for PgDump {
     const TYPE: &'static str = "pg_dump";
 
-    fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
+    fn build(self, site: &JobContext) -> Result<Box<dyn Dump>> {
         self.check(site)?;
         Ok(Box::new(Dumper {
             selection: Selection::new(&self.databases, &self.exclude)?,
@@ -118,16 +118,17 @@ impl Dump for Dumper {
         self.client.query(DATA_DIRECTORY).await.ok().flatten()
     }
 
-    async fn survey(&self) -> Result<Survey> {
+    async fn discover(&self) -> Result<Discovery> {
         let facts = self.server_facts().await?;
         let ServerFacts { server, limits, pg_dump, .. } = facts;
-        arguments::compression_argument(&self.site.packing, self.settings.format, &pg_dump.version)?;
+        arguments::compression_argument(&self.site.compress_by, self.settings.format, &pg_dump.version)?;
         let Selected { databases, missing, not_captured, mut warnings } = self.selected(facts);
         warnings.extend(pg_dump.warning(&server.version()?));
-        let subjects = databases
-            .iter()
-            .map(|database| Surveyed { subject: Subject::database(&database.name), estimated_bytes: database.bytes });
-        Ok(Survey {
+        let subjects = databases.iter().map(|database| DiscoveredSubject {
+            subject: Subject::database(&database.name),
+            estimated_bytes: database.bytes,
+        });
+        Ok(Discovery {
             server: server.record(&self.client).await?,
             subjects: subjects.collect(),
             missing,
@@ -152,10 +153,10 @@ impl Dump for Dumper {
         // The client encoding set for a role or a database may lack characters that the data
         // contains.
         command.arg(format!("--encoding={}", database.facts.encoding));
-        command.args(arguments::all(&self.settings, &self.site.packing, pg_dump)?);
+        command.args(arguments::all(&self.settings, &self.site.compress_by, pg_dump)?);
 
-        let remarks = Afterword::new();
-        let remarks_setter = remarks.clone();
+        let notes = OnEnd::new();
+        let remarks_setter = notes.clone();
         let mut not_captured = self.settings.excluded_parts();
         if server.in_recovery {
             not_captured.extend(database::unlogged(&client).await?.not_captured());
@@ -163,9 +164,9 @@ impl Dump for Dumper {
         if self.settings.format == Format::Plain {
             not_captured.extend(database::properties(&client).await?);
         }
-        let details = source::query(&client).await.map(Source::into_details).unwrap_or_default();
+        let details = source::query(&client).await.map(SourceFacts::into_details).unwrap_or_default();
         let success =
-            move |stderr: Stderr| remarks_setter.set(Remarks { warnings: stderr.warnings, not_captured, details });
+            move |stderr: Stderr| remarks_setter.set(DumpNotes { warnings: stderr.warnings, not_captured, details });
         let failure = async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await;
         let stream = match self.settings.format {
             Format::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,
@@ -180,13 +181,13 @@ impl Dump for Dumper {
         Ok(Dumped {
             stream: direct.guard(stream),
             format: self.settings.format,
-            compression: match self.site.packing {
-                Packing::Pipeline(compression) => compression,
-                Packing::Tool { .. } => Compression::None,
+            compression: match self.site.compress_by {
+                CompressBy::Pipeline(compression) => compression,
+                CompressBy::Tool { .. } => Compression::None,
             },
             tool: pg_dump.into(),
             database: Some(DatabaseFacts { monetary, ..database.facts.clone() }),
-            remarks,
+            notes,
         })
     }
 

@@ -1,8 +1,8 @@
 //! Selects the databases that the patterns match, and reports those that cannot be dumped.
 
 use globset::{Glob, GlobMatcher};
+use longshore_core::discovery::NotCaptured;
 use longshore_core::subject::Subject;
-use longshore_core::survey::NotCaptured;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::server::{Database, Server, identifier};
 

@@ -1,7 +1,7 @@
 //! The settings and their validation.
 
 use longshore_core::manifest::Format;
-use longshore_core::plugin::{Packing, Site};
+use longshore_core::plugin::{CompressBy, JobContext};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use serde::Deserialize;
@@ -84,7 +84,7 @@ const RESERVED: [Reserved; 8] = [
 
 impl PgDump {
     /// Fails if the settings cannot work, before anything is read.
-    pub(crate) fn check(&self, site: &Site) -> Result<()> {
+    pub(crate) fn check(&self, site: &JobContext) -> Result<()> {
         let usage =
             |message: &str, hint: &str| Err(Error::new(Stage::Config, Kind::Usage, "pg_dump", message).hint(hint));
         if self.databases.is_empty() {
@@ -102,7 +102,7 @@ impl PgDump {
                 "set scratch_dir in the job, preferably to a directory in memory such as /dev/shm; format = \"custom\" needs none",
             );
         }
-        let compresses = matches!(site.packing, Packing::Tool { .. });
+        let compresses = matches!(site.compress_by, CompressBy::Tool { .. });
         if compresses && matches!(self.format, Format::Plain | Format::Tar) {
             return usage(
                 "compression by pg_dump requires the custom or the directory format",
@@ -144,7 +144,7 @@ mod tests {
 
     fn check_extra_args(extra: &str) -> Result<()> {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
-        let site = Site { cluster, packing: Packing::Pipeline(Compression::None), scratch_dir: None };
+        let site = JobContext { cluster, compress_by: CompressBy::Pipeline(Compression::None), scratch_dir: None };
         PgDump { extra_args: vec![extra.into()], ..PgDump::default() }.check(&site)
     }
 

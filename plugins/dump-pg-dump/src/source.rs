@@ -1,7 +1,7 @@
 //! Facts about a database besides its bytes: the versions of its extensions, whether its rows have
 //! the same meaning on another server, and whether a restore runs its own code.
 
-use longshore_core::source::Source;
+use longshore_core::source::SourceFacts;
 use longshore_pg_client::client::Client;
 
 /// The query searches expressions for the functions that they call. A user-defined function, a
@@ -37,6 +37,6 @@ const SOURCE: &str = r"with trees(tree) as (
 
 /// Queries the facts of a database. If the query fails, the dump continues without them, and a
 /// drill is stricter.
-pub(crate) async fn query(client: &Client) -> Option<Source> {
+pub(crate) async fn query(client: &Client) -> Option<SourceFacts> {
     client.query(SOURCE).await.ok()
 }

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
+use longshore_core::discovery::NotCaptured;
 use longshore_core::manifest::Format;
-use longshore_core::plugin::{Packing, Plugin, Site};
-use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
+use longshore_core::plugin::{CompressBy, JobContext, Plugin};
+use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped};
 use longshore_core::standby::Standby;
-use longshore_core::stream::Afterword;
+use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
-use longshore_core::survey::NotCaptured;
 use longshore_core::{Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use longshore_pg_client::child::{Exit, Pipes, Process};
@@ -115,7 +115,7 @@ impl Scope {
 /// A `pg_dumpall` stage: its settings, and facts about the server, once queried.
 struct Dumper {
     settings: PgDumpAll,
-    site: Site,
+    site: JobContext,
     client: Client,
     server: OnceCell<(Server, Tool)>,
 }
@@ -123,7 +123,7 @@ struct Dumper {
 impl Plugin<dyn Dump> for PgDumpAll {
     const TYPE: &'static str = "pg_dumpall";
 
-    fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
+    fn build(self, site: &JobContext) -> Result<Box<dyn Dump>> {
         self.lock_wait_timeout.iter().try_for_each(|text| argument::check_timeout("lock_wait_timeout", text))?;
         argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())?;
         let client = Client::new(&site.cluster)?;
@@ -193,7 +193,7 @@ impl Dumper {
 
 #[async_trait]
 impl Dump for Dumper {
-    async fn survey(&self) -> Result<Survey> {
+    async fn discover(&self) -> Result<Discovery> {
         let (server, _) = self.server_and_tool().await?;
         let mut warnings = Vec::new();
         if self.without_passwords(server) && !self.settings.no_role_passwords {
@@ -210,9 +210,9 @@ impl Dump for Dumper {
         // pg_dumpall holds one connection and runs a pg_dump for one database after the other.
         let each = if self.dumps_databases() { 2 } else { 1 };
         let limits = Limits::query(&self.client).await?;
-        Ok(Survey {
+        Ok(Discovery {
             server: server.record(&self.client).await?,
-            subjects: vec![Surveyed { subject: self.settings.what.subject(), estimated_bytes }],
+            subjects: vec![DiscoveredSubject { subject: self.settings.what.subject(), estimated_bytes }],
             missing: Vec::new(),
             not_captured,
             connections: Some(limits.connections(each)),
@@ -242,25 +242,27 @@ impl Dump for Dumper {
         }
         let process = Process::start(command, "pg_dumpall", Pipes::Output)?;
 
-        let remarks = Afterword::new();
-        let remarks_setter = remarks.clone();
+        let notes = OnEnd::new();
+        let remarks_setter = notes.clone();
         let client = self.client.clone();
         let label = subject.to_string();
         let stream = process.into_stream(
             async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await,
-            move |stderr| remarks_setter.set(Remarks { warnings: stderr.warnings, not_captured, ..Remarks::default() }),
+            move |stderr| {
+                remarks_setter.set(DumpNotes { warnings: stderr.warnings, not_captured, ..DumpNotes::default() })
+            },
         );
         Ok(Dumped {
             stream: direct.guard(stream),
             format: Format::Plain,
-            compression: match self.site.packing {
-                Packing::Pipeline(compression) => compression,
+            compression: match self.site.compress_by {
+                CompressBy::Pipeline(compression) => compression,
                 // pg_dumpall cannot compress: it writes plain SQL.
-                Packing::Tool { .. } => Compression::None,
+                CompressBy::Tool { .. } => Compression::None,
             },
             tool: pg_dumpall.into(),
             database: None,
-            remarks,
+            notes,
         })
     }
 

@@ -26,7 +26,7 @@ impl Ask for NoTerminal {
 /// Returns stdin, in chunks of the usual size.
 fn stdin() -> ByteStream {
     let wrap = |error| Error::io(Stage::Dump, "stdin", "cannot read it", error);
-    transform(from_bytes(""), wrap, |_, writer| writer.pour(&mut io::stdin().lock()))
+    transform(from_bytes(""), wrap, |_, writer| writer.copy_from(&mut io::stdin().lock()))
 }
 
 #[tokio::main]

@@ -14,7 +14,7 @@ use age_core::format::FileKey;
 use age_core::primitives::hkdf;
 use age_core::secrecy::ExposeSecret;
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use longshore_core::stream::{Pool, StreamWriter};
+use longshore_core::stream::{BufferPool, StreamWriter};
 use zeroize::Zeroizing;
 
 use self::batch::Batches;
@@ -78,7 +78,7 @@ pub(crate) fn seal(
     sealed: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
-    let pool = Pool::default();
+    let pool = BufferPool::default();
     process_in_parallel(
         Batches::new(plaintext, CHUNK_BYTES),
         |batch| {
@@ -92,7 +92,7 @@ pub(crate) fn seal(
             }
             Ok(sealed)
         },
-        |sealed_batch| sealed.pass(pool.lend(sealed_batch)),
+        |sealed_batch| sealed.write_chunk(pool.freeze(sealed_batch)),
     )
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn open(
     plaintext: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
-    let pool = Pool::default();
+    let pool = BufferPool::default();
     process_in_parallel(
         Batches::new(sealed, CHUNK_BYTES + TAG_BYTES),
         |batch| {
@@ -123,7 +123,7 @@ pub(crate) fn open(
             opened.truncate(filled);
             Ok(opened)
         },
-        |opened_batch| plaintext.pass(pool.lend(opened_batch)),
+        |opened_batch| plaintext.write_chunk(pool.freeze(opened_batch)),
     )
 }
 

@@ -2,7 +2,7 @@
 
 use longshore_core::error::printable;
 use longshore_core::manifest::Manifest;
-use longshore_core::stream::{alongside, drain};
+use longshore_core::stream::{drain, tee};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_client::child::{Exit, Pipes, Process};
@@ -40,7 +40,7 @@ pub(crate) async fn repeat(
     let failure = async move |exit: Exit| client.program_error(Stage::Verify, &label, &exit).await;
     let stream = Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, |_| {});
     let label = database.to_owned();
-    let (stream, facts) = alongside(stream, database.to_owned(), move |reader| {
+    let (stream, facts) = tee(stream, database.to_owned(), move |reader| {
         longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| match error.io().and_then(Error::carried_by) {
             Some(carried) => carried.clone(),
             None => Error::new(Stage::Verify, Kind::Failed, &label, "cannot dump the restored database again")

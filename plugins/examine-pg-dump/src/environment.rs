@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_core::Result;
-use longshore_core::source::Source;
+use longshore_core::source::SourceFacts;
 use longshore_pg_client::client::Client;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -45,7 +45,7 @@ pub(crate) struct Environment {
     silenced: bool,
     /// The record of the dumped database.
     #[serde(skip)]
-    source: Option<Source>,
+    source: Option<SourceFacts>,
     /// The major versions of the two servers, if they differ.
     #[serde(skip)]
     major_versions: Option<(String, String)>,
@@ -59,7 +59,7 @@ impl Environment {
         major_versions: Option<(String, String)>,
     ) -> Result<Self> {
         let here: Self = client.query(QUERY).await?;
-        Ok(Self { source: Source::of(details), major_versions, ..here })
+        Ok(Self { source: SourceFacts::of(details), major_versions, ..here })
     }
 
     /// Returns the reason why rows may differ although the backup is good: event triggers wrote
@@ -131,7 +131,7 @@ mod tests {
     fn here(version: &str, recorded: Option<&str>) -> Environment {
         let here = json!({ "extensions": { "cron": version }, "members": { "cron.job": "cron" }, "event_triggers": [], "refreshing": [], "silenced": false });
         let of = |version: &str| [("cron".to_owned(), version.to_owned())].into();
-        let source = recorded.map(|version| Source { extensions: of(version), ..Source::default() });
+        let source = recorded.map(|version| SourceFacts { extensions: of(version), ..SourceFacts::default() });
         Environment { source, ..serde_json::from_value(here).unwrap() }
     }
 

@@ -21,7 +21,7 @@ mod tables;
 
 use async_trait::async_trait;
 use longshore_core::Result;
-use longshore_core::drill::{Compared, Comparison};
+use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_core::left_out;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin};
@@ -111,14 +111,14 @@ fn unrecorded(database: &str) -> Comparison {
         aspect: "content".to_owned(),
         expected: None,
         found: None,
-        outcome: Compared::Not(reason.to_owned()),
+        outcome: ComparisonOutcome::Not(reason.to_owned()),
     }
 }
 
 /// Returns the comparison for a record in an unknown version.
 fn unknown_record(database: &str) -> Comparison {
     let reason = "the record of its content was written by another version of Longshore and cannot be read";
-    Comparison { outcome: Compared::Not(reason.to_owned()), ..unrecorded(database) }
+    Comparison { outcome: ComparisonOutcome::Not(reason.to_owned()), ..unrecorded(database) }
 }
 
 /// Returns the major versions of the dumped server and of this one, if they differ.
@@ -135,7 +135,7 @@ fn versions(environment: &Environment) -> Vec<Comparison> {
         aspect: "version".to_owned(),
         expected: None,
         found: None,
-        outcome: Compared::Not(difference),
+        outcome: ComparisonOutcome::Not(difference),
     })
     .collect()
 }
@@ -156,7 +156,7 @@ fn compared<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, 
         aspect: aspect.to_owned(),
         expected: Some(expected.to_string()),
         found: Some(found.to_string()),
-        outcome: if expected == found { Compared::Same } else { Compared::Different },
+        outcome: if expected == found { ComparisonOutcome::Same } else { ComparisonOutcome::Different },
     }
 }
 
@@ -164,7 +164,9 @@ fn compared<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, 
 /// one.
 fn unless_explained(reason: Option<String>, comparison: Comparison) -> Comparison {
     match (reason, &comparison.outcome) {
-        (Some(reason), Compared::Different) => Comparison { outcome: Compared::Not(reason), ..comparison },
+        (Some(reason), ComparisonOutcome::Different) => {
+            Comparison { outcome: ComparisonOutcome::Not(reason), ..comparison }
+        }
         _ => comparison,
     }
 }

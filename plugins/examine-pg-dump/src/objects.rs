@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_core::drill::{Compared, Comparison};
+use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_core::manifest::Manifest;
 use longshore_pg_archive::Facts;
 use longshore_pg_archive::listing::{description, split_owner};
@@ -106,7 +106,7 @@ pub(crate) fn compare(
 
 fn not_compared(subject: &str, aspect: &str, reason: &str) -> Comparison {
     let (subject, aspect) = (subject.to_owned(), aspect.to_owned());
-    Comparison { subject, aspect, expected: None, found: None, outcome: Compared::Not(reason.to_owned()) }
+    Comparison { subject, aspect, expected: None, found: None, outcome: ComparisonOutcome::Not(reason.to_owned()) }
 }
 
 /// Parses the lines of a list: `id; catalog oid KIND schema name owner`.
@@ -144,12 +144,13 @@ fn number(kind: &str, before: &Objects<'_>, after: &Objects<'_>, differences: &[
     let count = |objects: &Objects<'_>| -> usize {
         objects.iter().filter(|(object, _)| object.kind == kind).map(|(_, owners)| owners.len()).sum()
     };
-    let worst =
-        |found: fn(&Compared) -> bool| differences.iter().map(|comparison| &comparison.outcome).find(|of| found(of));
-    let outcome = worst(|outcome| *outcome == Compared::Different)
-        .or_else(|| worst(|outcome| matches!(outcome, Compared::Expected(_))))
+    let worst = |found: fn(&ComparisonOutcome) -> bool| {
+        differences.iter().map(|comparison| &comparison.outcome).find(|of| found(of))
+    };
+    let outcome = worst(|outcome| *outcome == ComparisonOutcome::Different)
+        .or_else(|| worst(|outcome| matches!(outcome, ComparisonOutcome::Expected(_))))
         .cloned()
-        .unwrap_or(Compared::Same);
+        .unwrap_or(ComparisonOutcome::Same);
     Comparison {
         subject: kind.to_lowercase(),
         aspect: "number".to_owned(),
@@ -184,7 +185,7 @@ fn compare_object<'a>(
         aspect: if owner_differs { "owner" } else { "presence" }.to_owned(),
         expected: Some(presence(expected_owners)),
         found: Some(presence(found_owners)),
-        outcome: reason.map_or(Compared::Different, |reason| Compared::Expected(reason.to_owned())),
+        outcome: reason.map_or(ComparisonOutcome::Different, |reason| ComparisonOutcome::Expected(reason.to_owned())),
     };
     Some((object.clone(), comparison))
 }

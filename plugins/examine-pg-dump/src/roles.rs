@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use longshore_core::Result;
-use longshore_core::drill::{Compared, Comparison};
+use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_pg_client::client::Client;
 
 /// Compares the roles of a cluster with those that the dump creates.
@@ -19,7 +19,7 @@ pub(crate) async fn compare(client: &Client, expected: &BTreeSet<String>) -> Res
         aspect: "number".to_owned(),
         expected: Some(expected.len().to_string()),
         found: Some((expected.len() - missing.len()).to_string()),
-        outcome: if missing.is_empty() { Compared::Same } else { Compared::Different },
+        outcome: if missing.is_empty() { ComparisonOutcome::Same } else { ComparisonOutcome::Different },
     };
     Ok([number].into_iter().chain(missing).collect())
 }
@@ -31,6 +31,6 @@ fn missing(role: &str) -> Comparison {
         aspect: "presence".to_owned(),
         expected: Some("present".to_owned()),
         found: Some("missing".to_owned()),
-        outcome: Compared::Different,
+        outcome: ComparisonOutcome::Different,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::drill::{Compared, Comparison};
+use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_pg_archive::{Facts, Sequence};
 
 use crate::environment::Environment;
@@ -33,7 +33,7 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, environment: &Environment
                     aspect: "presence".to_owned(),
                     expected: Some(value(expected)),
                     found: Some("missing".to_owned()),
-                    outcome: Compared::Different,
+                    outcome: ComparisonOutcome::Different,
                 },
             ),
         });
@@ -43,7 +43,7 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, environment: &Environment
         aspect: "value".to_owned(),
         expected: None,
         found: Some(value(found)),
-        outcome: Compared::Not("the backup has no record of its value".to_owned()),
+        outcome: ComparisonOutcome::Not("the backup has no record of its value".to_owned()),
     }));
     all
 }

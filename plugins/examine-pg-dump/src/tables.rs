@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_core::drill::{Compared, Comparison};
+use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_pg_archive::{Facts, Table};
 
 use crate::environment::Environment;
@@ -78,7 +78,7 @@ fn name(table: &Table) -> String {
     }
 }
 
-fn comparison(subject: String, aspect: &str, outcome: Compared) -> Comparison {
+fn comparison(subject: String, aspect: &str, outcome: ComparisonOutcome) -> Comparison {
     Comparison { subject, aspect: aspect.to_owned(), expected: None, found: None, outcome }
 }
 
@@ -87,7 +87,7 @@ fn compare_table(expected: &Table, found: &Table) -> Vec<Comparison> {
     let subject = format!("table {}", name(expected));
     let (Some(rows), Some(digest)) = (expected.rows, &expected.rows_xxh3) else {
         let reason = "it was dumped as INSERT statements, whose rows were not counted";
-        return vec![comparison(subject, "content", Compared::Not(reason.to_owned()))];
+        return vec![comparison(subject, "content", ComparisonOutcome::Not(reason.to_owned()))];
     };
     let mut all = vec![compared(&subject, "rows", &rows, &found.rows.unwrap_or_default())];
     let (before, after) =
@@ -97,7 +97,7 @@ fn compare_table(expected: &Table, found: &Table) -> Vec<Comparison> {
     } else if before.iter().collect::<BTreeSet<_>>() == after.iter().collect() {
         // In a table recreated by pg_dump, inherited columns come first.
         let reason = "the restored table has the same columns in another order, so its lines differ";
-        all.push(comparison(subject, "content", Compared::Not(reason.to_owned())));
+        all.push(comparison(subject, "content", ComparisonOutcome::Not(reason.to_owned())));
     } else {
         all.push(compared(&subject, "columns", &before.join(", "), &after.join(", ")));
     }
@@ -109,7 +109,7 @@ fn compare_partitions(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<
     let subject = format!("table {root} with its partitions");
     if expected.iter().any(|table| table.rows.is_none()) {
         let reason = "it was dumped as INSERT statements, whose rows were not counted";
-        return vec![comparison(subject, "content", Compared::Not(reason.to_owned()))];
+        return vec![comparison(subject, "content", ComparisonOutcome::Not(reason.to_owned()))];
     }
     let digest = |tables: &[&Table]| {
         let digests = tables.iter().filter_map(|table| u128::from_str_radix(table.rows_xxh3.as_deref()?, 16).ok());
@@ -124,7 +124,7 @@ fn compare_partitions(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<
     } else {
         let reason =
             "its partitions have the same columns in different orders, so the line of a row differs between them";
-        comparison(subject, "content", Compared::Not(reason.to_owned()))
+        comparison(subject, "content", ComparisonOutcome::Not(reason.to_owned()))
     });
     all
 }
@@ -141,7 +141,7 @@ fn missing(expected: &Table) -> Comparison {
         aspect: "presence".to_owned(),
         expected: Some(expected.rows.map_or_else(|| "present".to_owned(), |rows| format!("{rows} rows"))),
         found: Some("missing".to_owned()),
-        outcome: Compared::Different,
+        outcome: ComparisonOutcome::Different,
     }
 }
 
@@ -151,14 +151,14 @@ fn unexpected_table(found: &Table) -> Option<Comparison> {
     match found.rows {
         Some(0) => {
             let reason = "the backup contains no data of it";
-            Some(comparison(subject, "content", Compared::Not(reason.to_owned())))
+            Some(comparison(subject, "content", ComparisonOutcome::Not(reason.to_owned())))
         }
         rows => Some(Comparison {
             subject,
             aspect: "presence".to_owned(),
             expected: Some("no data".to_owned()),
             found: Some(rows.map_or_else(|| "present".to_owned(), |rows| format!("{rows} rows"))),
-            outcome: Compared::Different,
+            outcome: ComparisonOutcome::Different,
         }),
     }
 }
@@ -173,7 +173,7 @@ fn large_objects(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
     let number = compared(SUBJECT, "number", &expected.count, &found.count);
     if !recorded.format.is_archive() {
         let reason = "a script creates them by function calls, whose content was not recorded";
-        return vec![number, comparison(SUBJECT.to_owned(), "content", Compared::Not(reason.to_owned()))];
+        return vec![number, comparison(SUBJECT.to_owned(), "content", ComparisonOutcome::Not(reason.to_owned()))];
     }
     let bytes = compared(SUBJECT, "bytes", &expected.bytes, &found.bytes);
     vec![number, bytes, compared(SUBJECT, "content", &expected.xxh3, &found.xxh3)]

@@ -57,7 +57,7 @@ use longshore_core::error::printable;
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Plugin, Statistics, Target};
-use longshore_core::stage::{Restore, Restored, Wanted};
+use longshore_core::stage::{Restore, RestoreRequest, Restored};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -158,7 +158,7 @@ fn phase(name: &str, started: Instant) -> Phase {
 
 #[async_trait]
 impl Restore for Restorer {
-    async fn prepare(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
+    async fn prepare(&self, wanted: &[RestoreRequest<'_>]) -> Result<Vec<Finding>> {
         let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database()).count();
         if let (Some(database), 2..) = (self.client.database(), databases) {
             let message = format!("{databases} databases cannot all be restored into one");
@@ -168,9 +168,9 @@ impl Restore for Restorer {
         prepare::check(self, wanted).await
     }
 
-    async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
+    async fn restore(&self, wanted: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored> {
         let mut restored = self.restore_backup(wanted, plaintext).await?;
-        if self.target.statistics == Statistics::Gathered {
+        if self.target.statistics == Statistics::Analyze {
             for database in self.filled(wanted.manifest).await? {
                 match self.analyze(&database).await {
                     Ok(phase) => restored.phases.push(phase),
@@ -190,7 +190,7 @@ impl Restore for Restorer {
         list::entries(&self.client, &self.target, manifest, plaintext).await
     }
 
-    fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>> {
+    fn comparable_details(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>> {
         selection::restored_details(&self.target, details, left_out)
     }
 }

@@ -7,8 +7,8 @@ use longshore_core::manifest::Manifest;
 use longshore_core::plugin::Owners;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::outline::{Item, Outline};
+use longshore_pg_archive::statements::{self, PartKind};
 use longshore_pg_client::client::Client;
-use longshore_pg_client::script::statements;
 use longshore_pg_client::server::identifier;
 
 use crate::Restorer;
@@ -127,8 +127,8 @@ impl EntryRestorer<'_> {
         let definition = self.outline.definition(item);
         let mut all: Vec<Vec<u8>> = match (item.kind.as_str(), std::str::from_utf8(definition)) {
             ("ACL" | "DEFAULT ACL" | "DATABASE PROPERTIES", Ok(text)) => {
-                let statements = statements(text).into_iter().map(str::trim).filter(|text| !text.is_empty());
-                statements.map(|statement| statement.as_bytes().to_vec()).collect()
+                let parts = statements::split(text).into_iter().filter(|part| part.kind != PartKind::Comment);
+                parts.map(|part| part.text.trim().as_bytes().to_vec()).collect()
             }
             _ => vec![definition.to_vec()],
         };

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use longshore_core::check::Finding;
+use longshore_core::discovery::preloaded_library;
 use longshore_core::error::printable;
-use longshore_core::survey::preloaded_library;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use serde::Deserialize;

@@ -7,7 +7,7 @@ use longshore_core::check::Finding;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::{Cleanup, Owners, Privileges, Scripts, TargetContent};
-use longshore_core::stage::Wanted;
+use longshore_core::stage::RestoreRequest;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
@@ -39,7 +39,7 @@ const TARGET_OBJECTS: &str = "select json_build_object(
     'data_directory', (select setting from pg_catalog.pg_settings where name = 'data_directory' and inet_server_addr() is null))";
 
 /// Checks the target for all requirements of the backups.
-pub(crate) async fn check(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
+pub(crate) async fn check(restorer: &Restorer, wanted: &[RestoreRequest<'_>]) -> Result<Vec<Finding>> {
     let client = maintenance(&restorer.client, "postgres");
     let version = restorer.version().await?;
     let existing: TargetObjects = client.query(TARGET_OBJECTS).await?;
@@ -366,9 +366,9 @@ fn needed_roles(restorer: &Restorer, facts: &Facts, existing: &TargetObjects) ->
     match (target.owners, target.privileges) {
         (Owners::AsDumped, Privileges::AsDumped) if facts.roles.is_empty() => owners,
         (Owners::AsDumped, Privileges::AsDumped) => facts.roles.clone(),
-        (Owners::AsDumped, Privileges::Left) => owners,
+        (Owners::AsDumped, Privileges::OwnerOnly) => owners,
         (Owners::Restorer, Privileges::AsDumped) => others,
-        (Owners::Restorer, Privileges::Left) => BTreeSet::new(),
+        (Owners::Restorer, Privileges::OwnerOnly) => BTreeSet::new(),
     }
 }
 
@@ -379,7 +379,7 @@ fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
 
 /// Reports roles to rename that no restored object names according to the record: most likely
 /// misspelt.
-fn unused_role_map(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Option<Finding> {
+fn unused_role_map(restorer: &Restorer, wanted: &[RestoreRequest<'_>]) -> Option<Finding> {
     let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database());
     let facts: Option<Vec<Facts>> = databases.map(|wanted| wanted.details.and_then(selection::facts)).collect();
     // Older records contain no roles.
@@ -393,7 +393,7 @@ fn unused_role_map(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Option<Finding
 }
 
 /// Checks the free space for the restored data, if it can be determined.
-fn space_finding(wanted: &[Wanted<'_>], path: Option<&str>, subject: &str, name: &str) -> Finding {
+fn space_finding(wanted: &[RestoreRequest<'_>], path: Option<&str>, subject: &str, name: &str) -> Finding {
     let needed: u64 = wanted.iter().map(|wanted| wanted.manifest.artifact.plaintext.bytes).sum();
     let needed_mib = needed >> 20;
     let free = path.and_then(|path| rustix::fs::statvfs(Path::new(path)).ok());

@@ -6,7 +6,7 @@
 
 use longshore_core::manifest::Manifest;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::script::{has_psql_command, statements};
+use longshore_pg_archive::statements::{self, PartKind};
 use longshore_pg_client::tool::Version;
 
 /// The first minor of each major whose pg_dump writes `\restrict`; newer majors always do.
@@ -46,16 +46,16 @@ pub(crate) fn expect_safe(psql: &Version, manifest: &Manifest) -> Result<()> {
 /// and fails if the script contains a psql command.
 pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
     let mut kept = String::with_capacity(script.len());
-    for statement in statements(script) {
-        if ["\\restrict ", "\\unrestrict "].iter().any(|command| statement.starts_with(command)) {
+    for part in statements::split(script) {
+        if ["\\restrict ", "\\unrestrict "].iter().any(|command| part.text.starts_with(command)) {
             continue;
         }
-        if has_psql_command(statement) {
+        if part.kind == PartKind::Command {
             let message = "contains a psql command, which pg_dumpall never writes for roles and tablespaces";
             return Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
                 .hint("check it: --output FILE; if you trust its author, add --trust-script"));
         }
-        kept.push_str(statement);
+        kept.push_str(part.text);
     }
     Ok(kept)
 }
@@ -87,7 +87,9 @@ mod tests {
         let script = "\\restrict abc\nCREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n\\unrestrict abc\n";
         let kept = without_commands(script, "globals").unwrap();
         assert_eq!(kept, "CREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n");
-        for hostile in ["CREATE ROLE app;\n\\! id\n", "CREATE ROLE app; \\! id\n", "SELECT 1 \\gexec\n"] {
+        for hostile in
+            ["CREATE ROLE app;\n\\! id\n", "CREATE ROLE app; \\! id\n", "SELECT 1 \\gexec\n", "/* ' */ \\! id\n'"]
+        {
             assert_eq!(without_commands(hostile, "globals").unwrap_err().kind(), Kind::Refused, "{hostile}");
         }
     }

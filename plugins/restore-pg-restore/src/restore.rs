@@ -7,7 +7,7 @@ use longshore_core::drill::Phase;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::TargetContent;
-use longshore_core::stage::{Restored, Wanted};
+use longshore_core::stage::{RestoreRequest, Restored};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result};
@@ -30,7 +30,7 @@ enum CreateMode {
 
 impl Restorer {
     /// Restores a backup into its database, or into the whole cluster.
-    pub(crate) async fn restore_backup(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
+    pub(crate) async fn restore_backup(&self, wanted: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored> {
         let manifest = wanted.manifest;
         let Subject::Database { name } = &manifest.subject else {
             let started = Instant::now();
@@ -74,7 +74,7 @@ impl Restorer {
     }
 
     /// Returns the way to create the database.
-    fn create_mode(&self, wanted: Wanted<'_>, database: &str, outline: Option<&Outline>) -> CreateMode {
+    fn create_mode(&self, wanted: RestoreRequest<'_>, database: &str, outline: Option<&Outline>) -> CreateMode {
         // A database under another name, or one that needs schemas first, is created with our own
         // statement.
         let same = wanted.manifest.subject == Subject::database(database);
@@ -85,7 +85,7 @@ impl Restorer {
     }
 
     /// Returns the statement that creates the database.
-    fn create_statement(&self, wanted: Wanted<'_>, name: &str, outline: Option<&Outline>) -> Create {
+    fn create_statement(&self, wanted: RestoreRequest<'_>, name: &str, outline: Option<&Outline>) -> Create {
         let subject = wanted.manifest.subject.to_string();
         let archived = match self.create_mode(wanted, name, outline) {
             CreateMode::AsArchived => outline.and_then(|outline| database::create(&subject, outline)),
@@ -98,7 +98,13 @@ impl Restorer {
     }
 
     /// Restores into a database that existed or was created for the restore.
-    async fn fill(&self, wanted: Wanted<'_>, database: &str, state: DatabaseState, input: Input) -> Result<Restored> {
+    async fn fill(
+        &self,
+        wanted: RestoreRequest<'_>,
+        database: &str,
+        state: DatabaseState,
+        input: Input,
+    ) -> Result<Restored> {
         let manifest = wanted.manifest;
         let schemas = schema::selected(&self.target, wanted);
         let as_archived = state != DatabaseState::Ready

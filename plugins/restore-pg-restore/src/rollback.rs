@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use longshore_core::aftercare::{see_through, see_to};
+use longshore_core::cleanup::{shield, spawn_cleanup};
 use longshore_core::error::printable;
-use longshore_core::key::Stamp;
+use longshore_core::key::Timestamp;
 use longshore_core::plugin::{Cleanup, Target};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
@@ -87,11 +87,11 @@ impl Rollback {
 
     /// Renames the existing database, so that its content is kept until its replacement is
     /// complete.
-    pub(crate) async fn set_aside(&self, time: Stamp) -> Result<()> {
+    pub(crate) async fn set_aside(&self, time: Timestamp) -> Result<()> {
         let new_database = self.new_database.clone();
         let aside = target_database::aside_name(&new_database.client, &new_database.database, time).await?;
         let mut changes = self.lock().await;
-        see_through(async move {
+        shield(async move {
             changes.aside = Some(aside.clone());
             target_database::rename(&new_database.client, &new_database.database, &aside).await
         })
@@ -102,10 +102,10 @@ impl Rollback {
     pub(crate) async fn create(&self, create: Create) -> Result<()> {
         let (new_database, limit, cleanup) = (self.new_database.clone(), self.stall_timeout, self.cleanup);
         let mut changes = self.lock().await;
-        see_through(async move {
+        shield(async move {
             let mark = match cleanup {
                 Cleanup::ByRestore => Some(comment(&new_database.database, &literal(&new_database.mark))),
-                Cleanup::WithPlace => None,
+                Cleanup::WithCluster => None,
             };
             changes.may_be_created = true;
             let name = &new_database.database;
@@ -129,7 +129,7 @@ impl Rollback {
         let changes = self.lock().await;
         // The database is complete: no rollback from here on.
         self.is_finished = true;
-        see_through(async move {
+        shield(async move {
             let mut warnings = Vec::new();
             if cleanup == Cleanup::ByRestore
                 && let Err(error) = new_database.remove_mark().await
@@ -157,9 +157,9 @@ impl Rollback {
         self.is_finished = true;
         let limit = match self.cleanup {
             Cleanup::ByRestore => TIMEOUT_AFTER_ERROR,
-            Cleanup::WithPlace => TIMEOUT_IN_TEMPORARY_TARGET,
+            Cleanup::WithCluster => TIMEOUT_IN_TEMPORARY_TARGET,
         };
-        match see_through(async move { new_database.roll_back(&changes, limit).await }).await {
+        match shield(async move { new_database.roll_back(&changes, limit).await }).await {
             Ok(()) => error,
             Err(failure) => {
                 let hints = [error.remedy(), failure.remedy()].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -171,11 +171,11 @@ impl Rollback {
 
 impl Drop for Rollback {
     fn drop(&mut self) {
-        if self.is_finished || self.cleanup == Cleanup::WithPlace {
+        if self.is_finished || self.cleanup == Cleanup::WithCluster {
             return;
         }
         let (new_database, changes) = (self.new_database.clone(), Arc::clone(&self.changes));
-        see_to(async move {
+        spawn_cleanup(async move {
             let changes = changes.lock().await;
             new_database.roll_back(&changes, TIMEOUT_AFTER_INTERRUPTION).await
         });

@@ -3,26 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures_util::StreamExt;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::Scripts;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_archive::conversion::Conversion;
+use longshore_pg_archive::statements::{self, identifier_after};
 use longshore_pg_client::child::{Pipes, Process, feed};
 use longshore_pg_client::client::Client;
-use longshore_pg_client::script::{identifier_after, statements};
+use longshore_pg_client::globals::{self, expect_unconverted};
 
 use crate::stall::{self, ReadCounter};
 use crate::{Restorer, psql, target_database};
-
-/// The maximum size of the roles and tablespaces of a cluster, in bytes.
-const MAX_GLOBALS_BYTES: usize = 256 << 20;
-
-/// The start of the first database in a cluster's script.
-const FIRST_DATABASE: &[u8] = b"\n\\connect ";
 
 /// The number of last bytes that must contain the completion mark, which only short text follows.
 const MAX_TRAILER_BYTES: usize = 1024;
@@ -51,17 +45,6 @@ pub(crate) async fn restore_database(
     let effect = if reconnects { FailureEffect::Part } else { FailureEffect::None };
     let whole = stream::from_bytes(head).chain(plaintext).boxed();
     run(restorer, client, &label, expect_complete(whole, "-- PostgreSQL database dump complete", &label), effect).await
-}
-
-/// Fails for a script that was converted after its dump: psql would accept it with altered
-/// functions and comments.
-fn expect_unconverted(head: &[u8], subject: &str) -> Result<()> {
-    match Conversion::of(head) {
-        None => Ok(()),
-        Some(conversion) => {
-            Err(Error::new(Stage::Restore, Kind::Refused, subject, conversion.message()).hint(conversion.remedy()))
-        }
-    }
 }
 
 /// Runs a script over `client`. The first failed statement ends it.
@@ -130,12 +113,15 @@ pub(crate) async fn restore_cluster(
     let client = target_database::maintenance(&restorer.client, "");
     let databases = matches!(manifest.subject, Subject::All | Subject::Schema);
     let mark = "-- PostgreSQL database cluster dump complete";
-    let (globals, rest) = globals(expect_complete(plaintext, mark, &label), &label).await?;
+    let (globals, rest) = globals::split(expect_complete(plaintext, mark, &label), &label).await?;
+    let globals = std::str::from_utf8(&globals).map_err(|error| {
+        Error::new(Stage::Restore, Kind::Corrupt, &label, "the globals are not UTF-8").because(error)
+    })?;
     let existing = ExistingNames {
         roles: client.query("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?,
         tablespaces: client.query("select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace").await?,
     };
-    let (mut script, notes) = existing.without_existing(&globals);
+    let (mut script, notes) = existing.without_existing(globals);
     if databases {
         let whole = stream::from_bytes(script).chain(rest).boxed();
         run(restorer, &client, &label, whole, FailureEffect::Part).await.map_err(|error| match error.remedy() {
@@ -155,34 +141,6 @@ pub(crate) async fn restore_cluster(
     Ok(notes)
 }
 
-/// Reads a cluster's script up to its first database: the globals, and a stream of the rest.
-async fn globals(plaintext: ByteStream, subject: &str) -> Result<(String, ByteStream)> {
-    let mut plaintext = plaintext.fuse();
-    let mut text = BytesMut::new();
-    let mut searched = 0;
-    let end = loop {
-        let found = text[searched..].windows(FIRST_DATABASE.len()).position(|window| window == FIRST_DATABASE);
-        if let Some(position) = found {
-            break searched + position + 1;
-        }
-        searched = text.len().saturating_sub(FIRST_DATABASE.len());
-        match plaintext.next().await {
-            Some(chunk) => text.extend_from_slice(&chunk?),
-            None => break text.len(),
-        }
-        expect_unconverted(&text, subject)?;
-        if text.len() > MAX_GLOBALS_BYTES {
-            let message = format!("the globals are larger than {MAX_GLOBALS_BYTES} bytes");
-            return Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message));
-        }
-    };
-    let rest: Bytes = text.split_off(end).freeze();
-    let text = String::from_utf8(text.into()).map_err(|error| {
-        Error::new(Stage::Restore, Kind::Corrupt, subject, "the globals are not UTF-8").because(error)
-    })?;
-    Ok((text, stream::from_bytes(rest).chain(plaintext).boxed()))
-}
-
 /// The existing roles and tablespaces of the target.
 struct ExistingNames {
     roles: BTreeSet<String>,
@@ -195,9 +153,9 @@ impl ExistingNames {
     fn without_existing(&self, script: &str) -> (String, Vec<String>) {
         let mut kept = String::with_capacity(script.len());
         let mut notes = Vec::new();
-        for statement in statements(script) {
+        for part in statements::split(script) {
             let existing_name = |prefix, names: &BTreeSet<String>| {
-                identifier_after(statement, prefix).filter(|(name, _)| names.contains(name))
+                identifier_after(part.text, prefix).filter(|(name, _)| names.contains(name))
             };
             if let Some((name, _)) = existing_name("CREATE ROLE ", &self.roles) {
                 notes.push(format!("role \"{name}\" already exists, and keeps its attributes and password"));
@@ -206,7 +164,7 @@ impl ExistingNames {
             } else if existing_name("ALTER ROLE ", &self.roles).is_some_and(|(_, after)| after.starts_with(" WITH ")) {
                 // Attributes and password, covered by the note about the role.
             } else {
-                kept.push_str(statement);
+                kept.push_str(part.text);
             }
         }
         (kept, notes)
@@ -252,23 +210,5 @@ mod tests {
             };
             assert_eq!((error.kind(), bytes <= 8000 - MAX_TRAILER_BYTES), (Kind::Corrupt, true));
         }
-    }
-
-    #[tokio::test]
-    async fn script_with_changed_line_ends_is_refused() {
-        let script = "--\r\n-- PostgreSQL database cluster dump\r\n--\r\n\r\nCREATE ROLE app;\r\n";
-        let error = globals(stream::from_bytes(script), "globals").await.map(drop).unwrap_err();
-        assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.to_string().contains("carriage return") && error.remedy().unwrap().contains("sed"), "{error:?}");
-    }
-
-    #[tokio::test]
-    async fn globals_end_at_the_first_database() {
-        let script = "CREATE ROLE app;\n\\connect template1\nCREATE TABLE t ();\n";
-        let bytes = futures_util::stream::iter(script.bytes().map(|byte| Ok(Bytes::from(vec![byte]))));
-        let (globals, rest) = globals(bytes.boxed(), "all").await.unwrap();
-        assert_eq!(globals, "CREATE ROLE app;\n");
-        let rest = stream::collect(rest, 1000, Stage::Restore, "").await.unwrap();
-        assert_eq!(rest, "\\connect template1\nCREATE TABLE t ();\n");
     }
 }

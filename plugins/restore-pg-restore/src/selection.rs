@@ -84,7 +84,7 @@ pub(crate) fn add_role_arguments(command: &mut Command, target: &Target) {
     if target.owners == Owners::Restorer {
         command.arg("--no-owner");
     }
-    if target.privileges == Privileges::Left {
+    if target.privileges == Privileges::OwnerOnly {
         command.arg("--no-privileges");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use longshore_core::quantity::Span;
 use longshore_core::stream::ByteStream;
+use longshore_core::unit::TimeSpan;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use tokio::time::{Instant, sleep};
@@ -65,7 +65,7 @@ pub(crate) async fn wait<T>(
     tokio::select! {
         done = work => done,
         () = stalled => {
-            let message = format!("the restore made no progress for {} and was aborted", Span::new(limit));
+            let message = format!("the restore made no progress for {} and was aborted", TimeSpan::new(limit));
             Err(Error::new(Stage::Restore, Kind::Unavailable, subject, message)
                 .hint("check the target for locks of other sessions (pg_stat_activity), or raise --stall-timeout"))
         }

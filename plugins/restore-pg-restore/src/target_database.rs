@@ -1,7 +1,7 @@
 //! The database to restore into: whether it exists, is empty, or must be created.
 
 use longshore_core::error::printable;
-use longshore_core::key::Stamp;
+use longshore_core::key::Timestamp;
 use longshore_core::manifest::DatabaseFacts;
 use longshore_core::plugin::{Target, TargetContent, TargetDatabase};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -137,7 +137,7 @@ pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subje
 
 /// Returns the name for a database that is renamed during its replacement. Fails if a killed
 /// restore left a database of that name.
-pub(crate) async fn aside_name(client: &Client, database: &str, time: Stamp) -> Result<String> {
+pub(crate) async fn aside_name(client: &Client, database: &str, time: Timestamp) -> Result<String> {
     let aside = leftover::name_before(database, &time.to_string());
     let exists =
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(&aside));

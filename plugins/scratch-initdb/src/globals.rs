@@ -1,43 +1,18 @@
 //! The parts of a cluster's globals that only fit their original host: locations of tablespaces,
 //! grantors, settings of the cluster's owner.
 
-use bytes::BytesMut;
 use futures_util::StreamExt;
+use longshore_core::Result;
 use longshore_core::stream::{self, ByteStream};
-use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::script::{identifier_after, statements};
+use longshore_pg_archive::statements::{self, identifier_after};
+use longshore_pg_client::globals;
 
 use crate::SUPERUSER;
 
-/// The maximum size of the roles and tablespaces of a cluster, in bytes.
-const MAX_GLOBALS_BYTES: usize = 256 << 20;
-
-/// The start of the first database in a cluster's script.
-const FIRST_DATABASE: &[u8] = b"\n\\connect ";
-
 /// Adapts a cluster's script, or its globals, to a scratch cluster.
 pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteStream, Vec<String>)> {
-    let mut plaintext = plaintext.fuse();
-    let mut text = BytesMut::new();
-    let mut searched = 0;
-    let end = loop {
-        let found = text[searched..].windows(FIRST_DATABASE.len()).position(|window| window == FIRST_DATABASE);
-        if let Some(position) = found {
-            break searched + position + 1;
-        }
-        searched = text.len().saturating_sub(FIRST_DATABASE.len());
-        match plaintext.next().await {
-            Some(chunk) => text.extend_from_slice(&chunk?),
-            None => break text.len(),
-        }
-        if text.len() > MAX_GLOBALS_BYTES {
-            let message = format!("the globals are larger than {MAX_GLOBALS_BYTES} bytes");
-            return Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message));
-        }
-    };
-    let rest = text.split_off(end).freeze();
-    let (text, notes) = adapt_bytes(&text);
-    let rest = stream::from_bytes(rest).chain(plaintext);
+    let (globals, rest) = globals::split(plaintext, subject).await?;
+    let (text, notes) = adapt_bytes(&globals);
     Ok((stream::from_bytes(text).chain(rest).boxed(), notes))
 }
 
@@ -56,7 +31,7 @@ fn adapt_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
 fn adapt_statements(script: &str) -> (String, Vec<String>) {
     let mut text = String::with_capacity(script.len());
     let mut notes = Vec::new();
-    for statement in statements(script) {
+    for statement in statements::split(script).into_iter().map(|part| part.text) {
         if let Some((name, _)) = identifier_after(statement, "CREATE TABLESPACE ")
             && let Some((before, _)) = statement.rsplit_once(" LOCATION ")
         {
@@ -90,6 +65,8 @@ fn without_grantor(statement: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use longshore_core::Stage;
+
     use super::*;
 
     #[test]

@@ -34,15 +34,16 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
+use longshore_core::discovery::Requirements;
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{Cluster, Plugin, Site};
+use longshore_core::plugin::{Cluster, JobContext, Plugin};
 use longshore_core::sqlstate::Failure;
-use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
+use longshore_core::stage::{RestoreRequest, Scratch, ScratchCluster};
 use longshore_core::stream::ByteStream;
-use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
+use longshore_pg_client::isolation_policy::{RequiredIsolation, effects};
 use longshore_pg_client::tool::Version;
 
 use crate::configuration::Configuration;
@@ -51,7 +52,7 @@ use crate::isolation::Isolation;
 use crate::log::Log;
 use crate::prerequisites::{Programs, User};
 pub use crate::settings::Initdb;
-use crate::watchdog::{ServerCommand, Watchdog};
+use crate::watchdog::{ServerCommand, SupervisedServer};
 
 /// The owner of the cluster, named as on most hosts, so that objects of the cluster itself keep
 /// their owner.
@@ -63,7 +64,7 @@ const PORT: u16 = 5432;
 impl Plugin<dyn Scratch> for Initdb {
     const TYPE: &'static str = "initdb";
 
-    fn build(self, site: &Site) -> Result<Box<dyn Scratch>> {
+    fn build(self, site: &JobContext) -> Result<Box<dyn Scratch>> {
         Ok(Box::new(ClusterProvider { settings: self, site: site.clone() }))
     }
 }
@@ -71,12 +72,12 @@ impl Plugin<dyn Scratch> for Initdb {
 /// A stage that creates clusters.
 struct ClusterProvider {
     settings: Initdb,
-    site: Site,
+    site: JobContext,
 }
 
 /// A running cluster.
 struct TemporaryCluster {
-    watchdog: Watchdog,
+    server: SupervisedServer,
     description: String,
     version: String,
     cluster: Cluster,
@@ -87,7 +88,7 @@ struct TemporaryCluster {
 
 #[async_trait]
 impl Scratch for ClusterProvider {
-    async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
+    async fn make(&self, wanted: &[RestoreRequest<'_>]) -> Result<Box<dyn ScratchCluster>> {
         let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
         let programs = prerequisites::programs(&self.settings, &self.site, &manifests).await?;
         let parent = self.site.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
@@ -101,18 +102,15 @@ impl Scratch for ClusterProvider {
         let Configuration { settings, overridden } =
             configuration::resolve(&self.settings.settings, &socket, programs.major);
         let isolation = self.isolation(&programs, user.as_ref()).await;
-        let active =
-            wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, isolation_policy::active(wanted)?)));
-        let active: Vec<_> = active.collect();
         let mut warnings: Vec<String> =
-            isolation_policy::check(self.settings.isolation, &isolation, &active)?.into_iter().collect();
+            isolation_policy::check(self.settings.isolation, &isolation, &effects(wanted))?.into_iter().collect();
         warnings.extend(overridden);
         let command = commands(&programs, &folder, &manifests, &settings).shell_line();
         let server_command = ServerCommand {
             words: isolation.wrap(Some(&folder), user.as_ref(), &command),
             environment: isolation.environment(&folder.join("data")),
         };
-        let watchdog = Watchdog::start(folder.clone(), user, server_command).await?;
+        let server = SupervisedServer::start(folder.clone(), user, server_command).await?;
         let cluster = Cluster {
             name: "scratch".to_owned(),
             connection: format!("host='{}' port={PORT} user={SUPERUSER}", conninfo_escaped(&socket)).into(),
@@ -123,7 +121,7 @@ impl Scratch for ClusterProvider {
         encoding::recreate_postgres(&client.to_database("template1"), &manifests).await?;
         warnings.extend(placeholders::create(&client.to_database("template1"), wanted).await?);
         Ok(Box::new(TemporaryCluster {
-            watchdog,
+            server,
             description: format!("{}, {}", programs.description(), isolation.description()),
             version: programs.version.to_string(),
             cluster,
@@ -133,7 +131,7 @@ impl Scratch for ClusterProvider {
         }))
     }
 
-    async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
+    async fn missing_features(&self, requirements: &Requirements) -> Vec<Finding> {
         let source = Version::parse(&requirements.server_version);
         match prerequisites::programs_for(&self.settings, &self.site, source).await {
             Ok(programs) => missing_features::findings(&self.settings, &programs, requirements),
@@ -145,7 +143,7 @@ impl Scratch for ClusterProvider {
 impl ClusterProvider {
     /// Returns the isolation of a server from this host.
     async fn isolation(&self, programs: &Programs, user: Option<&User>) -> Isolation {
-        if self.settings.isolation == settings::Isolation::None {
+        if self.settings.isolation == RequiredIsolation::None {
             return Isolation::Missing("isolation = \"none\"".to_owned());
         }
         isolation::detect(user, &self.needed(programs), &self.known_sockets()).await
@@ -260,7 +258,7 @@ impl ScratchCluster for TemporaryCluster {
         name.to_owned()
     }
 
-    fn takes_globals(&self) -> bool {
+    fn accepts_globals(&self) -> bool {
         true
     }
 
@@ -284,8 +282,8 @@ impl ScratchCluster for TemporaryCluster {
     }
 
     async fn remove(self: Box<Self>) -> Result<()> {
-        let Self { watchdog, .. } = *self;
-        let removal = tokio::task::spawn_blocking(move || watchdog.end());
+        let Self { server, .. } = *self;
+        let removal = tokio::task::spawn_blocking(move || server.end());
         removal.await.map_err(|error| {
             Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for the removal of the cluster")
                 .because(error)

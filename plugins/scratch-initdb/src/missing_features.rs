@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use longshore_core::check::{Finding, Outcome};
-use longshore_core::survey::{Preloaded, Requirements};
+use longshore_core::discovery::{Preloaded, Requirements};
 
 use crate::prerequisites::Programs;
 use crate::settings::Initdb;

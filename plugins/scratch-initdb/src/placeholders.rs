@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use longshore_core::Result;
 use longshore_core::error::printable;
-use longshore_core::stage::Wanted;
+use longshore_core::stage::RestoreRequest;
 use longshore_core::subject::Subject;
 use longshore_pg_archive::Facts;
 use longshore_pg_archive::listing::split_owner;
 use longshore_pg_client::client::Client;
+use longshore_pg_client::isolation_policy::facts;
 use longshore_pg_client::server::identifier;
-
-use crate::isolation_policy::facts;
 
 /// The prefix of names that PostgreSQL reserves for its own roles.
 const RESERVED: &str = "pg_";
@@ -28,7 +27,7 @@ struct Missing {
 }
 
 /// Creates placeholders in a scratch cluster, and returns a note for each kind.
-pub(crate) async fn create(client: &Client, wanted: &[Wanted<'_>]) -> Result<Vec<String>> {
+pub(crate) async fn create(client: &Client, wanted: &[RestoreRequest<'_>]) -> Result<Vec<String>> {
     let subjects: Vec<&Subject> = wanted.iter().map(|wanted| &wanted.manifest.subject).collect();
     let facts: Vec<Facts> = wanted.iter().filter_map(facts).collect();
     let mut missing = Missing::of(&subjects, &facts);

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::Site;
+use longshore_core::plugin::JobContext;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::tool::{Toolbox, Version};
 
@@ -41,13 +41,13 @@ impl Programs {
 
 /// Finds the programs of the release that the backups were dumped from, or of the nearest newer
 /// one.
-pub(crate) async fn programs(settings: &Initdb, site: &Site, manifests: &[&Manifest]) -> Result<Programs> {
+pub(crate) async fn programs(settings: &Initdb, site: &JobContext, manifests: &[&Manifest]) -> Result<Programs> {
     let sources = manifests.iter().filter_map(|manifest| Version::parse(&manifest.cluster.server.server_version));
     programs_for(settings, site, sources.max()).await
 }
 
 /// Finds the programs of this release, or of the nearest newer one.
-pub(crate) async fn programs_for(settings: &Initdb, site: &Site, requested: Option<Version>) -> Result<Programs> {
+pub(crate) async fn programs_for(settings: &Initdb, site: &JobContext, requested: Option<Version>) -> Result<Programs> {
     let bin_dirs = match (&settings.bin_dir, &site.cluster.bin_dir) {
         (Some(bin_dir), _) => vec![Some(bin_dir.clone())],
         // A directory with client programs only does not prevent a search elsewhere.

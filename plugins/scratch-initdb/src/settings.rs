@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use longshore_pg_client::isolation_policy::RequiredIsolation;
 use serde::Deserialize;
 
 /// `{ type = "initdb" }`: a temporary cluster for one drill.
@@ -19,17 +20,5 @@ pub struct Initdb {
     pub(crate) settings: BTreeMap<String, String>,
     /// The isolation of the server from the host.
     #[serde(default)]
-    pub(crate) isolation: Isolation,
-}
-
-/// The isolation required for a drill's server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Isolation {
-    /// Namespaces. If the host permits none, a backup that may connect to another server is
-    /// refused.
-    #[default]
-    Namespaces,
-    /// None: the backups are trusted with everything that they can reach.
-    None,
+    pub(crate) isolation: RequiredIsolation,
 }

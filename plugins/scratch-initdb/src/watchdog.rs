@@ -1,15 +1,12 @@
-//! The shell that runs initdb and the server. The shell reads a pipe: when the pipe closes, because
-//! the drill has ended or Longshore was killed, the shell stops its processes and removes the
-//! directory.
+//! The shell that runs initdb and the server. When the drill has ended or Longshore was killed, the
+//! shell stops its processes and removes the directory.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
+use longshore_pg_client::watchdog::{self, Watchdog};
 
 use crate::configuration::LOG_LINE_PREFIX;
 use crate::prerequisites::User;
@@ -17,20 +14,14 @@ use crate::prerequisites::User;
 /// The maximum time for initdb and the start of the server together.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// The maximum time for stopping the server and removing its directory.
-const STOP_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// The number of last lines of the log shown if the creation of the cluster fails.
 const LAST_LINES: usize = 8;
 
 /// The shell script. `$1` is the directory, `$2` the owner of the server's directories, if other
 /// than the current user; the rest is the command that runs initdb and the server.
 ///
-/// initdb and the server run in their own session, so that one signal ends all of them. The shell
-/// ignores signals sent to Longshore's process group and a closed output pipe, so that it can clean
-/// up.
+/// initdb and the server run in their own session, so that one signal ends all of them.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM PIPE
 folder=$1
 owner=$2
 shift 2
@@ -64,13 +55,11 @@ pub(crate) struct ServerCommand {
     pub(crate) environment: Vec<(String, OsString)>,
 }
 
-/// A directory with a cluster, and the shell that supervises it.
+/// A server in a private directory, and the shell that supervises it.
 #[derive(Debug)]
-pub(crate) struct Watchdog {
+pub(crate) struct SupervisedServer {
     folder: PathBuf,
-    shell: Child,
-    /// The pipe, open as long as the cluster is needed.
-    pipe: Option<ChildStdin>,
+    watchdog: Watchdog,
 }
 
 /// Returns an unused name for a private directory in `parent`.
@@ -79,90 +68,71 @@ pub(crate) fn name(parent: &Path) -> PathBuf {
     parent.join(format!("longshore-drill-{}-{:08x}", std::process::id(), now.subsec_nanos()))
 }
 
-impl Watchdog {
+impl SupervisedServer {
     /// Creates a cluster in `folder`, which must not exist, and waits until it accepts connections.
     pub(crate) async fn start(folder: PathBuf, user: Option<User>, server_command: ServerCommand) -> Result<Self> {
-        let watchdog = Self::spawn(folder, user.as_ref(), server_command)?;
-        watchdog.wait_until_ready().await?;
-        Ok(watchdog)
+        let server = Self::spawn(folder, user.as_ref(), server_command)?;
+        server.wait_until_ready().await?;
+        Ok(server)
     }
 
     fn spawn(folder: PathBuf, user: Option<&User>, server_command: ServerCommand) -> Result<Self> {
         let owner = user.map_or_else(String::new, |User { uid, gid }| format!("{uid}:{gid}"));
-        let mut shell = Command::new("sh");
-        shell.args(["-c", SCRIPT, "longshore-drill"]).arg(&folder).arg(owner).args(server_command.words);
-        shell.env_clear().envs(server_command.environment).current_dir("/");
-        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut shell = shell.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
-        let (pipe, stdout) = (shell.stdin.take(), shell.stdout.take());
-        let watchdog = Self { folder, shell, pipe };
-        let mut line = String::new();
-        let read = stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line));
-        if !matches!(read, Some(Ok(1..))) {
-            return Err(watchdog.failed("cannot create a private directory for the cluster"));
+        let mut command = watchdog::command(SCRIPT);
+        command.arg(&folder).arg(owner).args(server_command.words);
+        command.env_clear().envs(server_command.environment);
+        match Watchdog::start(command)? {
+            Some(watchdog) => Ok(Self { folder, watchdog }),
+            None => Err(failed(&folder, "cannot create a private directory for the cluster")),
         }
-        Ok(watchdog)
     }
 
     /// Waits until the server reports in its PID file, as pg_ctl does, that it accepts connections.
     async fn wait_until_ready(&self) -> Result<()> {
         let started = Instant::now();
         loop {
-            let status = self.text("data/postmaster.pid");
+            let status = text(&self.folder, "data/postmaster.pid");
             if status.lines().nth(7).is_some_and(|line| line.trim_end() == "ready") {
                 return Ok(());
             }
-            if self.log().ends_with("longshore: ended\n") {
-                return Err(self.failed("the cluster could not be created or started"));
+            if text(&self.folder, "log").ends_with("longshore: ended\n") {
+                return Err(failed(&self.folder, "the cluster could not be created or started"));
             }
             if started.elapsed() > START_TIMEOUT {
-                return Err(
-                    self.failed(&format!("the cluster did not become ready within {} s", START_TIMEOUT.as_secs()))
-                );
+                let message = format!("the cluster did not become ready within {} s", START_TIMEOUT.as_secs());
+                return Err(failed(&self.folder, &message));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    fn log(&self) -> String {
-        self.text("log")
-    }
-
-    /// Returns the text of a file in the directory, which the server's user may have replaced by
-    /// anything.
-    fn text(&self, name: &str) -> String {
-        let bytes = regular_file::read(&self.folder.join(name)).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Returns the error of a failed creation, with the output of initdb or the server, and a hint.
-    fn failed(&self, message: &str) -> Error {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(log_message).collect();
-        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        let hint = if is_disk_full(&self.folder) { SPACE_HINT } else { OUTPUT_HINT };
-        let error = Error::new(Stage::Drill, Kind::Failed, self.folder.display().to_string(), message).hint(hint);
-        if last.is_empty() { error } else { error.because(last) }
-    }
-
     /// Stops the server and removes the directory.
-    pub(crate) fn end(mut self) -> Result<()> {
-        self.close();
-        if self.folder.exists() {
-            let folder = self.folder.display().to_string();
+    pub(crate) fn end(self) -> Result<()> {
+        let Self { folder, watchdog } = self;
+        if !watchdog.end() && folder.exists() {
+            let folder = folder.display().to_string();
             return Err(Error::new(Stage::Drill, Kind::Failed, folder, "the scratch cluster could not be removed")
                 .hint("stop any server that still runs in it, and remove the directory"));
         }
         Ok(())
     }
+}
 
-    fn close(&mut self) {
-        self.pipe = None;
-        let started = Instant::now();
-        while matches!(self.shell.try_wait(), Ok(None)) && started.elapsed() < STOP_TIMEOUT {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
+/// Returns the text of a file in the directory, which the server's user may have replaced by
+/// anything.
+fn text(folder: &Path, name: &str) -> String {
+    let bytes = regular_file::read(&folder.join(name)).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Returns the error of a failed creation, with the output of initdb or the server, and a hint.
+fn failed(folder: &Path, message: &str) -> Error {
+    let log = text(folder, "log");
+    let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(log_message).collect();
+    let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+    let hint = if is_disk_full(folder) { SPACE_HINT } else { OUTPUT_HINT };
+    let error = Error::new(Stage::Drill, Kind::Failed, folder.display().to_string(), message).hint(hint);
+    if last.is_empty() { error } else { error.because(last) }
 }
 
 /// The free space below which initdb cannot create a cluster.
@@ -177,12 +147,6 @@ const OUTPUT_HINT: &str = "check the output of the program: install a missing lo
 fn is_disk_full(folder: &Path) -> bool {
     let found = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
     found.is_some_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < CLUSTER_BYTES)
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.close();
-    }
 }
 
 /// Returns the message in a line of the log, without the server's prefix.

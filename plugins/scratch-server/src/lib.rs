@@ -14,21 +14,22 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding, Outcome};
+use longshore_core::discovery::Requirements;
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{Cluster, Plugin, Site};
-use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
+use longshore_core::plugin::{Cluster, JobContext, Plugin};
+use longshore_core::stage::{RestoreRequest, Scratch, ScratchCluster};
 use longshore_core::subject::Subject;
-use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::directory::{TempDir, private_folder};
+use longshore_pg_client::isolation_policy::{RequiredIsolation, effects};
 use longshore_pg_client::pooler;
 use longshore_pg_client::tool::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::watchdog::Watchdog;
+use crate::watchdog::DatabaseCleanup;
 
 /// The maximum size of a name in PostgreSQL, in bytes.
 const MAX_NAME_BYTES: usize = 63;
@@ -42,26 +43,16 @@ pub struct Server {
     connection: SecretString,
     /// The directory of PostgreSQL's client programs, if they are not to be searched for.
     bin_dir: Option<PathBuf>,
-    /// The policy for backups that may connect to another server.
+    /// The policy for backups that may connect to another server. An existing server cannot be
+    /// isolated.
     #[serde(default)]
-    isolation: Isolation,
-}
-
-/// The isolation required for a drill. An existing server cannot be isolated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Isolation {
-    /// Refuses a backup that may connect to another server.
-    #[default]
-    Namespaces,
-    /// Accepts every backup: the backups are trusted with everything that they can reach.
-    None,
+    isolation: RequiredIsolation,
 }
 
 impl Plugin<dyn Scratch> for Server {
     const TYPE: &'static str = "server";
 
-    fn build(self, site: &Site) -> Result<Box<dyn Scratch>> {
+    fn build(self, site: &JobContext) -> Result<Box<dyn Scratch>> {
         let cluster =
             Cluster { name: "scratch".to_owned(), connection: self.connection, password: None, bin_dir: self.bin_dir };
         let client = Client::new(&cluster)?.writing();
@@ -79,7 +70,7 @@ struct DatabaseProvider {
     cluster: Cluster,
     client: Client,
     scratch_dir: Option<PathBuf>,
-    isolation: Isolation,
+    isolation: RequiredIsolation,
 }
 
 /// The databases of one drill.
@@ -88,7 +79,7 @@ struct TemporaryDatabases {
     version: Version,
     prefix: String,
     files: TempDir,
-    watchdog: Watchdog,
+    cleanup: DatabaseCleanup,
     warnings: Vec<String>,
 }
 
@@ -101,10 +92,10 @@ impl DatabaseProvider {
 
 #[async_trait]
 impl Scratch for DatabaseProvider {
-    async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
+    async fn make(&self, wanted: &[RestoreRequest<'_>]) -> Result<Box<dyn ScratchCluster>> {
         let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
         let version = self.version().await?;
-        let warnings = isolation_policy::check(self.isolation, wanted)?.into_iter().collect();
+        let warnings = isolation_policy::check(self.isolation, &effects(wanted))?.into_iter().collect();
         if let Some(whole) =
             manifests.iter().find(|manifest| matches!(manifest.subject, Subject::All | Subject::Schema))
         {
@@ -121,11 +112,11 @@ impl Scratch for DatabaseProvider {
         let parent = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         let files = private_folder(Some(&parent), Stage::Drill)?;
         let prefix = watchdog::prefix();
-        let watchdog = Watchdog::start(&self.client, &prefix, files.path(), &version).await?;
-        Ok(Box::new(TemporaryDatabases { cluster: self.cluster.clone(), version, prefix, files, watchdog, warnings }))
+        let cleanup = DatabaseCleanup::start(&self.client, &prefix, files.path(), &version).await?;
+        Ok(Box::new(TemporaryDatabases { cluster: self.cluster.clone(), version, prefix, files, cleanup, warnings }))
     }
 
-    async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
+    async fn missing_features(&self, requirements: &Requirements) -> Vec<Finding> {
         let installed: Vec<String> = match self.client.query(AVAILABLE_EXTENSIONS).await {
             Ok(installed) => installed,
             Err(error) => return vec![Finding::failed("drill", &error)],
@@ -185,7 +176,7 @@ impl ScratchCluster for TemporaryDatabases {
         format!("{}{}", self.prefix, &name[..end])
     }
 
-    fn takes_globals(&self) -> bool {
+    fn accepts_globals(&self) -> bool {
         false
     }
 
@@ -198,9 +189,9 @@ impl ScratchCluster for TemporaryDatabases {
     }
 
     async fn remove(self: Box<Self>) -> Result<()> {
-        let Self { watchdog, files, .. } = *self;
+        let Self { cleanup, files, .. } = *self;
         let cleanup = tokio::task::spawn_blocking(move || {
-            let dropped = watchdog.end();
+            let dropped = cleanup.end();
             let removed = files.close();
             dropped?;
             removed.map_err(|error| {

@@ -1,20 +1,13 @@
-//! The shell that drops the databases of a drill and removes its directory. The shell reads a pipe:
-//! when the pipe closes, because the drill has ended or Longshore was killed, the shell drops the
-//! databases.
+//! The shell that drops the databases of a drill and removes its directory, when the drill has
+//! ended or Longshore was killed.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::literal;
 use longshore_pg_client::tool::Version;
-
-/// The maximum time for dropping the databases.
-const DROP_TIMEOUT: Duration = Duration::from_secs(120);
+use longshore_pg_client::watchdog::{self, Watchdog};
 
 /// The first release that can drop a database with open connections.
 const FORCE_SINCE: u32 = 13;
@@ -24,7 +17,6 @@ const FORCE_SINCE: u32 = 13;
 /// that was just cut may block a drop. Without "done" on the pipe, the loop continues after the
 /// first success: the server may still be creating a database.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM PIPE
 first=$1
 sql=$2
 folder=$3
@@ -55,12 +47,10 @@ fn subscriptions(prefix: &str) -> String {
     )
 }
 
-/// A shell that waits for the end of the drill.
+/// The cleanup of the databases of a drill.
 #[derive(Debug)]
-pub(crate) struct Watchdog {
-    shell: Child,
-    /// The pipe, open as long as the databases are needed.
-    pipe: Option<ChildStdin>,
+pub(crate) struct DatabaseCleanup {
+    watchdog: Watchdog,
     prefix: String,
 }
 
@@ -70,7 +60,7 @@ pub(crate) fn prefix() -> String {
     format!("longshore_drill_{:x}_{:x}_", now.as_millis(), std::process::id())
 }
 
-impl Watchdog {
+impl DatabaseCleanup {
     /// Starts the shell.
     pub(crate) async fn start(client: &Client, prefix: &str, folder: &Path, version: &Version) -> Result<Self> {
         let force = if version.major >= FORCE_SINCE { " with (force)" } else { "" };
@@ -80,56 +70,27 @@ impl Watchdog {
         );
         let psql = client.psql().await?;
         let psql = psql.as_std();
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", SCRIPT, "longshore-drill", &subscriptions(prefix), &sql])
-            .arg(folder)
-            .arg(psql.get_program())
-            .args(psql.get_args());
+        let mut command = watchdog::command(SCRIPT);
+        command.args([&subscriptions(prefix), &sql]).arg(folder).arg(psql.get_program()).args(psql.get_args());
         for (name, value) in psql.get_envs() {
             match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
-        shell.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-        let mut shell = shell.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
-        let (pipe, stdout) = (shell.stdin.take(), shell.stdout.take());
-        let watchdog = Self { shell, pipe, prefix: prefix.to_owned() };
-        let mut line = String::new();
-        match stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line)) {
-            Some(Ok(1..)) => Ok(watchdog),
-            _ => Err(Error::new(Stage::Drill, Kind::Failed, "sh", "exited unexpectedly")),
+        match Watchdog::start(command)? {
+            Some(watchdog) => Ok(Self { watchdog, prefix: prefix.to_owned() }),
+            None => Err(Error::new(Stage::Drill, Kind::Failed, "sh", "exited unexpectedly")),
         }
     }
 
     /// Drops the databases.
-    pub(crate) fn end(mut self) -> Result<()> {
-        let is_notified = self.pipe.as_mut().is_some_and(|pipe| pipe.write_all(b"done").is_ok());
-        if self.close() && is_notified {
+    pub(crate) fn end(self) -> Result<()> {
+        if self.watchdog.end() {
             return Ok(());
         }
         let message = "the databases of the drill could not be dropped";
         Err(Error::new(Stage::Drill, Kind::Failed, "scratch", message)
             .hint(format!("drop the databases whose names begin with \"{}\" manually", self.prefix)))
-    }
-
-    /// Closes the pipe; returns true if the databases were dropped.
-    fn close(&mut self) -> bool {
-        self.pipe = None;
-        let started = Instant::now();
-        loop {
-            match self.shell.try_wait() {
-                Ok(Some(status)) => return status.success(),
-                Ok(None) if started.elapsed() < DROP_TIMEOUT => std::thread::sleep(Duration::from_millis(5)),
-                _ => return false,
-            }
-        }
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.close();
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use longshore_core::draft::{PREFIX, SUFFIX};
+use longshore_core::temp_name::{PREFIX, SUFFIX};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::{Advice, OFlags, fadvise};
 use tempfile::NamedTempFile;

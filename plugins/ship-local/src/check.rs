@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use longshore_core::Error;
 use longshore_core::check::{Check, Finding};
-use longshore_core::root::exposed_folders;
+use longshore_core::root_dir::world_writable_folders;
 
 use crate::atomic_write::TempFile;
 use crate::{Directory, blocking};
@@ -26,8 +26,8 @@ impl Check for Directory {
         let root = self.root.clone();
         let full = blocking(move || root.require_free_bytes(1)).await.err().map(failed);
         let root = self.root.clone();
-        let exposed = match blocking(move || root.exposed_folders()).await {
-            Ok(folders) => exposed_folders(&subject, folders),
+        let exposed = match blocking(move || root.world_writable_folders()).await {
+            Ok(folders) => world_writable_folders(&subject, folders),
             Err(error) => Some(failed(error)),
         };
         std::iter::once(writable).chain(full).chain(exposed).collect()

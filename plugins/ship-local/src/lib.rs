@@ -3,8 +3,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `settings.rs` | the settings and their validation |
-//! | `root_dir.rs` | the directory itself: its checks, folders, free space and errors |
-//! | `fsync.rs` | the flush of directories, shared by concurrent callers |
+//! | `root_dir.rs` | the directory itself: its checks, folders, flushes, free space and errors |
 //! | `atomic_write.rs` | temporary files, and publishing without overwriting |
 //! | `list.rs` | the list, in the order of keys |
 //! | `read.rs` | reading a file, or a range of it |
@@ -12,7 +11,6 @@
 
 mod atomic_write;
 mod check;
-mod fsync;
 mod list;
 mod read;
 mod root_dir;
@@ -21,7 +19,6 @@ mod settings;
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,7 +27,7 @@ use futures_util::stream::BoxStream;
 use longshore_core::key::{Key, encode_name};
 use longshore_core::lock::{self, Holder, Lock};
 use longshore_core::plugin::{Plugin, StoreContext};
-use longshore_core::stage::{Capabilities, Entry, Exclusive, Limits, Room, Ship, Store};
+use longshore_core::stage::{Capabilities, Entry, ExclusiveLock, FreeSpace, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -52,7 +49,7 @@ impl Plugin<dyn Store> for Local {
 
     fn build(self, _: &StoreContext) -> Result<Box<dyn Store>> {
         let permissions = self.permissions()?;
-        let root = RootDir { permissions, reserve: self.min_free.bytes(), path: self.path, dir_sync: Arc::default() };
+        let root = RootDir { permissions, reserve: self.min_free.bytes(), path: self.path };
         Ok(Box::new(Directory { root }))
     }
 }
@@ -78,8 +75,8 @@ impl Ship for Directory {
 
     fn capabilities(&self) -> Capabilities<'_> {
         Capabilities {
-            exclusive: Some(self),
-            room: Some(self),
+            exclusive_lock: Some(self),
+            free_space: Some(self),
             folder: Some(&self.root.path),
             ..Capabilities::default()
         }
@@ -132,7 +129,7 @@ impl Store for Directory {
 }
 
 #[async_trait]
-impl Exclusive for Directory {
+impl ExclusiveLock for Directory {
     async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock> {
         let path = self.root.path.join(format!(".longshore-{}.lock", encode_name(name)));
         let (root, holder) = (self.root.clone(), holder.clone());
@@ -145,7 +142,7 @@ impl Exclusive for Directory {
 }
 
 #[async_trait]
-impl Room for Directory {
+impl FreeSpace for Directory {
     async fn free_bytes(&self) -> Result<u64> {
         let root = self.root.clone();
         blocking(move || {

@@ -1,17 +1,15 @@
 //! The directory of a destination: refused if it may be the wrong one, with the properties of its
 //! file system.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use longshore_core::key::Key;
-use longshore_core::root::Unfit;
+use longshore_core::root_dir::RootError;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::fsync::DirSync;
 use crate::settings::Permissions;
 
 /// The directory of a destination.
@@ -21,7 +19,6 @@ pub(crate) struct RootDir {
     pub(crate) permissions: Permissions,
     /// The number of bytes that stay free on the file system.
     pub(crate) reserve: u64,
-    pub(crate) dir_sync: Arc<DirSync>,
 }
 
 /// The path of a key, and the folder that contains it.
@@ -35,12 +32,12 @@ impl RootDir {
     /// Fails if the directory does not exist, or is world-writable. Every operation checks this: a
     /// disk can be unmounted at any time.
     pub(crate) fn check(&self) -> Result<()> {
-        let refused = |unfit: Unfit| Err(unfit.error(&self.path.display().to_string(), self.path.display()));
+        let refused = |unfit: RootError| Err(unfit.error(&self.path.display().to_string(), self.path.display()));
         match fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => refused(Unfit::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => refused(RootError::Missing),
             Err(error) => Err(failure(&self.path, "cannot inspect the directory", error)),
-            Ok(metadata) if !metadata.is_dir() => refused(Unfit::NoDirectory),
-            Ok(metadata) if metadata.mode() & 0o002 != 0 => refused(Unfit::Exposed),
+            Ok(metadata) if !metadata.is_dir() => refused(RootError::NotADirectory),
+            Ok(metadata) if metadata.mode() & 0o002 != 0 => refused(RootError::WorldWritable),
             Ok(_) => Ok(()),
         }
     }
@@ -71,7 +68,7 @@ impl RootDir {
                             .hint("move it away; symbolic links below the destination's directory are not followed"));
                     }
                     if metadata.mode() & 0o002 != 0 {
-                        return Err(Unfit::Exposed.error(&folder.display().to_string(), folder.display()));
+                        return Err(RootError::WorldWritable.error(&folder.display().to_string(), folder.display()));
                     }
                 }
                 Err(error) => return Err(failure(folder, "cannot create the directory", error)),
@@ -81,7 +78,7 @@ impl RootDir {
     }
 
     /// Returns the world-writable folders in the directory.
-    pub(crate) fn exposed_folders(&self) -> Result<Vec<String>> {
+    pub(crate) fn world_writable_folders(&self) -> Result<Vec<String>> {
         let mut exposed = Vec::new();
         let mut folders = vec![self.path.clone()];
         while let Some(folder) = folders.pop() {
@@ -118,9 +115,9 @@ impl RootDir {
         above.collect::<Vec<_>>().into_iter().rev().try_for_each(|folder| self.fsync(folder))
     }
 
-    /// Flushes changes in `folder` to disk, if the folder still exists.
+    /// Flushes changes in `folder` to disk.
     pub(crate) fn fsync(&self, folder: &Path) -> Result<()> {
-        match self.dir_sync.fsync(folder) {
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
             // File systems without this call, such as some network file systems, persist
             // directories themselves.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use longshore_core::quantity::Size;
+use longshore_core::unit::ByteSize;
 use longshore_core::{Error, Kind, Result, Stage};
 use nix::unistd::{Gid, Group, Uid, User};
 use serde::Deserialize;
@@ -29,7 +29,7 @@ pub struct Local {
     pub group: Option<String>,
     /// The space that stays free: writing stops before it is used.
     #[serde(default = "default_min_free")]
-    pub min_free: Size,
+    pub min_free: ByteSize,
 }
 
 /// Permission bits, written in octal.
@@ -65,8 +65,8 @@ impl TryFrom<String> for Mode {
 }
 
 /// Returns the default of the reserved space.
-fn default_min_free() -> Size {
-    Size::new(64 << 20)
+fn default_min_free() -> ByteSize {
+    ByteSize::new(64 << 20)
 }
 
 /// The mode and the owner of created files and directories.

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use longshore_core::key::Key;
 use longshore_core::plugin::{Plugin, StoreContext};
-use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Room, Ship, Store, Sweep};
+use longshore_core::stage::{Capabilities, Entry, FreeSpace, IncompleteUploads, Leftover, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result};
 use longshore_ssh::directory::Directory;
@@ -81,8 +81,8 @@ impl Ship for Destination {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        let room = (self.account == Account::Shell).then_some(self as &dyn Room);
-        Capabilities { room, sweep: Some(self), ..Capabilities::default() }
+        let free_space = (self.account == Account::Shell).then_some(self as &dyn FreeSpace);
+        Capabilities { free_space, incomplete_uploads: Some(self), ..Capabilities::default() }
     }
 }
 
@@ -118,14 +118,14 @@ impl Store for Destination {
 }
 
 #[async_trait]
-impl Room for Destination {
+impl FreeSpace for Destination {
     async fn free_bytes(&self) -> Result<u64> {
         self.directory.free_bytes().await
     }
 }
 
 #[async_trait]
-impl Sweep for Destination {
+impl IncompleteUploads for Destination {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let mut leftovers = self.spool.leftovers()?;
         if self.account == Account::Shell {

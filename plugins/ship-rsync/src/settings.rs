@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_core::quantity::{Size, Span};
+use longshore_core::unit::{ByteSize, TimeSpan};
 use serde::Deserialize;
 
 longshore_ssh::settings! {
@@ -20,10 +20,10 @@ longshore_ssh::settings! {
         /// missing.
         pub spool_dir: Option<std::path::PathBuf>,
         /// The maximum rate at which rsync sends, per second, such as `"10MiB"`.
-        pub bwlimit: Option<Size>,
+        pub bwlimit: Option<ByteSize>,
         /// The time without progress after which a transfer is retried, such as `"2m"`.
         #[serde(default = "default_timeout")]
-        pub timeout: Span,
+        pub timeout: TimeSpan,
     }
 }
 
@@ -38,8 +38,8 @@ pub enum Account {
     Rrsync,
 }
 
-fn default_timeout() -> Span {
-    Span::new(Duration::from_secs(120))
+fn default_timeout() -> TimeSpan {
+    TimeSpan::new(Duration::from_secs(120))
 }
 
 #[cfg(test)]

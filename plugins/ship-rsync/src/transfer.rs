@@ -5,18 +5,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use longshore_core::quantity::Size;
-use longshore_core::root::Unfit;
+use longshore_core::retry::Retries;
+use longshore_core::root_dir::RootError;
+use longshore_core::unit::ByteSize;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::failure;
 use longshore_ssh::host::Host;
 use tokio::process::Command;
 use tokio::sync::Mutex;
-
-/// The maximum number of attempts for a temporary failure.
-const MAX_ATTEMPTS: u32 = 4;
-/// The delay after the first attempt, which doubles with each further one.
-const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 /// The arguments of rsync common to all transfers.
 #[derive(Debug)]
@@ -24,7 +20,7 @@ pub(crate) struct Transfer {
     host: Arc<Host>,
     root: String,
     timeout: Duration,
-    bwlimit: Option<Size>,
+    bwlimit: Option<ByteSize>,
     /// The lock for a host that permits one call at a time.
     call_lock: Option<Mutex<()>>,
 }
@@ -39,7 +35,7 @@ pub(crate) struct Output {
 }
 
 impl Transfer {
-    pub(crate) fn new(host: Arc<Host>, root: String, timeout: Duration, bwlimit: Option<Size>) -> Self {
+    pub(crate) fn new(host: Arc<Host>, root: String, timeout: Duration, bwlimit: Option<ByteSize>) -> Self {
         Self { host, root, timeout, bwlimit, call_lock: None }
     }
 
@@ -75,26 +71,25 @@ impl Transfer {
             Some(call_lock) => Some(call_lock.lock().await),
             None => None,
         };
-        let mut delay = FIRST_DELAY;
-        // The duration of consecutive attempts that may have made no progress.
-        let mut stalled = Duration::ZERO;
-        for attempts in 1.. {
+        let mut retries = Retries::new(subject);
+        let mut attempts = 1;
+        // The start of the time in which no attempt has made progress for certain.
+        let mut silent_since = Instant::now();
+        loop {
             let started = Instant::now();
-            match self.run_attempt(subject, arguments).await {
+            let error = match self.run_attempt(subject, arguments).await {
                 Ok(stdout) => return Ok(Output { stdout, attempts }),
-                Err(error) if error.kind() == Kind::Unavailable && attempts < MAX_ATTEMPTS => {
-                    let elapsed = started.elapsed() + delay;
-                    stalled = if elapsed > 2 * self.progress_timeout() { Duration::ZERO } else { stalled + elapsed };
-                    if stalled >= self.host.stall_timeout() {
-                        return Err(error);
-                    }
-                    tokio::time::sleep(delay).await;
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            if started.elapsed() > 2 * self.progress_timeout() {
+                silent_since = Instant::now();
             }
-            delay *= 2;
+            let is_stalled = silent_since.elapsed() >= self.host.stall_timeout();
+            if error.kind() != Kind::Unavailable || is_stalled || !retries.pause(&error).await {
+                return Err(error);
+            }
+            attempts += 1;
         }
-        Err(failure::connection_lost(self.host.name()))
     }
 
     async fn run_attempt(&self, subject: &str, arguments: &[&OsStr]) -> Result<String> {
@@ -121,7 +116,7 @@ impl Transfer {
     fn failure(&self, subject: &str, code: Option<i32>, stderr: &str) -> Error {
         let subject = format!("{}/{subject}", self.name().trim_end_matches('/'));
         if stderr.contains("rrsync error") && stderr.contains("directory does not exist") {
-            return Unfit::Missing.error(&self.name(), &self.root).because(stderr.to_owned());
+            return RootError::Missing.error(&self.name(), &self.root).because(stderr.to_owned());
         }
         let absent = ["No such file", "Not a directory"].iter().any(|fragment| stderr.contains(fragment));
         if absent && (code == Some(23) || stderr.contains("rrsync error")) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{SecondsFormat, Utc};
 use http::{HeaderName, HeaderValue};
 use longshore_core::plugin::MinimumRetention;
-use longshore_core::quantity::Span;
+use longshore_core::unit::TimeSpan;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_objects::{LockHeaders, LockRequest, RawClient};
 use object_store::Extensions;
@@ -29,7 +29,7 @@ impl LockMode {
     }
 
     /// Returns the headers of a request that creates an object with a lock of this duration.
-    fn extensions(self, span: Span) -> Extensions {
+    fn extensions(self, span: TimeSpan) -> Extensions {
         let until = until(span);
         let header = |name, value: &str| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
         let headers = [header(MODE, self.as_str()), header(UNTIL, &until)];
@@ -40,7 +40,7 @@ impl LockMode {
 }
 
 /// Returns the end of a lock that begins now, in the format of S3.
-fn until(span: Span) -> String {
+fn until(span: TimeSpan) -> String {
     (Utc::now() + span.duration()).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 

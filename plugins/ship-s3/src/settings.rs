@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use longshore_core::quantity::Span;
+use longshore_core::unit::TimeSpan;
 use longshore_objects::settings;
 use serde::Deserialize;
 
@@ -106,7 +106,7 @@ pub struct ObjectLock {
 #[serde(try_from = "String")]
 pub enum Retain {
     /// A fixed time from the upload, such as `30d`.
-    For(Span),
+    For(TimeSpan),
     /// The time for which the job's retention policy keeps the object, written as `policy`.
     Policy,
 }
@@ -117,7 +117,7 @@ impl TryFrom<String> for Retain {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
             "policy" => Ok(Self::Policy),
-            _ => Span::try_from(text).map(Self::For).map_err(|error| format!("{error}, or \"policy\"")),
+            _ => TimeSpan::try_from(text).map(Self::For).map_err(|error| format!("{error}, or \"policy\"")),
         }
     }
 }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use longshore_core::aftercare::{see_out, see_to};
-use longshore_core::draft::name;
+use longshore_core::atomic_upload::{AtomicUpload, Backend};
+use longshore_core::cleanup::run_cleanup;
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
+use longshore_core::temp_name::unique_name;
 use longshore_core::{Error, Kind, Result, Stage};
 use openssh_sftp_client::Error as ClientError;
 use openssh_sftp_client::file::File;
@@ -29,22 +31,22 @@ const WRITES_IN_FLIGHT: usize = 32;
 /// The size of one write in bytes: the maximum of OpenSSH's server. Partial writes are continued.
 const REQUEST_BYTES: usize = 255 * 1024;
 
-/// A file that is being written. Dropping it removes the file.
+/// The files of one upload.
 #[derive(Debug)]
-pub(crate) struct TempFile {
+pub(crate) struct Upload {
     root: RootDir,
     session: Arc<Session>,
     file: File,
     path: PathBuf,
     target: PathBuf,
     bytes: u64,
-    /// True if the file is removed elsewhere.
-    disarmed: bool,
+    /// True if the file is visible under its own name.
+    published: bool,
 }
 
-impl TempFile {
+impl Upload {
     /// Creates a temporary file for `key`. Fails if the key exists.
-    pub(crate) async fn create(root: RootDir, key: &Key) -> Result<Self> {
+    pub(crate) async fn create(root: RootDir, key: &Key) -> Result<AtomicUpload<Self>> {
         let session = root.checked_session().await?;
         if !session.sftp().support_hardlink() {
             let message = "the SFTP server cannot publish a file without overwriting another (hardlink@openssh.com)";
@@ -61,19 +63,26 @@ impl TempFile {
             Err(error) => return Err(root.failure(&session, &target, "cannot inspect the file", error).await),
         }
         root.create_folders(&session, key.folder()).await?;
-        Self::create_named(root, session, name(key.folder()), target).await
+        Self::create_named(root, session, unique_name(key.folder()), target).await
     }
 
     /// Performs all operations of an upload in the directory itself, and removes the file.
     pub(crate) async fn probe(root: &RootDir) -> Result<()> {
         let session = root.checked_session().await?;
-        let target = root.path(&name(""));
-        let file = Self::create_named(root.clone(), session, name(""), target).await?;
-        let published = file.publish().await?;
-        published.roll_back().await
+        let target = root.path(&unique_name(""));
+        let upload = Self::create_named(root.clone(), session, unique_name(""), target).await?;
+        let mut upload = upload.publish().await?;
+        let removal = upload.backend.roll_back();
+        upload.keep();
+        removal.await
     }
 
-    async fn create_named(root: RootDir, session: Arc<Session>, name: String, target: PathBuf) -> Result<Self> {
+    async fn create_named(
+        root: RootDir,
+        session: Arc<Session>,
+        name: String,
+        target: PathBuf,
+    ) -> Result<AtomicUpload<Self>> {
         let path = root.path(&name);
         let mut options = session.sftp().options();
         let file = match options.read(true).write(true).create_new(true).open(&path).await {
@@ -82,11 +91,11 @@ impl TempFile {
                 return Err(root.failure(&session, &path, "cannot create a file in the directory", error).await);
             }
         };
-        let mut temp_file = Self { root, session, file, path, target, bytes: 0, disarmed: false };
+        let mut upload = AtomicUpload::new(Self { root, session, file, path, target, bytes: 0, published: false });
         // Servers may ignore the mode of an open request.
-        match temp_file.file.set_permissions(Permissions::from(0o600)).await {
-            Ok(()) => Ok(temp_file),
-            Err(error) => Err(temp_file.failure("cannot set the file's mode", error).await),
+        match upload.backend.file.set_permissions(Permissions::from(0o600)).await {
+            Ok(()) => Ok(upload),
+            Err(error) => Err(upload.backend.failure("cannot set the file's mode", error).await),
         }
     }
 
@@ -117,24 +126,24 @@ impl TempFile {
         }
     }
 
-    /// Flushes the file to disk, then gives it its own name, unless the name is taken by now.
-    pub(crate) async fn publish(mut self) -> Result<PublishedFile> {
-        match self.try_publish().await {
-            Ok(()) => {
-                self.disarmed = true;
-                let published = PublishedFile { root: self.root.clone(), target: self.target.clone(), kept: false };
-                // The temporary name is removed last; if this fails, a sweep finds it.
-                see_out(remove(self.root.clone(), self.path.clone())).await;
-                Ok(published)
-            }
-            Err(error) => {
-                self.discard().await;
-                Err(error)
-            }
+    async fn sync(&mut self) -> Result<()> {
+        if !self.session.sftp().support_fsync() {
+            return Ok(());
+        }
+        match self.file.sync_all().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failure("cannot flush the file to disk", error).await),
         }
     }
 
-    async fn try_publish(&mut self) -> Result<()> {
+    async fn failure(&self, message: &str, error: ClientError) -> Error {
+        self.root.failure(&self.session, &self.target, message, error).await
+    }
+}
+
+impl Backend for Upload {
+    /// Flushes the file to disk, then gives it its own name, unless the name is taken by now.
+    async fn publish(&mut self) -> Result<()> {
         self.sync().await?;
         match self.file.metadata().await.map(|metadata| metadata.len()) {
             Ok(Some(bytes)) if bytes == self.bytes => {}
@@ -158,75 +167,28 @@ impl TempFile {
                 }
             });
         }
+        self.published = true;
         // On file systems with a journal, this flushes the name as well.
-        if let Err(error) = self.sync().await {
-            see_out(remove(self.root.clone(), self.target.clone())).await;
-            return Err(error);
-        }
+        self.sync().await?;
+        // The temporary name is removed last; if this fails, a sweep finds it.
+        run_cleanup(remove(self.root.clone(), self.path.clone())).await;
         Ok(())
     }
 
-    async fn sync(&mut self) -> Result<()> {
-        if !self.session.sftp().support_fsync() {
-            return Ok(());
-        }
-        match self.file.sync_all().await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.failure("cannot flush the file to disk", error).await),
-        }
-    }
-
-    /// Removes the file, and waits for the removal; if it fails, a sweep finds the file.
-    pub(crate) async fn discard(mut self) {
-        self.disarmed = true;
-        see_out(remove(self.root.clone(), self.path.clone())).await;
-    }
-
-    async fn failure(&self, message: &str, error: ClientError) -> Error {
-        self.root.failure(&self.session, &self.target, message, error).await
+    fn roll_back(&mut self) -> BoxFuture<'static, Result<()>> {
+        let root = self.root.clone();
+        let paths = [self.published.then(|| self.target.clone()), Some(self.path.clone())];
+        Box::pin(async move {
+            let mut removed = Ok(());
+            for path in paths.into_iter().flatten() {
+                removed = removed.and(remove(root.clone(), path).await);
+            }
+            removed
+        })
     }
 }
 
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        if !self.disarmed {
-            see_to(remove(self.root.clone(), self.path.clone()));
-        }
-    }
-}
-
-/// A visible file whose shipper may have been dropped: unless it is kept, dropping this removes the
-/// file.
-#[derive(Debug)]
-pub(crate) struct PublishedFile {
-    root: RootDir,
-    target: PathBuf,
-    kept: bool,
-}
-
-impl PublishedFile {
-    /// Keeps the file: the shipper still exists to receive the result.
-    pub(crate) fn keep(mut self) {
-        self.kept = true;
-    }
-
-    /// Removes the file, and waits for the removal.
-    async fn roll_back(mut self) -> Result<()> {
-        self.kept = true;
-        let session = self.root.checked_session().await?;
-        self.root.remove(&session, &self.target).await
-    }
-}
-
-impl Drop for PublishedFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            see_to(remove(self.root.clone(), self.target.clone()));
-        }
-    }
-}
-
-/// Removes a file in the background, over a new session if necessary.
+/// Removes a file, over a new session if necessary.
 async fn remove(root: RootDir, path: PathBuf) -> Result<()> {
     let session = root.checked_session().await?;
     root.remove(&session, &path).await

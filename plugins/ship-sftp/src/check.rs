@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
-use longshore_core::root::exposed_folders;
+use longshore_core::root_dir::world_writable_folders;
 
-use crate::atomic_write::TempFile;
+use crate::atomic_write::Upload;
 use crate::{Account, list};
 
 #[async_trait]
@@ -12,7 +12,7 @@ impl Check for Account {
     async fn check(&self) -> Vec<Finding> {
         let subject = self.root.name();
         // The caller knows the databases, and so compares the free space with their size.
-        let writable = match TempFile::probe(&self.root).await {
+        let writable = match Upload::probe(&self.root).await {
             Ok(()) => {
                 Finding::good(&subject, "the host is reachable by SFTP, and the directory exists and is writable")
             }
@@ -20,11 +20,11 @@ impl Check for Account {
         };
         let session = self.root.client.session().await;
         let exposed = match &session {
-            Ok(session) => list::exposed_folders(&self.root, session).await,
+            Ok(session) => list::world_writable_folders(&self.root, session).await,
             Err(_) => Ok(Vec::new()),
         };
         let exposed = match exposed {
-            Ok(folders) => exposed_folders(&subject, folders),
+            Ok(folders) => world_writable_folders(&subject, folders),
             Err(error) => Some(Finding::failed(&subject, &error)),
         };
         let durable = match session {

@@ -33,14 +33,14 @@ use std::ops::Range;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use longshore_core::aftercare::see_through;
+use longshore_core::cleanup::shield;
 use longshore_core::key::Key;
 use longshore_core::plugin::{Plugin, StoreContext};
-use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Room, Ship, Store, Sweep};
+use longshore_core::stage::{Capabilities, Entry, FreeSpace, IncompleteUploads, Leftover, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::atomic_write::{PublishedFile, TempFile};
+use crate::atomic_write::Upload;
 use crate::root_dir::RootDir;
 pub use crate::settings::Sftp;
 
@@ -63,15 +63,9 @@ impl Plugin<dyn Store> for Sftp {
 impl Ship for Account {
     async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
         let (root, key) = (self.root.clone(), key.clone());
-        let mut file = see_through(async move { TempFile::create(root, &key).await }).await?;
-        match file.write_all(body).await {
-            // If this future is dropped, so is its result, which removes the file.
-            Ok(()) => see_through(file.publish()).await.map(PublishedFile::keep),
-            Err(error) => {
-                file.discard().await;
-                Err(error)
-            }
-        }
+        let mut upload = shield(async move { Upload::create(root, &key).await }).await?;
+        let written = upload.backend.write_all(body).await;
+        upload.finish(written).await
     }
 
     fn limits(&self) -> Limits {
@@ -79,7 +73,7 @@ impl Ship for Account {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        Capabilities { room: Some(self), sweep: Some(self), ..Capabilities::default() }
+        Capabilities { free_space: Some(self), incomplete_uploads: Some(self), ..Capabilities::default() }
     }
 }
 
@@ -115,7 +109,7 @@ impl Store for Account {
 }
 
 #[async_trait]
-impl Room for Account {
+impl FreeSpace for Account {
     async fn free_bytes(&self) -> Result<u64> {
         let session = self.root.checked_session().await?;
         self.root.free_bytes(&session).await
@@ -123,7 +117,7 @@ impl Room for Account {
 }
 
 #[async_trait]
-impl Sweep for Account {
+impl IncompleteUploads for Account {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let session = self.root.checked_session().await?;
         let files: Vec<_> = list::files(self.root.clone(), session, String::new()).collect().await;
@@ -132,7 +126,7 @@ impl Sweep for Account {
     }
 
     async fn discard(&self, leftover: &Leftover) -> Result<()> {
-        if !longshore_core::draft::is_draft(&leftover.name) {
+        if !longshore_core::temp_name::is_temp_name(&leftover.name) {
             let message = "not a leftover of an interrupted writer";
             return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, message));
         }

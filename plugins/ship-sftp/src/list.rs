@@ -6,9 +6,9 @@ use std::vec;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt};
 use longshore_core::Result;
-use longshore_core::draft::is_draft;
 use longshore_core::key::Key;
 use longshore_core::stage::{Entry, Leftover};
+use longshore_core::temp_name::is_temp_name;
 use openssh_sftp_client::metadata::MetaData;
 
 use crate::failure;
@@ -32,7 +32,7 @@ impl DirEntry {
     /// Returns the file as a leftover, if its name is that of a temporary file.
     pub(crate) fn leftover(self) -> Option<Leftover> {
         let since: DateTime<Utc> = self.metadata.modified()?.as_system_time().into();
-        is_draft(&self.name).then(|| Leftover { bytes: self.metadata.len(), name: self.name, since })
+        is_temp_name(&self.name).then(|| Leftover { bytes: self.metadata.len(), name: self.name, since })
     }
 }
 
@@ -83,7 +83,7 @@ async fn is_folder(root: &RootDir, session: &Arc<Session>, prefix: &str) -> Resu
 }
 
 /// Returns the world-writable folders.
-pub(crate) async fn exposed_folders(root: &RootDir, session: &Arc<Session>) -> Result<Vec<String>> {
+pub(crate) async fn world_writable_folders(root: &RootDir, session: &Arc<Session>) -> Result<Vec<String>> {
     let mut exposed = Vec::new();
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
@@ -123,7 +123,7 @@ async fn read_folder(root: &RootDir, session: &Arc<Session>, prefix: &str) -> Re
         if kind.is_dir() && Key::parse(&name).is_ok() {
             name.push('/');
             found.push(DirEntry { name, metadata });
-        } else if kind.is_file() && (Key::parse(&name).is_ok() || is_draft(&name)) {
+        } else if kind.is_file() && (Key::parse(&name).is_ok() || is_temp_name(&name)) {
             found.push(DirEntry { name, metadata });
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use longshore_core::root::Unfit;
+use longshore_core::root_dir::RootError;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::host::Host;
 use longshore_ssh::settings::ConnectOptions;
@@ -52,19 +52,19 @@ impl RootDir {
             }
             metadata => (session, metadata),
         };
-        let refused = |unfit: Unfit| Err(unfit.error(&self.name(), self.path.display()));
+        let refused = |unfit: RootError| Err(unfit.error(&self.name(), self.path.display()));
         let metadata = match metadata {
             Ok(metadata) => metadata,
             Err(error) if failure::is_not_found(&error) => {
-                return refused(Unfit::Missing);
+                return refused(RootError::Missing);
             }
             Err(error) => return Err(self.failure(&session, &self.path, "cannot inspect the directory", error).await),
         };
         if !metadata.file_type().is_some_and(|kind| kind.is_dir()) {
-            return refused(Unfit::NoDirectory);
+            return refused(RootError::NotADirectory);
         }
         if metadata.permissions().is_some_and(|permissions| permissions.write_by_other()) {
-            return refused(Unfit::Exposed);
+            return refused(RootError::WorldWritable);
         }
         Ok(session)
     }
@@ -82,7 +82,7 @@ impl RootDir {
             match session.fs().symlink_metadata(&path).await {
                 Ok(metadata) if metadata.file_type().is_some_and(|kind| kind.is_dir()) => {
                     if metadata.permissions().is_some_and(|permissions| permissions.write_by_other()) {
-                        return Err(Unfit::Exposed.error(&self.subject(&path), path.display()));
+                        return Err(RootError::WorldWritable.error(&self.subject(&path), path.display()));
                     }
                 }
                 Ok(_) => {

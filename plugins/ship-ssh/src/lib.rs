@@ -20,7 +20,7 @@ use futures_util::stream::BoxStream;
 use longshore_core::Result;
 use longshore_core::key::Key;
 use longshore_core::plugin::{Plugin, StoreContext};
-use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Room, Ship, Store, Sweep};
+use longshore_core::stage::{Capabilities, Entry, FreeSpace, IncompleteUploads, Leftover, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_ssh::directory::Directory;
 use longshore_ssh::host::{Host, MAX_TRANSFERS};
@@ -54,7 +54,7 @@ impl Ship for Account {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        Capabilities { room: Some(self), sweep: Some(self), ..Capabilities::default() }
+        Capabilities { free_space: Some(self), incomplete_uploads: Some(self), ..Capabilities::default() }
     }
 }
 
@@ -78,14 +78,14 @@ impl Store for Account {
 }
 
 #[async_trait]
-impl Room for Account {
+impl FreeSpace for Account {
     async fn free_bytes(&self) -> Result<u64> {
         self.directory.free_bytes().await
     }
 }
 
 #[async_trait]
-impl Sweep for Account {
+impl IncompleteUploads for Account {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         self.directory.leftovers().await
     }

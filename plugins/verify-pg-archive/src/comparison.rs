@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::drill::{Compared, Comparison};
+use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_core::manifest::Verification;
 use longshore_core::stage::DEFINITIONS;
 use longshore_pg_archive::{Contents, Definitions, Facts, Sequence, Table};
@@ -89,7 +89,7 @@ fn difference(subject: String, aspect: &str, expected: &str, found: &str) -> Com
         aspect: aspect.to_owned(),
         expected: Some(expected.to_owned()),
         found: Some(found.to_owned()),
-        outcome: Compared::Different,
+        outcome: ComparisonOutcome::Different,
     }
 }
 

@@ -2,10 +2,10 @@
 //! if possible.
 
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_core::drill::{Comparison, differs};
+use longshore_core::drill::{Comparison, differences_error};
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::stream::{self, ByteStream, alongside};
+use longshore_core::stream::{self, ByteStream, tee};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::{ErrorKind, outline};
 
@@ -94,7 +94,7 @@ async fn script(recorded: RecordedFacts, subject: String, plaintext: ByteStream)
 /// Reads a whole dump while it passes.
 fn check_while_streaming(recorded: RecordedFacts, subject: String, plaintext: ByteStream) -> ByteStream {
     let label = subject.clone();
-    let (stream, _) = alongside(plaintext, label, move |reader| {
+    let (stream, _) = tee(plaintext, label, move |reader| {
         let found = longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| convert_error(error, &subject))?;
         require_equal(&recorded.compare_contents(&found.contents()), &subject)
     });
@@ -102,7 +102,7 @@ fn check_while_streaming(recorded: RecordedFacts, subject: String, plaintext: By
 }
 
 fn require_equal(differences: &[Comparison], subject: &str) -> Result<()> {
-    if differences.is_empty() { Ok(()) } else { Err(differs(subject, differences)) }
+    if differences.is_empty() { Ok(()) } else { Err(differences_error(subject, differences)) }
 }
 
 #[cfg(test)]

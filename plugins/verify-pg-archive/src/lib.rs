@@ -20,11 +20,11 @@ use longshore_core::check::{Check, Finding};
 use longshore_core::drill::Comparison;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest, Verification};
-use longshore_core::plugin::{Plugin, Site};
+use longshore_core::plugin::{JobContext, Plugin};
 use longshore_core::progress::{self, Progress};
 use longshore_core::provenance::Origin;
-use longshore_core::stage::{DEFINITIONS, Findings, HEADER_BYTES, JUDGED_BY_OTHERS, Verified, Verify};
-use longshore_core::stream::{ByteStream, StreamReader, alongside};
+use longshore_core::stage::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport};
+use longshore_core::stream::{ByteStream, StreamReader, tee};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::{ErrorKind, Facts, outline};
@@ -46,7 +46,7 @@ pub struct PgArchive {}
 impl Plugin<dyn Verify> for PgArchive {
     const TYPE: &'static str = "pg_archive";
 
-    fn build(self, _: &Site) -> Result<Box<dyn Verify>> {
+    fn build(self, _: &JobContext) -> Result<Box<dyn Verify>> {
         Ok(Box::new(Reader))
     }
 }
@@ -63,12 +63,12 @@ impl Verify for Reader {
         progress: &Arc<dyn Progress>,
     ) -> Verified {
         let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
-        let (stream, findings) = alongside(plaintext, label.clone(), move |reader| {
+        let (stream, findings) = tee(plaintext, label.clone(), move |reader| {
             let facts = read(reader, &label, &*progress)?;
             require_format(&facts, format, is_database, &label)?;
             to_findings(&facts, &label)
         });
-        Verified { stream, findings }
+        Verified { stream, report: findings }
     }
 
     fn differences(
@@ -113,7 +113,7 @@ const CREATED: &str = "%Y-%m-%d %H:%M:%S";
 /// Reads a whole dump.
 fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Result<Facts> {
     let mut on_progress = |part: &longshore_pg_archive::Progress| {
-        progress.at(&progress::Place { name: part.name.clone(), done: part.done, of: part.total });
+        progress.part(&progress::Part { name: part.name.clone(), done: part.done, of: part.total });
     };
     longshore_pg_archive::read(reader, &mut on_progress).map_err(|error| convert_error(error, subject))
 }
@@ -127,7 +127,7 @@ fn convert_error(error: longshore_pg_archive::Error, subject: &str) -> Error {
     let failed = |kind| Error::new(Stage::Verify, kind, subject, printable(&error.to_string()));
     match error.kind {
         ErrorKind::Damaged => failed(Kind::Corrupt),
-        ErrorKind::Unsupported => failed(Kind::Usage).hint(error.remedy.as_deref().unwrap_or(JUDGED_BY_OTHERS)),
+        ErrorKind::Unsupported => failed(Kind::Usage).hint(error.remedy.as_deref().unwrap_or(UNKNOWN_FORMAT_HINT)),
         ErrorKind::ReadFailed | ErrorKind::WriteFailed => failed(Kind::Failed),
     }
 }
@@ -152,7 +152,7 @@ fn require_format(facts: &Facts, format: Format, is_database: bool, subject: &st
 }
 
 /// Splits the facts into public totals and confidential details.
-fn to_findings(facts: &Facts, subject: &str) -> Result<Findings> {
+fn to_findings(facts: &Facts, subject: &str) -> Result<VerifyReport> {
     let not_serializable =
         |error| Error::new(Stage::Verify, Kind::Failed, subject, "cannot serialize the facts about it").because(error);
     let details = serde_json::to_value(facts).map_err(not_serializable)?;
@@ -162,7 +162,7 @@ fn to_findings(facts: &Facts, subject: &str) -> Result<Findings> {
         method: METHOD.to_owned(),
         totals: facts.totals().map(|(name, count)| (name.to_owned(), count)).collect(),
     };
-    Ok(Findings {
+    Ok(VerifyReport {
         verification,
         details: [(DETAILS.to_owned(), details), (DEFINITIONS.to_owned(), definitions)].into_iter().collect(),
     })
@@ -177,7 +177,7 @@ impl Check for Reader {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::progress::unwatched;
+    use longshore_core::progress::no_progress;
     use longshore_core::stream::{collect, failed, from_bytes};
 
     use super::*;
@@ -185,11 +185,11 @@ mod tests {
     const SCRIPT: &str = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.1\n-- Dumped by pg_dump version 15.1\n\n\
         COPY public.t (a, b) FROM stdin;\n1\tone\n2\ttwo\n\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
 
-    async fn run_verify(format: Format, plaintext: ByteStream) -> Result<Findings> {
-        let verified = Reader.verify(&Subject::database("appdb"), format, plaintext, &unwatched());
+    async fn run_verify(format: Format, plaintext: ByteStream) -> Result<VerifyReport> {
+        let verified = Reader.verify(&Subject::database("appdb"), format, plaintext, &no_progress());
         let passed = collect(verified.stream, 1 << 20, Stage::Verify, "").await?;
         assert_eq!(passed, SCRIPT);
-        Ok(verified.findings.get().unwrap().clone())
+        Ok(verified.report.get().unwrap().clone())
     }
 
     #[tokio::test]

@@ -5,14 +5,14 @@
 use std::io;
 
 use longshore_core::error::printable;
-use longshore_core::stream::{ByteStream, StreamReader, alongside};
+use longshore_core::stream::{ByteStream, StreamReader, tee};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::ErrorKind;
 
 /// Passes an archive on, and fails its stream if the archive is damaged.
 pub(crate) fn fail_if_damaged(plaintext: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
-    alongside(plaintext, label.clone(), move |reader| read(reader, &label)).0
+    tee(plaintext, label.clone(), move |reader| read(reader, &label)).0
 }
 
 fn read(reader: &mut StreamReader, subject: &str) -> Result<()> {

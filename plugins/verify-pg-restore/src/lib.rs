@@ -17,10 +17,10 @@ use futures_util::StreamExt;
 use longshore_core::check::{Check, Finding};
 use longshore_core::fan_out::fan_out;
 use longshore_core::manifest::{Format, Verification};
-use longshore_core::plugin::{Plugin, Site};
+use longshore_core::plugin::{JobContext, Plugin};
 use longshore_core::progress::Progress;
-use longshore_core::stage::{Findings, Verified, Verify};
-use longshore_core::stream::{Afterword, ByteStream};
+use longshore_core::stage::{Verified, Verify, VerifyReport};
+use longshore_core::stream::{ByteStream, OnEnd};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
@@ -46,7 +46,7 @@ impl Default for PgRestore {
 impl Plugin<dyn Verify> for PgRestore {
     const TYPE: &'static str = "pg_restore";
 
-    fn build(self, site: &Site) -> Result<Box<dyn Verify>> {
+    fn build(self, site: &JobContext) -> Result<Box<dyn Verify>> {
         Ok(Box::new(Decoder {
             client: Client::new(&site.cluster)?,
             scratch_dir: site.scratch_dir.clone(),
@@ -65,7 +65,7 @@ struct Decoder {
 
 impl Verify for Decoder {
     fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
-        let findings = Afterword::new();
+        let findings = OnEnd::new();
         let found = findings.clone();
         let (decoder, subject) = (self.clone(), subject.clone());
         let stream = async_stream::try_stream! {
@@ -97,9 +97,9 @@ impl Verify for Decoder {
                 Some(result) => result?,
                 None => task_result(tasks.join_next().await)?,
             };
-            found.set(Findings { verification, details: serde_json::Map::new() });
+            found.set(VerifyReport { verification, details: serde_json::Map::new() });
         };
-        Verified { stream: stream.boxed(), findings }
+        Verified { stream: stream.boxed(), report: findings }
     }
 }
 

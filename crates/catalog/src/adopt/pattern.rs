@@ -40,7 +40,7 @@ enum Field {
 
 /// The database and the time in a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dated {
+pub struct ParsedName {
     /// The database's name, as in the key.
     pub database: String,
     /// The local time in the key; midnight if the pattern has no time of day.
@@ -50,24 +50,24 @@ pub struct Dated {
 impl Pattern {
     /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("the pattern {text:?} {why}");
+        let invalid = |why: &str| format!("the pattern {text:?} {why}");
         let [before, after] = <[&str; 2]>::try_from(text.split(DATABASE).collect::<Vec<_>>())
-            .map_err(|_| wrong("must contain {database} once"))?;
+            .map_err(|_| invalid("must contain {database} once"))?;
         let pattern = Self {
             text: text.to_owned(),
-            before: parts(before).map_err(|why| wrong(&why))?,
-            after: parts(after).map_err(|why| wrong(&why))?,
+            before: parts(before).map_err(|why| invalid(&why))?,
+            after: parts(after).map_err(|why| invalid(&why))?,
         };
         let has = |field: Field| pattern.parts().any(|part| *part == Part::Field(field));
         if !(has(Field::Year) && (has(Field::Month) || has(Field::MonthName)) && has(Field::Day)) {
-            return Err(wrong("must contain a year, a month and a day: %Y, %m (or %b) and %d"));
+            return Err(invalid("must contain a year, a month and a day: %Y, %m (or %b) and %d"));
         }
         if has(Field::Minute) && !has(Field::Hour) || has(Field::Second) && !has(Field::Minute) {
-            return Err(wrong("has an incomplete time of day: %S requires %M, and %M requires %H"));
+            return Err(invalid("has an incomplete time of day: %S requires %M, and %M requires %H"));
         }
-        let example = Dated { database: "d".to_owned(), time: NaiveDateTime::default() };
+        let example = ParsedName { database: "d".to_owned(), time: NaiveDateTime::default() };
         Key::parse(&pattern.write(&example))
-            .map_err(|_| wrong("produces names that a destination rejects: use A-Z a-z 0-9 . _ % - and slashes"))?;
+            .map_err(|_| invalid("produces names that a destination rejects: use A-Z a-z 0-9 . _ % - and slashes"))?;
         Ok(pattern)
     }
 
@@ -86,26 +86,27 @@ impl Pattern {
     }
 
     /// Parses a key, and checks that formatting the parsed parts gives the same key.
-    pub fn read(&self, key: &Key) -> Result<Dated, Refusal> {
+    pub fn read(&self, key: &Key) -> Result<ParsedName, Refusal> {
         let text = key.as_str();
         let (before, after) = (width(&self.before), width(&self.after));
-        let end = text.len().checked_sub(after).filter(|end| *end > before).ok_or(Refusal::Unlike)?;
+        let end = text.len().checked_sub(after).filter(|end| *end > before).ok_or(Refusal::NoMatch)?;
         let database = &text[before..end];
         if database.contains('/') {
-            return Err(Refusal::Unlike);
+            return Err(Refusal::NoMatch);
         }
-        let mut found = Found::default();
-        found.read(&self.before, &text[..before])?;
-        found.read(&self.after, &text[end..])?;
-        let dated = Dated { database: database.to_owned(), time: found.time().ok_or(Refusal::NoDate)? };
+        let mut fields = ParsedFields::default();
+        fields.read(&self.before, &text[..before])?;
+        fields.read(&self.after, &text[end..])?;
+        let parsed_name =
+            ParsedName { database: database.to_owned(), time: fields.time().ok_or(Refusal::InvalidDate)? };
         // A repeated field may differ.
-        if self.write(&dated) == text { Ok(dated) } else { Err(Refusal::NoDate) }
+        if self.write(&parsed_name) == text { Ok(parsed_name) } else { Err(Refusal::InvalidDate) }
     }
 
     /// Returns the key for a database and a time.
-    fn write(&self, dated: &Dated) -> String {
-        let write = |parts: &[Part]| -> String { parts.iter().map(|part| part.write(dated.time)).collect() };
-        write(&self.before) + &dated.database + &write(&self.after)
+    fn write(&self, parsed_name: &ParsedName) -> String {
+        let write = |parts: &[Part]| -> String { parts.iter().map(|part| part.write(parsed_name.time)).collect() };
+        write(&self.before) + &parsed_name.database + &write(&self.after)
     }
 }
 
@@ -171,12 +172,12 @@ impl Part {
 
 /// The fields found in a key; the last one of each kind.
 #[derive(Default)]
-struct Found {
+struct ParsedFields {
     date: [u32; 3],
     time_of_day: [u32; 3],
 }
 
-impl Found {
+impl ParsedFields {
     /// Parses the parts in a text of their width.
     fn read(&mut self, parts: &[Part], mut text: &str) -> Result<(), Refusal> {
         for part in parts {
@@ -185,15 +186,15 @@ impl Found {
             text = rest;
             let field = match part {
                 Part::Literal(letter) if here.starts_with(*letter) => continue,
-                Part::Literal(_) => return Err(Refusal::Unlike),
+                Part::Literal(_) => return Err(Refusal::NoMatch),
                 Part::Field(field) => field,
             };
             let number = match field {
-                Field::MonthName => MONTHS.iter().position(|month| *month == here).map(|place| place as u32 + 1),
+                Field::MonthName => MONTHS.iter().position(|month| *month == here).map(|index| index as u32 + 1),
                 _ if here.bytes().all(|byte| byte.is_ascii_digit()) => here.parse().ok(),
                 _ => None,
             };
-            let number = number.ok_or(Refusal::Unlike)?;
+            let number = number.ok_or(Refusal::NoMatch)?;
             match field {
                 Field::Year => self.date[0] = number,
                 Field::Month | Field::MonthName => self.date[1] = number,
@@ -222,7 +223,7 @@ mod tests {
 
     use super::*;
 
-    const USUAL: &str = "{database}-%Y-%m-%d_%H%M%S.dump";
+    const PATTERN: &str = "{database}-%Y-%m-%d_%H%M%S.dump";
 
     fn key(text: &str) -> Key {
         Key::parse(text).unwrap()
@@ -230,36 +231,39 @@ mod tests {
 
     /// Parses a key, and returns the database and the time.
     fn read(pattern: &str, text: &str) -> Result<(String, String), Refusal> {
-        let dated = Pattern::parse(pattern).unwrap().read(&key(text))?;
-        Ok((dated.database, dated.time.to_string()))
+        let parsed_name = Pattern::parse(pattern).unwrap().read(&key(text))?;
+        Ok((parsed_name.database, parsed_name.time.to_string()))
     }
 
-    fn said(database: &str, time: &str) -> Result<(String, String), Refusal> {
+    fn parsed(database: &str, time: &str) -> Result<(String, String), Refusal> {
         Ok((database.to_owned(), time.to_owned()))
     }
 
     #[test]
-    fn a_name_tells_a_database_and_a_time() {
+    fn parses_database_and_time() {
         let june = "2026-06-07 09:15:00";
-        assert_eq!(read(USUAL, "appdb-2026-06-07_091500.dump"), said("appdb", june));
-        assert_eq!(read("{database}-%d-%m-%Y.sql.gz", "appdb-07-06-2026.sql.gz"), said("appdb", "2026-06-07 00:00:00"));
-        assert_eq!(read("%Y/%m/{database}_%F_%H%M.tar", "2026/06/appdb_2026-06-07_0915.tar"), said("appdb", june));
-        assert_eq!(read("{database}.%d%b%Y", "appdb.07Jun2026"), said("appdb", "2026-06-07 00:00:00"));
-        assert_eq!(read("%Y%m%d%H%M%S{database}", "20260607091500appdb"), said("appdb", june));
-        assert_eq!(read("100%%-{database}-%F", "100%-appdb-2026-06-07"), said("appdb", "2026-06-07 00:00:00"));
+        assert_eq!(read(PATTERN, "appdb-2026-06-07_091500.dump"), parsed("appdb", june));
+        assert_eq!(
+            read("{database}-%d-%m-%Y.sql.gz", "appdb-07-06-2026.sql.gz"),
+            parsed("appdb", "2026-06-07 00:00:00")
+        );
+        assert_eq!(read("%Y/%m/{database}_%F_%H%M.tar", "2026/06/appdb_2026-06-07_0915.tar"), parsed("appdb", june));
+        assert_eq!(read("{database}.%d%b%Y", "appdb.07Jun2026"), parsed("appdb", "2026-06-07 00:00:00"));
+        assert_eq!(read("%Y%m%d%H%M%S{database}", "20260607091500appdb"), parsed("appdb", june));
+        assert_eq!(read("100%%-{database}-%F", "100%-appdb-2026-06-07"), parsed("appdb", "2026-06-07 00:00:00"));
     }
 
     #[test]
-    fn the_whole_of_a_databases_name_is_read_whatever_it_is_made_of() {
+    fn parses_whole_database_names() {
         let time = "2026-06-07 09:15:00";
         for database in ["app", "app-prod", "a-b", "app-2026-06-07_091500", "2026", "my%20app", "a.b", "-x", "_", "A"] {
             let text = format!("old/{database}-2026-06-07_091500.dump");
-            assert_eq!(read(&format!("old/{USUAL}"), &text), said(database, time));
+            assert_eq!(read(&format!("old/{PATTERN}"), &text), parsed(database, time));
         }
     }
 
     #[test]
-    fn a_name_that_the_pattern_does_not_make_is_not_read() {
+    fn rejects_names_of_another_form() {
         for text in [
             "appdb.dump",
             "-2026-06-07_091500.dump",
@@ -273,12 +277,12 @@ mod tests {
             "appdb-2026-06-07_091500.DUMP",
             "old/appdb-2026-06-07_091500.dump",
         ] {
-            assert_eq!(read(USUAL, text), Err(Refusal::Unlike), "{text}");
+            assert_eq!(read(PATTERN, text), Err(Refusal::NoMatch), "{text}");
         }
     }
 
     #[test]
-    fn a_date_that_there_is_not_is_none() {
+    fn rejects_invalid_dates() {
         for text in [
             "a-2026-02-30_000000.dump",
             "a-2027-02-29_000000.dump",
@@ -291,44 +295,44 @@ mod tests {
             "a-0000-01-01_000000.dump",
             "a-1234-56-78_000000.dump",
         ] {
-            assert_eq!(read(USUAL, text), Err(Refusal::NoDate), "{text}");
+            assert_eq!(read(PATTERN, text), Err(Refusal::InvalidDate), "{text}");
         }
-        assert!(read(USUAL, "a-2028-02-29_235959.dump").is_ok());
+        assert!(read(PATTERN, "a-2028-02-29_235959.dump").is_ok());
         // Swapped days and months are detected if the date is invalid.
-        assert_eq!(read("{database}-%d-%m-%Y", "a-06-13-2026"), Err(Refusal::NoDate));
+        assert_eq!(read("{database}-%d-%m-%Y", "a-06-13-2026"), Err(Refusal::InvalidDate));
     }
 
     #[test]
-    fn a_field_that_stands_twice_says_the_same_twice() {
+    fn repeated_fields_must_agree() {
         let pattern = "%Y/{database}-%Y-%m-%d";
         assert!(read(pattern, "2026/a-2026-06-07").is_ok());
-        assert_eq!(read(pattern, "2025/a-2026-06-07"), Err(Refusal::NoDate));
-        assert_eq!(read("{database}-%b-%Y-%m-%d", "a-May-2026-06-07"), Err(Refusal::NoDate));
+        assert_eq!(read(pattern, "2025/a-2026-06-07"), Err(Refusal::InvalidDate));
+        assert_eq!(read("{database}-%b-%Y-%m-%d", "a-May-2026-06-07"), Err(Refusal::InvalidDate));
     }
 
     #[test]
-    fn what_was_read_makes_the_very_name_and_no_other_split_does() {
+    fn each_name_parses_in_one_way_only() {
         let names = ["a", "a-b", "a-2026-06-07_091500", "1", "a-1"];
-        for pattern in [USUAL, "{database}%Y%m%d", "%Y%m%d{database}", "x{database}-%F", "{database}/%F.dump"] {
+        for pattern in [PATTERN, "{database}%Y%m%d", "%Y%m%d{database}", "x{database}-%F", "{database}/%F.dump"] {
             let pattern = Pattern::parse(pattern).unwrap();
             for database in names {
                 let time = NaiveDate::from_ymd_opt(2026, 6, 7).unwrap().and_time(NaiveTime::MIN);
-                let text = pattern.write(&Dated { database: database.to_owned(), time });
-                let dated = pattern.read(&key(&text)).unwrap();
-                assert_eq!((dated.database.as_str(), pattern.write(&dated)), (database, text.clone()));
+                let text = pattern.write(&ParsedName { database: database.to_owned(), time });
+                let parsed_name = pattern.read(&key(&text)).unwrap();
+                assert_eq!((parsed_name.database.as_str(), pattern.write(&parsed_name)), (database, text.clone()));
                 // No other substring of the key as the database's name gives the same key.
-                let stretches = (0..text.len()).flat_map(|from| (from + 1..=text.len()).map(move |to| (from, to)));
-                let ways = stretches.filter(|(from, to)| {
-                    let other = Dated { database: text[*from..*to].to_owned(), time };
+                let ranges = (0..text.len()).flat_map(|from| (from + 1..=text.len()).map(move |to| (from, to)));
+                let matches = ranges.filter(|(from, to)| {
+                    let other = ParsedName { database: text[*from..*to].to_owned(), time };
                     pattern.write(&other) == text
                 });
-                assert_eq!(ways.map(|(from, to)| &text[from..to]).collect::<BTreeSet<_>>().len(), 1);
+                assert_eq!(matches.map(|(from, to)| &text[from..to]).collect::<BTreeSet<_>>().len(), 1);
             }
         }
     }
 
     #[test]
-    fn a_pattern_that_cannot_tell_is_a_mistake() {
+    fn rejects_ambiguous_patterns() {
         for (pattern, why) in [
             ("%F.dump", "once"),
             ("{database}-{database}-%F", "once"),

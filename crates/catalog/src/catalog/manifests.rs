@@ -10,7 +10,7 @@ use longshore_model::key::{BackupName, Key};
 use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
 
 use super::FETCHES;
-use super::lost::Lost;
+use super::failed_reads::FailedReads;
 
 /// The number of manifests in a batch, large enough to make the cost of a thread negligible.
 const BATCH: usize = 64;
@@ -20,16 +20,16 @@ const BATCHES: usize = 2;
 
 /// A manifest's key and the name of its backup.
 #[derive(Debug, Clone)]
-struct Named {
+struct ManifestKey {
     name: BackupName,
     key: Key,
 }
 
 /// The content of a manifest, or the error of its fetch.
-type Body = (Named, Result<Bytes>);
+type Body = (ManifestKey, Result<Bytes>);
 
 /// A parsed manifest, or the error.
-pub(super) struct Read {
+pub(super) struct ParsedManifest {
     pub(super) name: BackupName,
     pub(super) key: Key,
     pub(super) manifest: Result<Box<Manifest>>,
@@ -38,13 +38,18 @@ pub(super) struct Read {
 /// Reads the manifests among the keys. Returns them in batches, since moving them into one list is
 /// expensive. A damaged or unreadable manifest is returned as an error; a manifest that no longer
 /// exists is omitted. Fails if the connection is lost or too many manifests cannot be fetched.
-pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>, lost: &Lost) -> Result<Vec<Vec<Read>>> {
-    let manifests = keys.filter_map(|key| Some(Named { name: BackupName::of_manifest(key)?, key: key.clone() }));
+pub(super) async fn read(
+    store: &dyn Store,
+    keys: impl Iterator<Item = &Key>,
+    failed_reads: &FailedReads,
+) -> Result<Vec<Vec<ParsedManifest>>> {
+    let manifests =
+        keys.filter_map(|key| Some(ManifestKey { name: BackupName::from_manifest_key(key)?, key: key.clone() }));
     let batches = bodies(store, manifests.collect()).map(|batch| async move {
         let failed = batch.iter().filter_map(|(_, body)| body.as_ref().err());
         // A manifest that no longer exists is not a backup.
-        let is_lost = |error: &&Error| error.kind() != Kind::NotFound && Lost::is_of_destination(error);
-        failed.filter(is_lost).try_for_each(|error| lost.count(error))?;
+        let is_store_failure = |error: &&Error| error.kind() != Kind::NotFound && FailedReads::is_store_error(error);
+        failed.filter(is_store_failure).try_for_each(|error| failed_reads.count(error))?;
         let parsed = tokio::task::spawn_blocking(move || batch.into_iter().filter_map(parse).collect());
         parsed.await.map_err(|error| {
             Error::new(Stage::Catalog, Kind::Failed, "", "reading the manifests was aborted").because(error)
@@ -54,19 +59,19 @@ pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>, lo
 }
 
 /// Fetches the contents of the manifests, in batches.
-fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Vec<Body>> {
-    let fetched = stream::iter(all).map(move |named| async move {
+fn bodies(store: &dyn Store, all: Vec<ManifestKey>) -> BoxStream<'_, Vec<Body>> {
+    let fetched = stream::iter(all).map(move |manifest_key| async move {
         let body = async {
-            let key = named.key.as_str();
-            collect(store.fetch(&named.key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key).await
+            let key = manifest_key.key.as_str();
+            collect(store.fetch(&manifest_key.key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key).await
         };
         let body = body.await;
-        (named, body)
+        (manifest_key, body)
     });
     fetched.buffered(FETCHES).chunks(BATCH).boxed()
 }
 
-fn parse((Named { name, key }, body): Body) -> Option<Read> {
+fn parse((ManifestKey { name, key }, body): Body) -> Option<ParsedManifest> {
     let manifest = match body {
         Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Box::new),
         // A concurrent prune has deleted the backup since the listing.
@@ -74,5 +79,5 @@ fn parse((Named { name, key }, body): Body) -> Option<Read> {
         // An unreadable manifest does not hide the others.
         Err(error) => Err(error),
     };
-    Some(Read { name, key, manifest })
+    Some(ParsedManifest { name, key, manifest })
 }

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use flate2::bufread::GzDecoder;
 
-use super::{damaged, surplus};
+use super::{decode_error, trailing_data};
 use crate::stream::{self, ByteStream};
 
 /// The first byte of each member.
@@ -14,9 +14,9 @@ const MAGIC: u8 = 0x1f;
 /// [`Corrupt`](crate::Kind::Corrupt).
 pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
-    stream::transform(stream, damaged(subject, "incomplete or damaged gzip file"), move |reader, writer| {
+    stream::transform(stream, decode_error(subject, "incomplete or damaged gzip file"), move |reader, writer| {
         loop {
-            writer.pour(&mut GzDecoder::new(&mut *reader))?;
+            writer.copy_from(&mut GzDecoder::new(&mut *reader))?;
             if reader.fill_buf()?.first() != Some(&MAGIC) {
                 break;
             }
@@ -25,7 +25,7 @@ pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
         loop {
             match reader.fill_buf()? {
                 [] => return Ok(()),
-                piece if piece.iter().any(|byte| *byte != 0) => return Err(surplus(&label, "gzip file")),
+                piece if piece.iter().any(|byte| *byte != 0) => return Err(trailing_data(&label, "gzip file")),
                 piece => {
                     let length = piece.len();
                     reader.consume(length);
@@ -43,32 +43,32 @@ mod tests {
     use crate::stream::{collect, from_bytes};
     use crate::{Kind, Result, Stage};
 
-    fn packed(bytes: &[u8]) -> Vec<u8> {
+    fn compressed(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
     }
 
-    async fn unpacked(bytes: &[&[u8]]) -> Result<bytes::Bytes> {
+    async fn decompressed(bytes: &[&[u8]]) -> Result<bytes::Bytes> {
         collect(gunzip(from_bytes(bytes.concat()), "x"), 1 << 20, Stage::Compress, "").await
     }
 
     #[tokio::test]
-    async fn members_and_zeros_behind_them_are_a_whole_file() {
-        let (one, two) = (packed(b"one"), packed(b"two"));
+    async fn accepts_several_members_and_zero_padding() {
+        let (one, two) = (compressed(b"one"), compressed(b"two"));
         for (parts, expected) in [
             (&[&one[..]][..], "one"),
             (&[&one, &two], "onetwo"),
             (&[&one, &[0]], "one"),
             (&[&one, &two, &[0; 100_000]], "onetwo"),
         ] {
-            assert_eq!(unpacked(parts).await.unwrap(), expected);
+            assert_eq!(decompressed(parts).await.unwrap(), expected);
         }
     }
 
     #[tokio::test]
-    async fn what_is_cut_or_goes_on_otherwise_is_damage_by_its_name() {
-        let one = packed(&[b'x'; 1000]);
+    async fn truncated_gzip_or_trailing_data_is_corrupt() {
+        let one = compressed(&[b'x'; 1000]);
         let cut = &one[..one.len() - 1];
         for (parts, expected) in [
             (&[cut][..], "incomplete or damaged gzip file"),
@@ -77,7 +77,7 @@ mod tests {
             (&[&one, &[0; 9], b"x"], "unexpected data after the end of the gzip file"),
             (&[&one, &[0; 9], &one], "unexpected data after the end of the gzip file"),
         ] {
-            let error = unpacked(parts).await.unwrap_err();
+            let error = decompressed(parts).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt);
             assert!(error.to_string().contains(expected), "{error}");
         }

@@ -5,15 +5,15 @@ use std::path::Path;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::restore::Wanted;
+use super::restore::RestoreRequest;
 use crate::check::{Check, Finding};
 use crate::cluster::Cluster;
 use crate::comparison::Comparison;
+use crate::discovery::Requirements;
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::sqlstate::Failure;
 use crate::stream::ByteStream;
-use crate::survey::Requirements;
 
 /// Creates clusters to restore to, for drills.
 #[async_trait]
@@ -21,11 +21,11 @@ pub trait Scratch: Check {
     /// Creates a cluster that accepts these backups, and creates substitutes for objects that the
     /// run does not contain. A cluster that cannot be created here (a missing release or extension,
     /// no space) is an error with a hint, and not a fault of the backups.
-    async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>>;
+    async fn make(&self, requests: &[RestoreRequest<'_>]) -> Result<Box<dyn ScratchCluster>>;
 
     /// Returns a finding for each feature of the source that the cluster lacks, as far as known
     /// before the cluster is created.
-    async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
+    async fn missing_features(&self, requirements: &Requirements) -> Vec<Finding> {
         let _ = requirements;
         Vec::new()
     }
@@ -55,7 +55,7 @@ pub trait ScratchCluster: Send + Sync {
     fn database(&self, name: &str) -> String;
 
     /// Returns true if roles and tablespaces can be restored; otherwise they must exist.
-    fn takes_globals(&self) -> bool;
+    fn accepts_globals(&self) -> bool;
 
     /// Returns warnings to report before the restore, such as side effects that the cluster does
     /// not prevent.

@@ -7,19 +7,19 @@ use serde_json::{Map, Value};
 
 use crate::check::Check;
 use crate::compress::Compression;
+use crate::discovery::{Discovery, Requirements};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{DatabaseFacts, Tool};
 use crate::standby::Standby;
-use crate::stream::{Afterword, ByteStream};
+use crate::stream::{ByteStream, OnEnd};
 use crate::subject::Subject;
-use crate::survey::{Requirements, Survey};
 
 /// Reads from a cluster.
 #[async_trait]
 pub trait Dump: Check {
     /// Connects to the server and returns its identity and the subjects to copy.
-    async fn survey(&self) -> Result<Survey>;
+    async fn discover(&self) -> Result<Discovery>;
 
     /// Begins the copy of one subject. The stream ends cleanly only if the whole subject was read:
     /// a child's exit status, its signals and its lost connections are errors of the stream.
@@ -56,16 +56,16 @@ pub struct Dumped {
     /// The properties to create the database with at a restore, if the subject is a database.
     pub database: Option<DatabaseFacts>,
     /// Notes of the program, known at the end of the stream.
-    pub remarks: Afterword<Remarks>,
+    pub notes: OnEnd<DumpNotes>,
 }
 
 /// Notes about a dump.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Remarks {
+pub struct DumpNotes {
     /// Warnings of the program that made the dump.
     pub warnings: Vec<String>,
     /// Parts of the subject that could not be captured, such as role passwords.
     pub not_captured: Vec<String>,
-    /// Confidential details of the source, such as [`Source`](crate::source::Source).
+    /// Confidential details of the source, such as [`SourceFacts`](crate::source::SourceFacts).
     pub details: Map<String, Value>,
 }

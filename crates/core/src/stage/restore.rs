@@ -16,11 +16,11 @@ pub trait Restore: Send + Sync {
     /// Checks the target for all backups to be restored, before any byte is fetched. Every obstacle
     /// is a failed finding, so that all of them are reported at once. Fails if the target cannot be
     /// checked.
-    async fn prepare(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>>;
+    async fn prepare(&self, requests: &[RestoreRequest<'_>]) -> Result<Vec<Finding>>;
 
     /// Restores one backup. Drops existing objects only after the beginning of the plaintext was
     /// decrypted. Fails if the plaintext ends in an error, even if the target accepted the bytes.
-    async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored>;
+    async fn restore(&self, request: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored>;
 
     /// Lists the contents of the plaintext, one entry a line.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
@@ -28,12 +28,12 @@ pub trait Restore: Send + Sync {
     /// Returns the part of the recorded details with which to compare the restored database, if
     /// only a part is restored or `left_out` names missing entries. Returns `None` if nothing can
     /// be compared.
-    fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>>;
+    fn comparable_details(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>>;
 }
 
 /// A backup to be restored.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct RestoreRequest<'a> {
     /// The backup's manifest.
     pub manifest: &'a Manifest,
     /// The recorded details, if they exist and can be decrypted.

@@ -80,20 +80,20 @@ pub struct Limits {
 #[derive(Clone, Default)]
 pub struct Capabilities<'a> {
     /// The lock, if only one writer at a time may ship to the destination.
-    pub exclusive: Option<&'a dyn Exclusive>,
+    pub exclusive_lock: Option<&'a dyn ExclusiveLock>,
     /// The free-space query.
-    pub room: Option<&'a dyn Room>,
+    pub free_space: Option<&'a dyn FreeSpace>,
     /// Access to the leftovers of interrupted writers.
-    pub sweep: Option<&'a dyn Sweep>,
+    pub incomplete_uploads: Option<&'a dyn IncompleteUploads>,
     /// Access to object locks.
-    pub locks: Option<&'a dyn Locks>,
+    pub object_locks: Option<&'a dyn ObjectLocks>,
     /// The local folder, if the destination is a folder of this host.
     pub folder: Option<&'a Path>,
 }
 
 /// A destination that can protect objects from deletion.
 #[async_trait]
-pub trait Locks: Send + Sync {
+pub trait ObjectLocks: Send + Sync {
     /// Returns the time until which the store protects the object under `key`, or
     /// [`DateTime::MAX_UTC`] for a lock without an end. Returns `None` if nothing protects the
     /// object, or if these credentials cannot read its locks.
@@ -108,7 +108,7 @@ pub trait Locks: Send + Sync {
 
 /// A destination that one holder at a time can claim.
 #[async_trait]
-pub trait Exclusive: Send + Sync {
+pub trait ExclusiveLock: Send + Sync {
     /// Claims `name` (of a job) in the destination until the lock is dropped. The error of kind
     /// [`Locked`](crate::error::Kind::Locked) names the holder.
     async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock>;
@@ -116,7 +116,7 @@ pub trait Exclusive: Send + Sync {
 
 /// A destination that knows its free space.
 #[async_trait]
-pub trait Room: Send + Sync {
+pub trait FreeSpace: Send + Sync {
     /// Returns the number of bytes that can still be written.
     async fn free_bytes(&self) -> Result<u64>;
 }
@@ -124,7 +124,7 @@ pub trait Room: Send + Sync {
 /// A destination that can list the invisible leftovers of interrupted writers, such as temporary
 /// files and parts of uploads.
 #[async_trait]
-pub trait Sweep: Send + Sync {
+pub trait IncompleteUploads: Send + Sync {
     /// Lists all leftovers, including uploads in progress: only their age distinguishes them.
     async fn leftovers(&self) -> Result<Vec<Leftover>>;
 

@@ -11,11 +11,11 @@ use crate::format::Format;
 use crate::manifest::{Manifest, Verification};
 use crate::progress::Progress;
 use crate::provenance::Origin;
-use crate::stream::{Afterword, ByteStream};
+use crate::stream::{ByteStream, OnEnd};
 use crate::subject::Subject;
 
 /// The hint for a dump of a format that the verifier does not know.
-pub const JUDGED_BY_OTHERS: &str =
+pub const UNKNOWN_FORMAT_HINT: &str =
     "upgrade Longshore, or set verify = [{ type = \"pg_restore\" }] to use PostgreSQL's own program";
 
 /// Verifies bytes in transit.
@@ -32,9 +32,9 @@ pub trait Verify: Check {
         progress: &Arc<dyn Progress>,
     ) -> Verified;
 
-    /// Compares the findings of a read-back (`found`) with the details recorded during the dump,
+    /// Compares the details found by a read-back (`found`) with those recorded during the dump,
     /// and with the counts of the manifest. Both describe the same bytes, so every difference is
-    /// damage. Returns the differences, or `None` if either side lacks findings of this stage.
+    /// damage. Returns the differences, or `None` if either side lacks details of this stage.
     fn differences(
         &self,
         _manifest: &Manifest,
@@ -80,15 +80,15 @@ pub const HEADER_BYTES: usize = 64 << 10;
 pub struct Verified {
     /// The same bytes, or an error if they are damaged.
     pub stream: ByteStream,
-    /// The findings, known at the end: counts for the manifest, the rest for the encrypted details.
-    pub findings: Afterword<Findings>,
+    /// The report, known at the end: counts for the manifest, the rest for the encrypted details.
+    pub report: OnEnd<VerifyReport>,
 }
 
-/// The findings of a [`Verify`].
+/// The report of a [`Verify`] stage.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Findings {
+pub struct VerifyReport {
     /// The verifier's name, and counts that are not confidential.
     pub verification: Verification,
-    /// Confidential findings, such as names and row counts of tables.
+    /// Confidential details, such as names and row counts of tables.
     pub details: Map<String, Value>,
 }

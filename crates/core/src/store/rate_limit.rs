@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use crate::check::{Check, Finding};
 use crate::error::Result;
 use crate::key::Key;
-use crate::quantity::Size;
 use crate::stage::{Capabilities, Entry, Limits, Ship, Store};
 use crate::stream::ByteStream;
+use crate::unit::ByteSize;
 
 /// A destination whose writes keep to a maximum rate.
 pub struct RateLimit {
@@ -88,11 +88,11 @@ pub struct MaxRate(Vec<Slot>);
 struct Slot {
     from: NaiveTime,
     to: NaiveTime,
-    bytes_a_second: u64,
+    bytes_per_second: u64,
 }
 
 impl Slot {
-    fn is_at(&self, time: NaiveTime) -> bool {
+    fn contains(&self, time: NaiveTime) -> bool {
         if self.from < self.to { (self.from..self.to).contains(&time) } else { time >= self.from || time < self.to }
     }
 }
@@ -108,16 +108,16 @@ impl TryFrom<Written> for MaxRate {
     type Error = String;
 
     fn try_from(written: Written) -> std::result::Result<Self, String> {
-        let slot = |from, to, rate: String| match Size::try_from(rate)?.bytes() {
+        let slot = |from, to, rate: String| match ByteSize::try_from(rate)?.bytes() {
             0 => Err("a rate must be greater than 0".to_owned()),
-            bytes_a_second => Ok(Slot { from, to, bytes_a_second }),
+            bytes_per_second => Ok(Slot { from, to, bytes_per_second }),
         };
         let slots = match written {
             Written::Always(rate) => vec![slot(NaiveTime::MIN, NaiveTime::MIN, rate)?],
             Written::Timetable(slots) => slots
                 .into_iter()
                 .map(|(when, rate)| {
-                    let (from, to) = times(&when).ok_or_else(|| {
+                    let (from, to) = parse_time_range(&when).ok_or_else(|| {
                         format!("invalid time range \"{when}\", expected a range such as \"08:00-18:00\"")
                     })?;
                     slot(from, to, rate)
@@ -128,7 +128,7 @@ impl TryFrom<Written> for MaxRate {
     }
 }
 
-fn times(text: &str) -> Option<(NaiveTime, NaiveTime)> {
+fn parse_time_range(text: &str) -> Option<(NaiveTime, NaiveTime)> {
     let (from, to) = text.split_once('-')?;
     let time = |text: &str| match text.trim() {
         "24:00" => Some(NaiveTime::MIN),
@@ -140,7 +140,7 @@ fn times(text: &str) -> Option<(NaiveTime, NaiveTime)> {
 impl MaxRate {
     /// Returns the rate at a time of day, in bytes per second: the lowest one if slots overlap.
     fn at(&self, time: NaiveTime) -> Option<u64> {
-        self.0.iter().filter(|slot| slot.is_at(time)).map(|slot| slot.bytes_a_second).min()
+        self.0.iter().filter(|slot| slot.contains(time)).map(|slot| slot.bytes_per_second).min()
     }
 }
 
@@ -149,13 +149,13 @@ impl MaxRate {
 pub struct RateLimiter {
     rate: MaxRate,
     /// The time at which the bytes passed so far would have been written at the limit.
-    even: Mutex<Instant>,
+    next_write: Mutex<Instant>,
 }
 
 impl RateLimiter {
     /// Creates a rate limiter.
     pub fn new(rate: MaxRate) -> Self {
-        Self { rate, even: Mutex::new(Instant::now()) }
+        Self { rate, next_write: Mutex::new(Instant::now()) }
     }
 
     /// Returns the same body, delayed so that all bodies together keep to the rate.
@@ -177,9 +177,9 @@ impl RateLimiter {
         let Some(rate) = self.rate.at(Local::now().time()) else { return Instant::now() };
         let now = Instant::now();
         // No panic can leave the value half updated, so a poisoned lock is safe to use.
-        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = (*even).max(now.checked_sub(BURST).unwrap_or(now));
-        *even = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let mut next_write = self.next_write.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = (*next_write).max(now.checked_sub(BURST).unwrap_or(now));
+        *next_write = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
         start
     }
 }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_for_all_day_or_for_parts_of_it() {
+    fn rate_depends_on_the_time_of_day() {
         assert_eq!(read(serde_json::json!("5MiB")).unwrap().at(at(3, 0)), Some(5 << 20));
         let timetable = serde_json::json!({ "08:00-18:00": "5MiB", "22:00-02:00": "1MiB", "17:00-24:00": "2MiB" });
         let rate = read(timetable).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_says_how_one_is_written() {
+    fn invalid_rate_names_the_expected_form() {
         for (bad, words) in [
             (serde_json::json!("fast"), "not a size"),
             (serde_json::json!("0"), "greater than 0"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_bodies_together_keep_to_the_rate() {
+    async fn uploads_share_the_rate() {
         let limiter = Arc::new(RateLimiter::new(read(serde_json::json!("1000")).unwrap()));
         let body = || {
             let chunks = futures_util::stream::iter((0..10).map(|_| Ok(bytes::Bytes::from_static(&[0; 100]))));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_are_what_they_were() {
+    async fn rate_limit_preserves_the_bytes() {
         let limiter = Arc::new(RateLimiter::new(read(serde_json::json!("1GiB")).unwrap()));
         let passed = collect(limiter.limit(from_bytes("cargo")), 100, crate::Stage::Ship, "").await.unwrap();
         assert_eq!(passed, "cargo");

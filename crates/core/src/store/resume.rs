@@ -65,7 +65,7 @@ impl Store for Resume {
         let bytes = self.store.fetch(key, range.clone()).await?;
         let retries = Retries::new(key.as_str());
         let fetch = Fetch { store: Arc::clone(&self.store), key: key.clone(), range, limit: self.limit, retries };
-        Ok(fetch.follow(bytes))
+        Ok(fetch.into_stream(bytes))
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {
@@ -88,7 +88,7 @@ impl Fetch {
     /// Passes on `bytes`. If the stream ends because the store is unavailable, requests the
     /// remaining range until the retries are used up. The caller's digest verifies that all bytes
     /// belong to the same file.
-    fn follow(mut self, mut bytes: ByteStream) -> ByteStream {
+    fn into_stream(mut self, mut bytes: ByteStream) -> ByteStream {
         let stream = async_stream::try_stream! {
             let mut offset = self.range.as_ref().map_or(0, |range| range.start);
             loop {
@@ -100,7 +100,7 @@ impl Fetch {
                         yield chunk;
                     }
                     Some(Err(error)) if error.kind() == Kind::Unavailable => {
-                        bytes = self.rest(offset, error).await?;
+                        bytes = self.fetch_rest(offset, error).await?;
                     }
                     Some(Err(error)) => Err(error)?,
                 }
@@ -110,10 +110,10 @@ impl Fetch {
     }
 
     /// Fetches the bytes from `offset` on. Returns the original error if the retries are used up.
-    async fn rest(&mut self, offset: u64, error: Error) -> Result<ByteStream> {
+    async fn fetch_rest(&mut self, offset: u64, error: Error) -> Result<ByteStream> {
         while self.retries.pause(&error).await {
             let begun = Instant::now();
-            match self.from(offset).await {
+            match self.fetch_from(offset).await {
                 // A store that does not even answer is not tried again.
                 Err(failed) if failed.kind() == Kind::Unavailable && begun.elapsed() >= self.limit => break,
                 Err(failed) if failed.kind() == Kind::Unavailable => {}
@@ -123,7 +123,7 @@ impl Fetch {
         Err(error)
     }
 
-    async fn from(&self, offset: u64) -> Result<ByteStream> {
+    async fn fetch_from(&self, offset: u64) -> Result<ByteStream> {
         let end = match &self.range {
             Some(range) => range.end,
             None => self.store.stat(&self.key).await?.bytes,

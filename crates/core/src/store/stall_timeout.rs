@@ -18,9 +18,11 @@ use crate::check::{Check, Finding};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
-use crate::quantity::Span;
-use crate::stage::{Capabilities, Entry, Exclusive, Leftover, Limits, Locks, Room, Ship, Store, Sweep};
+use crate::stage::{
+    Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
+};
 use crate::stream::ByteStream;
+use crate::unit::TimeSpan;
 
 /// The default stall timeout.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
@@ -39,13 +41,16 @@ impl StallTimeout {
     }
 
     /// Waits for an answer for at most the stall timeout.
-    async fn answer<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let answer = tokio::time::timeout(self.limit, work).await;
         answer.unwrap_or_else(|_| Err(stalled(&self.name, "did not answer", self.limit)))
     }
 
     /// Waits for each item of a stream for at most the stall timeout.
-    fn items<T: Send + 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
+    fn with_item_timeouts<T: Send + 'static>(
+        &self,
+        stream: BoxStream<'static, Result<T>>,
+    ) -> BoxStream<'static, Result<T>> {
         let (name, limit) = (self.name.clone(), self.limit);
         stream::unfold(Some(stream), move |state| {
             let name = name.clone();
@@ -63,13 +68,13 @@ impl StallTimeout {
 
     /// Returns the error of a missing capability. Callers never see it, since the decorator offers
     /// only the capabilities of its store.
-    fn not_offered(&self) -> Error {
+    fn unsupported(&self) -> Error {
         Error::new(Stage::Ship, Kind::Failed, &self.name, "the destination does not support this")
     }
 }
 
-fn stalled(name: &str, what: &str, limit: Duration) -> Error {
-    let message = format!("{what} for {} (stall_timeout)", Span::new(limit));
+fn stalled(name: &str, problem: &str, limit: Duration) -> Error {
+    let message = format!("{problem} for {} (stall_timeout)", TimeSpan::new(limit));
     Error::new(Stage::Ship, Kind::Unavailable, name, message)
         .hint("check the network and the destination, or raise stall_timeout of the destination")
 }
@@ -77,7 +82,7 @@ fn stalled(name: &str, what: &str, limit: Duration) -> Error {
 #[async_trait]
 impl Check for StallTimeout {
     async fn check(&self) -> Vec<Finding> {
-        let found = self.answer(async { Ok(self.store.check().await) }).await;
+        let found = self.with_timeout(async { Ok(self.store.check().await) }).await;
         found.unwrap_or_else(|error| vec![Finding::failed(&self.name, &error)])
     }
 }
@@ -89,8 +94,8 @@ impl Ship for StallTimeout {
         tokio::select! {
             done = self.store.ship(key, body) => done,
             // Dropping the upload leaves nothing, by the contract of Ship.
-            what = monitor.until_stalled(self.limit, self.store.limits()) => {
-                Err(stalled(&self.name, what, self.limit))
+            problem = monitor.until_stalled(self.limit, self.store.limits()) => {
+                Err(stalled(&self.name, problem, self.limit))
             }
         }
     }
@@ -100,12 +105,13 @@ impl Ship for StallTimeout {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        let Capabilities { exclusive, room, sweep, locks, folder } = self.store.capabilities();
+        let Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks, folder } =
+            self.store.capabilities();
         Capabilities {
-            exclusive: exclusive.map(|_| self as &dyn Exclusive),
-            room: room.map(|_| self as &dyn Room),
-            sweep: sweep.map(|_| self as &dyn Sweep),
-            locks: locks.map(|_| self as &dyn Locks),
+            exclusive_lock: exclusive_lock.map(|_| self as &dyn ExclusiveLock),
+            free_space: free_space.map(|_| self as &dyn FreeSpace),
+            incomplete_uploads: incomplete_uploads.map(|_| self as &dyn IncompleteUploads),
+            object_locks: object_locks.map(|_| self as &dyn ObjectLocks),
             folder,
         }
     }
@@ -114,67 +120,67 @@ impl Ship for StallTimeout {
 #[async_trait]
 impl Store for StallTimeout {
     async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
-        self.answer(self.store.list(under)).await.map(|entries| self.items(entries))
+        self.with_timeout(self.store.list(under)).await.map(|entries| self.with_item_timeouts(entries))
     }
 
     async fn stat(&self, key: &Key) -> Result<Entry> {
-        self.answer(self.store.stat(key)).await
+        self.with_timeout(self.store.stat(key)).await
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-        self.answer(self.store.fetch(key, range)).await.map(|bytes| self.items(bytes))
+        self.with_timeout(self.store.fetch(key, range)).await.map(|bytes| self.with_item_timeouts(bytes))
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {
-        self.answer(self.store.remove(key)).await
+        self.with_timeout(self.store.remove(key)).await
     }
 }
 
 #[async_trait]
-impl Exclusive for StallTimeout {
+impl ExclusiveLock for StallTimeout {
     async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock> {
-        let exclusive = self.store.capabilities().exclusive.ok_or_else(|| self.not_offered())?;
-        self.answer(exclusive.claim(name, holder)).await
+        let exclusive_lock = self.store.capabilities().exclusive_lock.ok_or_else(|| self.unsupported())?;
+        self.with_timeout(exclusive_lock.claim(name, holder)).await
     }
 }
 
 #[async_trait]
-impl Room for StallTimeout {
+impl FreeSpace for StallTimeout {
     async fn free_bytes(&self) -> Result<u64> {
-        let room = self.store.capabilities().room.ok_or_else(|| self.not_offered())?;
-        self.answer(room.free_bytes()).await
+        let free_space = self.store.capabilities().free_space.ok_or_else(|| self.unsupported())?;
+        self.with_timeout(free_space.free_bytes()).await
     }
 }
 
 #[async_trait]
-impl Locks for StallTimeout {
+impl ObjectLocks for StallTimeout {
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
-        let locks = self.store.capabilities().locks.ok_or_else(|| self.not_offered())?;
-        self.answer(locks.locked_until(key)).await
+        let object_locks = self.store.capabilities().object_locks.ok_or_else(|| self.unsupported())?;
+        self.with_timeout(object_locks.locked_until(key)).await
     }
 
     async fn hidden(&self) -> Result<Vec<Key>> {
-        let locks = self.store.capabilities().locks.ok_or_else(|| self.not_offered())?;
-        self.answer(locks.hidden()).await
+        let object_locks = self.store.capabilities().object_locks.ok_or_else(|| self.unsupported())?;
+        self.with_timeout(object_locks.hidden()).await
     }
 }
 
 #[async_trait]
-impl Sweep for StallTimeout {
+impl IncompleteUploads for StallTimeout {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        let sweep = self.store.capabilities().sweep.ok_or_else(|| self.not_offered())?;
-        self.answer(sweep.leftovers()).await
+        let incomplete_uploads = self.store.capabilities().incomplete_uploads.ok_or_else(|| self.unsupported())?;
+        self.with_timeout(incomplete_uploads.leftovers()).await
     }
 
     async fn discard(&self, leftover: &Leftover) -> Result<()> {
-        let sweep = self.store.capabilities().sweep.ok_or_else(|| self.not_offered())?;
-        self.answer(sweep.discard(leftover)).await
+        let incomplete_uploads = self.store.capabilities().incomplete_uploads.ok_or_else(|| self.unsupported())?;
+        self.with_timeout(incomplete_uploads.discard(leftover)).await
     }
 }
 
 /// The minimum rate in bytes per second at which a destination makes an upload durable: that of a
 /// slow, busy disk.
-const SETTLING_RATE: u64 = 1 << 20;
+const COMPLETION_RATE: u64 = 1 << 20;
 
 /// The side that an upload is waiting for.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +190,7 @@ enum Waiting {
     /// The destination, which was given its last chunk (or nothing yet) at this time.
     Destination(Instant),
     /// The destination, which received the end of the body at this time.
-    Settle(Instant),
+    Completion(Instant),
 }
 
 /// The monitor of an upload.
@@ -205,14 +211,14 @@ impl State {
 /// Returns the same body, monitored.
 fn monitor(mut body: ByteStream) -> (ByteStream, Monitor) {
     let state = Arc::new(Mutex::new(State { waiting: Waiting::Destination(Instant::now()), bytes: 0 }));
-    let seen = Arc::clone(&state);
+    let shared = Arc::clone(&state);
     let body = stream::poll_fn(move |context| {
-        lock(&seen).waiting = Waiting::Source;
+        lock(&shared).waiting = Waiting::Source;
         let polled = body.poll_next_unpin(context);
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(chunk))) => lock(&seen).record(Waiting::Destination(Instant::now()), chunk.len()),
-            Poll::Ready(Some(Err(_)) | None) => lock(&seen).record(Waiting::Settle(Instant::now()), 0),
+            Poll::Ready(Some(Ok(chunk))) => lock(&shared).record(Waiting::Destination(Instant::now()), chunk.len()),
+            Poll::Ready(Some(Err(_)) | None) => lock(&shared).record(Waiting::Completion(Instant::now()), 0),
         }
         polled
     });
@@ -231,19 +237,21 @@ impl Monitor {
     async fn until_stalled(self, limit: Duration, limits: Limits) -> &'static str {
         loop {
             let now = Instant::now();
-            let (since, limit, what) = {
+            let (since, limit, problem) = {
                 let state = lock(&self.0);
                 match state.waiting {
                     Waiting::Source => (now, limit, ""),
                     Waiting::Destination(since) => (since, limit, "accepted no data"),
-                    Waiting::Settle(_) if limits.spools => (now, limit, ""),
-                    Waiting::Settle(since) => {
-                        (since, limit + Duration::from_secs(state.bytes / SETTLING_RATE), "did not complete the upload")
-                    }
+                    Waiting::Completion(_) if limits.spools => (now, limit, ""),
+                    Waiting::Completion(since) => (
+                        since,
+                        limit + Duration::from_secs(state.bytes / COMPLETION_RATE),
+                        "did not complete the upload",
+                    ),
                 }
             };
             if now >= since + limit {
-                return what;
+                return problem;
             }
             tokio::time::sleep_until(since + limit).await;
         }

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{Afterword, ByteStream, CHUNK_BYTES, Feeder, Item, MAX_WAITING, Pool, channel, producer_went_away};
+use super::{BufferPool, ByteStream, CHUNK_BYTES, Item, MAX_WAITING, OnEnd, StreamSender, channel, producer_dropped};
 use crate::error::{Error, Kind, Result, Stage};
 
 /// Runs a blocking filter on a thread of its own: `work` reads the input from a [`Read`] and writes
@@ -23,13 +23,13 @@ where
     M: FnOnce(io::Error) -> Error + Send + 'static,
 {
     let (out, output) = channel();
-    let (inward, receiver) = mpsc::channel(MAX_WAITING);
-    let reader_gone = out.0.clone();
+    let (input_sender, receiver) = mpsc::channel(MAX_WAITING);
+    let output_sender = out.0.clone();
     tokio::spawn(async move {
         tokio::select! {
             // Either the worker or the reader of its output has ended. This task drops the input.
-            _ = Feeder(inward).pass_on(input) => {}
-            () = reader_gone.closed() => {}
+            _ = StreamSender(input_sender).forward(input) => {}
+            () = output_sender.closed() => {}
         }
     });
     tokio::task::spawn_blocking(move || {
@@ -51,7 +51,7 @@ where
 pub struct StreamReader {
     receiver: mpsc::Receiver<Item>,
     /// The items received together with the chunk, in reverse order.
-    behind: Vec<Item>,
+    queued: Vec<Item>,
     chunk: Bytes,
     ended: bool,
     waited: Duration,
@@ -59,7 +59,7 @@ pub struct StreamReader {
 
 impl StreamReader {
     fn new(receiver: mpsc::Receiver<Item>) -> Self {
-        Self { receiver, behind: Vec::new(), chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
+        Self { receiver, queued: Vec::new(), chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
     }
 
     /// Returns the total time spent waiting for bytes.
@@ -79,17 +79,17 @@ impl StreamReader {
     /// Waits for the next chunk or the end.
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
-            if self.behind.is_empty() {
+            if self.queued.is_empty() {
                 let begun = Instant::now();
-                self.receiver.blocking_recv_many(&mut self.behind, MAX_WAITING);
+                self.receiver.blocking_recv_many(&mut self.queued, MAX_WAITING);
                 self.waited += begun.elapsed();
-                self.behind.reverse();
+                self.queued.reverse();
             }
-            match self.behind.pop() {
+            match self.queued.pop() {
                 Some(Item::Chunk(chunk)) => self.chunk = chunk,
                 Some(Item::End) => self.ended = true,
                 Some(Item::Failed(error)) => return Err(error.into()),
-                None => return Err(producer_went_away().into()),
+                None => return Err(producer_dropped().into()),
             }
         }
         Ok(())
@@ -140,7 +140,7 @@ impl Read for StreamReader {
 #[derive(Debug)]
 pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
-    pool: Pool,
+    pool: BufferPool,
     pending: Vec<u8>,
     chunks: u64,
     waited: Duration,
@@ -148,7 +148,7 @@ pub struct StreamWriter {
 
 impl StreamWriter {
     fn new(sender: mpsc::Sender<Item>) -> Self {
-        Self { sender, pool: Pool::default(), pending: Vec::new(), chunks: 0, waited: Duration::ZERO }
+        Self { sender, pool: BufferPool::default(), pending: Vec::new(), chunks: 0, waited: Duration::ZERO }
     }
 
     /// Returns the total time spent waiting for the reader.
@@ -162,7 +162,7 @@ impl StreamWriter {
     }
 
     /// Sends a chunk without copying it, after the bytes written before.
-    pub fn pass(&mut self, chunk: Bytes) -> io::Result<()> {
+    pub fn write_chunk(&mut self, chunk: Bytes) -> io::Result<()> {
         self.flush()?;
         if chunk.is_empty() {
             return Ok(());
@@ -180,7 +180,7 @@ impl StreamWriter {
 
     /// Sends all bytes of `reader` up to its first end, without an extra copy. Bytes that a decoder
     /// returns after that end belong to another frame.
-    pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
+    pub fn copy_from(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
             // `read_to_end` would begin with small reads each time.
             let (mut chunk, mut filled) = (self.pool.take(), 0);
@@ -194,7 +194,7 @@ impl StreamWriter {
                 }
             }
             chunk.truncate(filled);
-            self.pass(self.pool.lend(chunk))?;
+            self.write_chunk(self.pool.freeze(chunk))?;
             if filled < CHUNK_BYTES {
                 return Ok(());
             }
@@ -221,20 +221,20 @@ impl Write for StreamWriter {
             return Ok(());
         }
         let full = mem::take(&mut self.pending);
-        self.send(self.pool.lend(full))
+        self.send(self.pool.freeze(full))
     }
 }
 
 /// Passes `input` on while `work` reads the same bytes on a thread of its own, and fails the stream
 /// if `work` fails. The result of `work` is known once the stream has ended cleanly. `work` must
 /// read to the end of file, which means that the input ended cleanly.
-pub fn alongside<T, W>(mut input: ByteStream, subject: String, work: W) -> (ByteStream, Afterword<T>)
+pub fn tee<T, W>(mut input: ByteStream, subject: String, work: W) -> (ByteStream, OnEnd<T>)
 where
     T: Send + Sync + 'static,
     W: FnOnce(&mut StreamReader) -> Result<T> + Send + 'static,
 {
-    let result = Afterword::new();
-    let found = result.clone();
+    let result = OnEnd::new();
+    let on_end = result.clone();
     let stream = async_stream::try_stream! {
         let (tap, receiver) = mpsc::channel(MAX_WAITING);
         let worker = tokio::task::spawn_blocking(move || {
@@ -255,7 +255,7 @@ where
         if !ended {
             Err(unfinished())?;
         }
-        found.set(done);
+        on_end.set(done);
     };
     (stream.boxed(), result)
 }
@@ -267,7 +267,7 @@ mod tests {
     use super::super::{collect, failed, from_bytes};
     use super::*;
 
-    fn shout(input: ByteStream) -> ByteStream {
+    fn uppercase(input: ByteStream) -> ByteStream {
         let wrap = |error| Error::io(Stage::Compress, "", "shouting failed", error);
         transform(input, wrap, |reader, writer| {
             let mut text = String::new();
@@ -278,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transform_passes_bytes_and_a_clean_end() {
-        let all = collect(shout(from_bytes("hello")), 100, Stage::Dump, "").await.unwrap();
+        let all = collect(uppercase(from_bytes("hello")), 100, Stage::Dump, "").await.unwrap();
         assert_eq!(all, "HELLO");
     }
 
@@ -291,7 +291,7 @@ mod tests {
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                writer.pass(bytes)?;
+                writer.write_chunk(bytes)?;
             }
         });
         let mut taken = Vec::new();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_are_taken_in_a_row_wherever_chunks_end() {
+    async fn take_bytes_spans_chunks() {
         let chunk = Bytes::from_static(b"abcdef");
         let chunks = [chunk.clone(), Bytes::new(), chunk.slice(..1), chunk.slice(1..)];
         let input = || stream::iter(chunks.clone().map(Ok)).boxed();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_before_a_failure_is_read_before_it() {
+    async fn chunks_before_an_error_are_read_first() {
         let lost = || Err(Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost"));
         let chunks: Vec<_> = (10..10 + 3 * MAX_WAITING).map(|number| Bytes::from(number.to_string())).collect();
         let input = stream::iter(chunks.clone().into_iter().map(Ok).chain([lost()])).boxed();
@@ -327,14 +327,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transform_passes_its_inputs_error_on_unchanged() {
+    async fn transform_forwards_the_input_error() {
         let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
-        let error = collect(shout(failed(lost)), 100, Stage::Dump, "").await.unwrap_err();
+        let error = collect(uppercase(failed(lost)), 100, Stage::Dump, "").await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable));
     }
 
     #[tokio::test]
-    async fn a_transform_whose_worker_panics_is_never_a_clean_end() {
+    async fn panic_in_a_transform_is_not_a_clean_end() {
         let wrap = |error| Error::io(Stage::Compress, "", "failed", error);
         let output = transform(from_bytes("x"), wrap, |_, _| panic!("a bug"));
         assert!(collect(output, 100, Stage::Dump, "").await.is_err());
@@ -342,9 +342,9 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_the_output_drops_the_input() {
-        let (feeder, input) = channel();
-        drop(shout(input));
-        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed()).await.unwrap();
+        let (sender, input) = channel();
+        drop(uppercase(input));
+        tokio::time::timeout(std::time::Duration::from_secs(5), sender.closed()).await.unwrap();
     }
 
     fn count(reader: &mut StreamReader) -> Result<usize> {
@@ -354,37 +354,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_reads_along_changes_nothing() {
-        let (stream, counted) = alongside(from_bytes("hello"), String::new(), count);
+    async fn tee_preserves_the_stream() {
+        let (stream, counted) = tee(from_bytes("hello"), String::new(), count);
         assert_eq!(collect(stream, 100, Stage::Dump, "").await.unwrap(), "hello");
         assert_eq!(counted.get(), Some(&5));
     }
 
     #[tokio::test]
-    async fn what_reads_along_fails_the_stream_when_it_fails() {
+    async fn tee_error_fails_the_stream() {
         let reject = |reader: &mut StreamReader| {
             count(reader)?;
             Err::<(), _>(Error::new(Stage::Verify, Kind::Corrupt, "appdb", "unsound"))
         };
-        let (stream, found) = alongside(from_bytes("hello"), String::new(), reject);
+        let (stream, on_end) = tee(from_bytes("hello"), String::new(), reject);
         let error = collect(stream, 100, Stage::Dump, "").await.unwrap_err();
-        assert_eq!((error.kind(), found.get()), (Kind::Corrupt, None));
+        assert_eq!((error.kind(), on_end.get()), (Kind::Corrupt, None));
     }
 
     #[tokio::test]
-    async fn the_inputs_error_is_the_streams_whatever_reads_along() {
+    async fn tee_forwards_the_input_error() {
         let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
-        let (stream, found) = alongside(failed(lost), String::new(), count);
+        let (stream, on_end) = tee(failed(lost), String::new(), count);
         let error = collect(stream, 100, Stage::Dump, "").await.unwrap_err();
-        assert_eq!((error.kind(), found.get()), (Kind::Unavailable, None));
+        assert_eq!((error.kind(), on_end.get()), (Kind::Unavailable, None));
     }
 
     #[tokio::test]
-    async fn one_that_stops_reading_early_or_panics_is_never_a_clean_end() {
-        let (stream, found) = alongside(from_bytes("hello"), String::new(), |_| Ok(()));
+    async fn tee_that_stops_or_panics_is_not_a_clean_end() {
+        let (stream, on_end) = tee(from_bytes("hello"), String::new(), |_| Ok(()));
         assert!(collect(stream, 100, Stage::Dump, "").await.is_err());
-        assert_eq!(found.get(), None);
-        let (stream, _) = alongside(from_bytes("hello"), String::new(), |_| -> Result<()> { panic!("a bug") });
+        assert_eq!(on_end.get(), None);
+        let (stream, _) = tee(from_bytes("hello"), String::new(), |_| -> Result<()> { panic!("a bug") });
         assert!(collect(stream, 100, Stage::Dump, "").await.is_err());
     }
 }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::summary::outlasts;
-use super::{Marks, Says};
-use crate::key::Stamp;
+use super::{MarkKind, Marks};
+use crate::key::Timestamp;
 
 /// A mark that exempts a backup from retention.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Hold {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedHold {
     /// The time of the latest mark of the hold.
-    pub made: Stamp,
+    pub made: Timestamp,
     /// The end of the hold; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
@@ -38,16 +38,16 @@ impl RememberedHold {
     }
 
     /// Returns true until the hold expires.
-    pub fn counts(&self, now: DateTime<Utc>) -> bool {
+    pub fn is_active(&self, now: DateTime<Utc>) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 
     /// Returns true if the marks beside the backup state no hold or a shorter one, without a
     /// release.
     pub fn is_lost(&self, marks: &Marks, now: DateTime<Utc>) -> bool {
-        let is_released = marks.latest(Says::Released).is_some_and(|released| released > self.made);
+        let is_released = marks.latest(MarkKind::Released).is_some_and(|released| released > self.made);
         let is_there = marks.held.as_ref().is_some_and(|held| outlasts(held, &self.hold()));
-        self.counts(now) && !is_released && !is_there
+        self.is_active(now) && !is_released && !is_there
     }
 
     /// Returns the hold for retention.
@@ -62,24 +62,24 @@ mod tests {
     use crate::key::BackupName;
     use crate::mark::MarkName;
 
-    fn stamp(text: &str) -> Stamp {
-        Stamp::parse(text).unwrap()
+    fn timestamp(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
     }
 
     fn marks(held: Option<Hold>, released: Option<&str>) -> Marks {
-        let backup = BackupName::new("main", "app", stamp("2026-05-01_030000")).unwrap();
-        let mark = |time| MarkName { backup: backup.clone(), says: Says::Released, time: stamp(time) };
-        let mut marks = Marks::holding(held);
+        let backup = BackupName::new("main", "app", timestamp("2026-05-01_030000")).unwrap();
+        let mark = |time| MarkName { backup: backup.clone(), kind: MarkKind::Released, time: timestamp(time) };
+        let mut marks = Marks::with_hold(held);
         marks.names = released.map(mark).into_iter().collect();
         marks
     }
 
     #[test]
-    fn a_hold_is_lost_without_a_release() {
-        let now = stamp("2026-05-03_000000").time();
-        let until = |day: u32| Some(stamp(&format!("2026-05-{day:02}_000000")).time());
+    fn hold_without_release_is_lost() {
+        let now = timestamp("2026-05-03_000000").time();
+        let until = |day: u32| Some(timestamp(&format!("2026-05-{day:02}_000000")).time());
         let hold = |until| Some(Hold { until, why: "an audit".to_owned() });
-        let seen = |until| RememberedHold { made: stamp("2026-05-02_000000"), until, why: "an audit".to_owned() };
+        let seen = |until| RememberedHold { made: timestamp("2026-05-02_000000"), until, why: "an audit".to_owned() };
         for (remembered, marks, expected) in [
             (seen(None), marks(None, None), true),
             (seen(None), marks(hold(None), None), false),

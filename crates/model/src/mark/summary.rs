@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Hold, Mark, MarkName, Says};
+use super::{Hold, Mark, MarkKind, MarkName};
 use crate::clock::CLOCK_TOLERANCE;
 use crate::error::Result;
-use crate::key::{Key, Stamp};
+use crate::key::{Key, Timestamp};
 
 /// The longest time for which a `restoring` mark protects its backup.
 const LONGEST_RESTORE: TimeDelta = TimeDelta::days(7);
@@ -32,24 +32,25 @@ pub struct Marks {
     /// Withdrawn marks.
     withdrawn: BTreeSet<MarkName>,
     /// Marks dated in the future, which are ignored. Holds apply regardless of their date.
-    ahead: BTreeSet<MarkName>,
+    future_dated: BTreeSet<MarkName>,
     /// Unreadable marks, each with the error.
-    pub unread: Vec<(MarkName, String)>,
+    pub unreadable: Vec<(MarkName, String)>,
     /// True if a mark of damage is dated slightly in the future, which another host's clock may
     /// explain.
-    pub doubted: bool,
+    pub possibly_damaged: bool,
 }
 
 impl Marks {
     /// Returns the marks of a backup with at most a hold.
-    pub fn holding(held: Option<Hold>) -> Self {
+    pub fn with_hold(held: Option<Hold>) -> Self {
         Self { held, ..Self::default() }
     }
 
     /// Returns the marks whose contents matter at `now`, besides their names.
     pub fn to_read(names: &[MarkName], now: DateTime<Utc>) -> Vec<MarkName> {
         let others = names.iter().filter(|name| {
-            matches!(name.says, Says::Restoring | Says::Damaged | Says::Withdrawn) && !is_ahead(name, now)
+            matches!(name.kind, MarkKind::Restoring | MarkKind::Damaged | MarkKind::Withdrawn)
+                && !is_future_dated(name, now)
         });
         current_holds(names).chain(others).cloned().collect()
     }
@@ -58,13 +59,15 @@ impl Marks {
     /// without marks that no longer exist, or the errors of unreadable ones. An unreadable mark
     /// protects its backup.
     pub fn combine(names: Vec<MarkName>, now: DateTime<Utc>, contents: Vec<(MarkName, Result<Mark>)>) -> Self {
-        let ahead: BTreeSet<MarkName> = names.iter().filter(|name| is_ahead(name, now)).cloned().collect();
-        let doubted = ahead.iter().any(|name| name.says == Says::Damaged && name.time.time() <= now + PLAUSIBLE);
-        let mut marks = Self { names, ahead, doubted, ..Self::default() };
+        let future_dated: BTreeSet<MarkName> =
+            names.iter().filter(|name| is_future_dated(name, now)).cloned().collect();
+        let possibly_damaged =
+            future_dated.iter().any(|name| name.kind == MarkKind::Damaged && name.time.time() <= now + PLAUSIBLE);
+        let mut marks = Self { names, future_dated, possibly_damaged, ..Self::default() };
         for (name, content) in contents {
             let readable = content.is_ok();
             let mark = content.unwrap_or_else(|error| {
-                marks.unread.push((name.clone(), error.chain()));
+                marks.unreadable.push((name.clone(), error.chain()));
                 Mark { why: format!("unreadable mark: {error}"), ..Mark::default() }
             });
             marks.add(name, mark, readable);
@@ -74,22 +77,22 @@ impl Marks {
 
     /// Adds the content of a mark.
     fn add(&mut self, name: MarkName, mark: Mark, readable: bool) {
-        match name.says {
-            Says::Restoring => {
+        match name.kind {
+            MarkKind::Restoring => {
                 // A longer restore marks its backup again.
                 let longest = name.time.time() + LONGEST_RESTORE;
                 let until = if readable { mark.until.map(|until| until.min(longest)) } else { Some(longest) };
                 self.restoring_until = self.restoring_until.max(until);
             }
             // An unreadable mark may record a drill.
-            Says::Damaged if !readable || mark.verdict.is_some() => {
+            MarkKind::Damaged if !readable || mark.verdict.is_some() => {
                 self.by_drill.insert(name);
             }
-            Says::Damaged if mark.decoded => {
+            MarkKind::Damaged if mark.decoded => {
                 self.by_decoding.insert(name);
             }
-            Says::Damaged => {}
-            Says::Withdrawn => {
+            MarkKind::Damaged => {}
+            MarkKind::Withdrawn => {
                 let of = |label: &String| self.names.iter().find(|name| name.label() == *label);
                 // A withdrawal does not apply to later marks.
                 let withdrawn = mark.withdraws.iter().filter_map(of).filter(|wrong| wrong.time <= name.time);
@@ -111,78 +114,78 @@ impl Marks {
     }
 
     /// Returns the time of the latest mark of a kind, except withdrawn and future ones.
-    pub fn latest(&self, says: Says) -> Option<Stamp> {
-        self.counting(says).map(|name| name.time).max()
+    pub fn latest(&self, kind: MarkKind) -> Option<Timestamp> {
+        self.effective(kind).map(|name| name.time).max()
     }
 
     /// Returns the marks of a kind, except withdrawn and future ones.
-    pub fn counting(&self, says: Says) -> impl Iterator<Item = &MarkName> {
-        let counts = move |name: &MarkName| !self.withdrawn.contains(name) && !self.ahead.contains(name);
-        self.names.iter().filter(move |name| name.says == says && counts(name))
+    pub fn effective(&self, kind: MarkKind) -> impl Iterator<Item = &MarkName> {
+        let counts = move |name: &MarkName| !self.withdrawn.contains(name) && !self.future_dated.contains(name);
+        self.names.iter().filter(move |name| name.kind == kind && counts(name))
     }
 
     /// Returns the time of the last mark that is not dated in the future.
-    pub fn last(&self) -> Option<Stamp> {
-        self.names.iter().filter(|name| !self.ahead.contains(name)).map(|name| name.time).max()
+    pub fn last(&self) -> Option<Timestamp> {
+        self.names.iter().filter(|name| !self.future_dated.contains(name)).map(|name| name.time).max()
     }
 
     /// Returns true if some marks are dated in the future.
-    pub fn are_ahead(&self) -> bool {
-        !self.ahead.is_empty()
+    pub fn has_future_dated(&self) -> bool {
+        !self.future_dated.is_empty()
     }
 
     /// Returns true if a read-back succeeded and no damage was found since.
     pub fn verified(&self) -> bool {
-        self.latest(Says::Verified) > self.latest(Says::Damaged)
+        self.latest(MarkKind::Verified) > self.latest(MarkKind::Damaged)
     }
 
     /// Returns true if damage was found, and no later mark cancels it.
     pub fn damaged(&self) -> bool {
-        self.unreadable() || self.failed_drill()
+        self.failed_read_back() || self.failed_drill()
     }
 
     /// Returns true if a read-back found damage, and no later read-back or drill succeeded.
-    pub fn unreadable(&self) -> bool {
+    pub fn failed_read_back(&self) -> bool {
         let found = self.damage(|by_drill| !by_drill);
-        found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
+        found.is_some_and(|found| Some(found) >= self.latest(MarkKind::Verified).max(self.latest(MarkKind::Drilled)))
     }
 
     /// Returns true if decoding found content that differs from its record, and no later read-back
     /// or drill succeeded.
-    pub fn differs(&self) -> bool {
-        let found = self.counting(Says::Damaged).filter(|name| self.by_decoding.contains(name));
+    pub fn content_differs(&self) -> bool {
+        let found = self.effective(MarkKind::Damaged).filter(|name| self.by_decoding.contains(name));
         let found = found.map(|name| name.time).max();
-        found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
+        found.is_some_and(|found| Some(found) >= self.latest(MarkKind::Verified).max(self.latest(MarkKind::Drilled)))
     }
 
     /// Returns true if a drill found damage, and no later drill succeeded. A successful read-back
     /// does not cancel this damage.
     pub fn failed_drill(&self) -> bool {
         let found = self.damage(|by_drill| by_drill);
-        found.is_some_and(|found| Some(found) >= self.latest(Says::Drilled))
+        found.is_some_and(|found| Some(found) >= self.latest(MarkKind::Drilled))
     }
 
     /// Returns true if a drill by 0.1.0 failed, and no later drill had a result. Such a failure is
     /// not evidence of damage: 0.1.0 did not distinguish the backup from the drill's cluster.
-    pub fn to_be_drilled_again(&self) -> bool {
-        let told = self.latest(Says::Drilled).max(self.latest(Says::Damaged));
-        self.latest(Says::Unrestorable).is_some_and(|failed| Some(failed) >= told)
+    pub fn needs_another_drill(&self) -> bool {
+        let last_result = self.latest(MarkKind::Drilled).max(self.latest(MarkKind::Damaged));
+        self.latest(MarkKind::Unrestorable).is_some_and(|failed| Some(failed) >= last_result)
     }
 
     /// Returns the time of the latest damage found by drills or by read-backs.
-    fn damage(&self, wanted: impl Fn(bool) -> bool) -> Option<Stamp> {
-        let found = self.counting(Says::Damaged).filter(|name| wanted(self.by_drill.contains(name)));
+    fn damage(&self, wanted: impl Fn(bool) -> bool) -> Option<Timestamp> {
+        let found = self.effective(MarkKind::Damaged).filter(|name| wanted(self.by_drill.contains(name)));
         found.map(|name| name.time).max()
     }
 
     /// Returns the time of the latest drill with a result, good or bad.
-    pub fn last_drill(&self) -> Option<Stamp> {
-        self.latest(Says::Drilled).max(self.latest(Says::Unrestorable)).max(self.latest(Says::Damaged))
+    pub fn last_drill(&self) -> Option<Timestamp> {
+        self.latest(MarkKind::Drilled).max(self.latest(MarkKind::Unrestorable)).max(self.latest(MarkKind::Damaged))
     }
 
     /// Returns true if a drill succeeded and no damage was found since.
     pub fn drilled(&self) -> bool {
-        self.latest(Says::Drilled) > self.latest(Says::Damaged)
+        self.latest(MarkKind::Drilled) > self.latest(MarkKind::Damaged)
     }
 }
 
@@ -193,12 +196,14 @@ pub(super) fn outlasts(one: &Hold, other: &Hold) -> bool {
 
 /// Returns the marks of the current hold: those made since the last release.
 fn current_holds(names: &[MarkName]) -> impl Iterator<Item = &MarkName> {
-    let released = names.iter().filter(|name| name.says == Says::Released).map(|name| name.time).max();
+    let released = names.iter().filter(|name| name.kind == MarkKind::Released).map(|name| name.time).max();
     // A hold in the same second as a release may be a new one.
-    names.iter().filter(move |name| name.says == Says::Hold && released.is_none_or(|released| name.time >= released))
+    names
+        .iter()
+        .filter(move |name| name.kind == MarkKind::Hold && released.is_none_or(|released| name.time >= released))
 }
 
 /// Returns true if a mark is dated in the future. Holds apply regardless of their date.
-fn is_ahead(name: &MarkName, now: DateTime<Utc>) -> bool {
-    name.time.time() > now + CLOCK_TOLERANCE && name.says != Says::Hold
+fn is_future_dated(name: &MarkName, now: DateTime<Utc>) -> bool {
+    name.time.time() > now + CLOCK_TOLERANCE && name.kind != MarkKind::Hold
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, Stage};
-use crate::key::{Key, Stamp, encode_name, encode_name_apart};
+use crate::key::{Key, Timestamp, encode_name, encode_reserved_name};
 
 /// The folder, within the cluster's folder, of the reports of all jobs.
 const FOLDER: &str = "runs";
@@ -24,7 +24,7 @@ const DIGITS: usize = 8;
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Id {
     /// The beginning of the run.
-    pub time: Stamp,
+    pub time: Timestamp,
     /// The verb.
     pub verb: String,
     digits: String,
@@ -36,7 +36,7 @@ impl Id {
     pub fn new(time: DateTime<Utc>, verb: &str, seed: &str) -> Self {
         let millis = format!("{:03x}", time.timestamp_subsec_millis().min(999));
         let digits = millis.chars().chain(seed.chars()).chain(std::iter::repeat('0'));
-        Self { time: Stamp::new(time), verb: verb.to_owned(), digits: digits.take(DIGITS).collect() }
+        Self { time: Timestamp::new(time), verb: verb.to_owned(), digits: digits.take(DIGITS).collect() }
     }
 
     /// Parses an id as used in names, such as `2026-06-07_091500-run-1f0c9a7e`.
@@ -44,11 +44,11 @@ impl Id {
         let (rest, digits) = text.rsplit_once('-')?;
         let (time, verb) = rest.rsplit_once('-')?;
         let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let sound = digits.len() == DIGITS
+        let is_valid = digits.len() == DIGITS
             && digits.bytes().all(is_hex)
             && !verb.is_empty()
             && verb.bytes().all(|byte| byte.is_ascii_lowercase());
-        sound.then_some(Self { time: Stamp::parse(time)?, verb: verb.to_owned(), digits: digits.to_owned() })
+        is_valid.then_some(Self { time: Timestamp::parse(time)?, verb: verb.to_owned(), digits: digits.to_owned() })
     }
 }
 
@@ -92,30 +92,31 @@ impl ReportName {
 
     /// Returns the name of the report that a key belongs to, as the report or its details. Returns
     /// `None` for other keys.
-    pub fn of(key: &Key) -> Option<Self> {
+    pub fn from_key(key: &Key) -> Option<Self> {
         let [cluster, FOLDER, job, file] = <[&str; 4]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?
         else {
             return None;
         };
         let (id, end) = file.split_at_checked(file.find('.')?)?;
-        let is_details =
-            end.strip_prefix(DETAILS).is_some_and(|sealing| sealing.is_empty() || sealing.starts_with('.'));
+        let is_details = end
+            .strip_prefix(DETAILS)
+            .is_some_and(|encryption_suffix| encryption_suffix.is_empty() || encryption_suffix.starts_with('.'));
         let id = Id::parse(id).filter(|_| end == REPORT || is_details)?;
         Some(Self { cluster: cluster.to_owned(), job: job.to_owned(), id })
     }
 
     /// Returns true for the key of a report's details.
     pub fn is_details(key: &Key) -> bool {
-        Self::of(key).is_some() && key.file_name().contains(DETAILS)
+        Self::from_key(key).is_some() && key.file_name().contains(DETAILS)
     }
 
     /// Returns true for a report of this job.
-    pub fn is_of(&self, cluster: &str, job: &str) -> bool {
+    pub fn belongs_to(&self, cluster: &str, job: &str) -> bool {
         self.cluster == encode_name(cluster) && self.job == segment(job)
     }
 
     /// Returns true for a report of a job of this name in any cluster.
-    pub fn is_of_job(&self, job: &str) -> bool {
+    pub fn belongs_to_job(&self, job: &str) -> bool {
         self.job == segment(job)
     }
 
@@ -141,7 +142,7 @@ impl fmt::Display for ReportName {
 /// files.
 fn segment(job: &str) -> String {
     match job.strip_prefix(FOLDER) {
-        Some(rest) if rest.starts_with('-') => encode_name_apart(job),
+        Some(rest) if rest.starts_with('-') => encode_reserved_name(job),
         _ => encode_name(job),
     }
 }
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_reads_back_as_it_is_written_and_no_other_way() {
+    fn id_has_exactly_one_text_form() {
         assert_eq!(id("run").to_string(), "2026-06-07_091500-run-0001f0c9");
         let later = Id::new("2026-06-07T09:15:00.999Z".parse().unwrap(), "run", "0");
         assert_eq!(later.to_string(), "2026-06-07_091500-run-3e700000");
@@ -179,27 +180,34 @@ mod tests {
     }
 
     #[test]
-    fn no_report_is_taken_for_the_file_of_a_backup() {
+    fn report_keys_are_not_backup_keys() {
         let jobs =
             ["nightly", "runs", "runs-2026-06-07_091500.json", "runs-", "a.details.json", "globals", "2026-06-07", "0"];
         for (cluster, job) in jobs.iter().flat_map(|job| [("main", job), ("runs", job), ("ä/b", job)]) {
             let name = ReportName::new(cluster, job, id("run"));
             for key in [name.key().unwrap(), name.details("").unwrap(), name.details(".age").unwrap()] {
-                assert_eq!(ReportName::of(&key).as_ref(), Some(&name), "{key}");
-                assert!(name.is_of(cluster, job) && !name.is_of(cluster, "other"));
+                assert_eq!(ReportName::from_key(&key).as_ref(), Some(&name), "{key}");
+                assert!(name.belongs_to(cluster, job) && !name.belongs_to(cluster, "other"));
                 assert_eq!(ReportName::is_details(&key), key != name.key().unwrap(), "{key}");
                 // Every release parses the names of backups like this.
-                let as_backup = (BackupName::of_manifest(&key), BackupName::of_file(&key));
-                assert_eq!((as_backup, MarkName::of(&key), MarkName::of_details(&key)), ((None, None), None, None));
+                let as_backup = (BackupName::from_manifest_key(&key), BackupName::from_file_key(&key));
+                assert_eq!(
+                    (as_backup, MarkName::from_key(&key), MarkName::from_details_key(&key)),
+                    ((None, None), None, None)
+                );
             }
             let folder = name.key().unwrap().folder().to_owned();
             let as_file = Key::parse(&folder).unwrap();
-            assert_eq!((BackupName::of_manifest(&as_file), BackupName::of_file(&as_file)), (None, None), "{folder}");
+            assert_eq!(
+                (BackupName::from_manifest_key(&as_file), BackupName::from_file_key(&as_file)),
+                (None, None),
+                "{folder}"
+            );
         }
     }
 
     #[test]
-    fn no_file_of_a_backup_is_taken_for_a_report() {
+    fn backup_keys_are_not_report_keys() {
         for stranger in [
             "main/runs/runs-2026-06-07_091500.json",
             "main/runs/runs-2026-06-07_091500.dump.zst.age",
@@ -211,7 +219,7 @@ mod tests {
             "main/drills/nightly/2026-06-07_091500-run-1f0c9a7e.json",
             "old/main/runs/nightly/2026-06-07_091500-run-1f0c9a7e.json",
         ] {
-            assert_eq!(ReportName::of(&Key::parse(stranger).unwrap()), None, "{stranger}");
+            assert_eq!(ReportName::from_key(&Key::parse(stranger).unwrap()), None, "{stranger}");
         }
     }
 }

@@ -1,5 +1,10 @@
 //! A lexer of SQL that follows psql's rules as far as needed to find the ends of statements and
 //! comments.
+//!
+//! `sql::Tokens` is a separate lexer, of a whole statement in memory. A script comes in pieces of
+//! any size, and a statement may be larger than memory, so this lexer can stop after any byte; it
+//! forms no tokens, and skips quoted text at the speed of memchr. Tokens that can stop after any
+//! byte would slow the checker of scripts for the sake of the few statements that are parsed.
 
 mod special_bytes;
 mod statement;

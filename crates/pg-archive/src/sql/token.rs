@@ -1,6 +1,9 @@
-//! The tokens of SQL.
+//! The tokens of SQL in memory. `script::lexer` finds the ends of statements in a script of any
+//! size.
 
 use std::ops::Range;
+
+use crate::sql::word::{self, is_in_word};
 
 /// The meaning of a backslash in a string without a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl<'a> Tokens<'a> {
     fn dollar(rest: &[u8]) -> Option<usize> {
         let length = memchr::memchr(b'$', rest.get(1..)?)?;
         let tag = &rest[1..=length];
-        let is_tag = tag.iter().all(|byte| is_word_byte(*byte)) && !tag.first().is_some_and(u8::is_ascii_digit);
+        let is_tag = tag.iter().all(|byte| is_in_word(*byte)) && !tag.first().is_some_and(u8::is_ascii_digit);
         if !is_tag {
             return None;
         }
@@ -148,7 +151,6 @@ impl Iterator for Tokens<'_> {
         let rest = self.rest();
         let first = *rest.first()?;
         let escapes = self.strings == Strings::Escaped;
-        let word = rest.iter().position(|byte| !is_word_byte(*byte)).unwrap_or(rest.len());
         let mut depth = self.depth;
         let (kind, length) = match first {
             b'"' => (TokenKind::Quoted, Self::quoted(rest, b'"', false)),
@@ -160,8 +162,12 @@ impl Iterator for Tokens<'_> {
                 (TokenKind::String, 1 + Self::quoted(&rest[1..], b'\'', escapes))
             }
             b'$' => Self::dollar(rest).map_or((TokenKind::Symbol(b'$'), 1), |length| (TokenKind::String, length)),
-            b'0'..=b'9' => (TokenKind::Number, word.max(1)),
-            byte if is_word_byte(byte) => (TokenKind::Word, word),
+            // A dollar may continue a word, but not a number.
+            b'0'..=b'9' => {
+                let word = &rest[..word::length(rest)];
+                (TokenKind::Number, memchr::memchr(b'$', word).unwrap_or(word.len()))
+            }
+            byte if is_in_word(byte) => (TokenKind::Word, word::length(rest)),
             b'(' | b'[' => {
                 self.depth = self.depth.saturating_add(1);
                 (TokenKind::Symbol(first), 1)
@@ -178,11 +184,6 @@ impl Iterator for Tokens<'_> {
         self.at = range.end;
         Some(Token { kind, range, depth })
     }
-}
-
-/// Returns true if a byte may be part of a word. A dollar may continue a word, but not begin one.
-fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
 /// Undoubles the quotes in quoted text.
@@ -226,6 +227,8 @@ mod tests {
                 (TokenKind::Symbol(b';'), ";"),
             ]
         );
+        assert_eq!(texts("a$b$ c $b$")[..2], [(TokenKind::Word, "a$b$"), (TokenKind::Word, "c")]);
+        assert_eq!(texts("1$$;$$"), [(TokenKind::Number, "1"), (TokenKind::String, "$$;$$")]);
         let escaped: Vec<_> = Tokens::new(b"'a\\'b' c", Strings::Escaped).map(|token| token.range).collect();
         assert_eq!(escaped, [0..6, 7..8]);
     }

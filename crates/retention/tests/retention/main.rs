@@ -2,13 +2,13 @@
 //! invariants, with the known faults of other tools, and with restic.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
-mod almanac;
-mod chance;
+mod calendar_oracle;
 mod invariants;
+mod known_faults;
 mod model;
-mod origin;
-mod peer;
+mod restic_oracle;
+mod rng;
 mod scale;
-mod scars;
-mod search;
-mod world;
+mod scenario;
+mod shrink;
+mod unknown_origin;

@@ -8,11 +8,12 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use longshore_core::aftercare::{see_out, see_to};
-use longshore_core::draft;
+use futures_util::future::BoxFuture;
+use longshore_core::atomic_upload::{AtomicUpload, Backend};
 use longshore_core::key::Key;
-use longshore_core::meter::Digest;
+use longshore_core::meter::{Algorithm, Digest, meter};
 use longshore_core::stream::ByteStream;
+use longshore_core::temp_name;
 use longshore_core::{Kind, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -48,31 +49,38 @@ impl Location {
         // A leading dash would be read as an option.
         let dot = if key.as_str().starts_with('-') { "./" } else { "" };
         let folder = if key.folder().is_empty() { ".".to_owned() } else { format!("{dot}{}", key.folder()) };
-        Self { temp_name: draft::name(if folder == "." { "" } else { &folder }), folder, name: format!("{dot}{key}") }
+        Self {
+            temp_name: temp_name::unique_name(if folder == "." { "" } else { &folder }),
+            folder,
+            name: format!("{dot}{key}"),
+        }
     }
 }
 
-/// A temporary file that is being written. Dropping it deletes the file, unless the body was
-/// written completely.
-pub(super) struct TempFile {
+/// The files of one upload.
+pub struct Upload {
     directory: Directory,
     location: Location,
     /// The writing command, until its end is awaited.
     process: Option<Process>,
-    /// True if the command has reported that the file exists.
+    /// True if the command has reported that the temporary file exists.
     created: bool,
-    /// True if other code is responsible for deleting the file.
-    disarmed: bool,
+    /// The digest of the body, after it was written completely.
+    digest: Option<Digest>,
+    /// True if the file is visible under its own name.
+    published: bool,
 }
 
-impl TempFile {
+impl Upload {
     /// Creates the temporary file for `location`. Fails if a file exists at `location`.
-    pub(super) async fn create(directory: Directory, location: Location) -> Result<Self> {
+    pub(super) async fn create(directory: Directory, location: Location) -> Result<AtomicUpload<Self>> {
         let process =
             directory.stream(Script::Receive, &[&location.folder, &location.temp_name, &location.name]).await?;
-        let mut file = Self { directory, location, process: Some(process), created: false, disarmed: false };
-        let (prober, limit) = (file.directory.clone(), file.directory.host.stall_timeout());
-        let stdout = file.process.as_mut().and_then(|process| process.stdout.as_mut());
+        let (prober, limit) = (directory.clone(), directory.host.stall_timeout());
+        let process = Some(process);
+        let mut upload =
+            AtomicUpload::new(Self { directory, location, process, created: false, digest: None, published: false });
+        let stdout = upload.backend.process.as_mut().and_then(|process| process.stdout.as_mut());
         let mut line = [0; READY_LINE.len()];
         let ready = async {
             match stdout {
@@ -95,36 +103,32 @@ impl TempFile {
         };
         match ready {
             Ok(Ok(_)) if line == READY_LINE => {
-                file.created = true;
-                Ok(file)
+                upload.backend.created = true;
+                Ok(upload)
             }
             Ok(Err(_)) => {
-                let error = file.exit_error().await;
+                let error = upload.backend.exit_error().await;
                 // A command that ended before it was ready has not created the file. After a lost
                 // connection the file may exist.
-                file.disarmed = error.kind() != Kind::Unavailable;
+                if error.kind() != Kind::Unavailable {
+                    upload.keep();
+                }
                 Err(error)
             }
             // Other output, or none, means that the account has no shell.
-            Ok(Ok(_)) | Err(_) => Err(file.directory.no_shell("")),
+            Ok(Ok(_)) | Err(_) => Err(upload.backend.directory.no_shell("")),
         }
     }
 
-    /// Writes all of `body`; [`PublishedFile::publish`] then verifies it. If writing fails, the
-    /// file is deleted before the error is returned.
-    pub(super) async fn write_all(mut self, mut body: ByteStream) -> Result<()> {
-        let written = match self.write(&mut body).await {
-            Ok(()) => self.close().await,
-            Err(error) => Err(error),
-        };
-        self.disarmed = true;
-        if written.is_err() {
-            see_out(self.cleanup()).await;
-        }
-        written
+    /// Returns the upload of a temporary file that another program writes.
+    pub(super) fn written(directory: Directory, location: Location, digest: Digest) -> AtomicUpload<Self> {
+        let digest = Some(digest);
+        AtomicUpload::new(Self { directory, location, process: None, created: true, digest, published: false })
     }
 
-    async fn write(&mut self, body: &mut ByteStream) -> Result<()> {
+    /// Writes all of `body`; publishing then verifies it.
+    pub(super) async fn write_all(&mut self, body: ByteStream) -> Result<()> {
+        let (mut body, digest) = meter(body, Algorithm::Sha256, |_| {});
         while let Some(chunk) = body.next().await {
             let chunk = chunk?;
             let stdin = self.process.as_mut().and_then(|process| process.stdin.as_mut());
@@ -136,6 +140,8 @@ impl TempFile {
                 return Err(self.exit_error().await);
             }
         }
+        self.close().await?;
+        self.digest = digest.get().cloned();
         Ok(())
     }
 
@@ -159,14 +165,36 @@ impl TempFile {
             Err(_) => failure::connection_lost(self.directory.host.name()),
         }
     }
+}
 
-    /// Returns the cleanup, which runs a command of its own.
-    fn cleanup(&mut self) -> impl Future<Output = Result<()>> + Send + 'static {
+impl Backend for Upload {
+    /// Publishes the temporary file under its name, if its content matches the digest and the name
+    /// is free. After a lost connection, a second attempt finds out whether the first one succeeded.
+    async fn publish(&mut self) -> Result<()> {
+        let (directory, location) = (&self.directory, &self.location);
+        let no_digest = || directory.error(Kind::Failed, "the body ended without a digest");
+        let digest = self.digest.as_ref().ok_or_else(no_digest)?;
+        let bytes = digest.bytes.to_string();
+        let publish = async |attempt: &str| {
+            let arguments = [&location.folder, &location.temp_name, &location.name, &bytes, digest.hex(), attempt];
+            directory.run(Script::Publish, &arguments).await
+        };
+        match publish("first").await {
+            Err(error) if error.kind() == Kind::Unavailable => publish("again").await?,
+            done => done?,
+        };
+        self.published = true;
+        Ok(())
+    }
+
+    /// Removes the files with a command of its own.
+    fn roll_back(&mut self) -> BoxFuture<'static, Result<()>> {
         let (directory, location, process) = (self.directory.clone(), self.location.clone(), self.process.take());
         // An existing file can be deleted at once, even if bytes are still on their way. Otherwise
         // the command that may still create it has to end first.
         let (created, creator) = (self.created, process.filter(|_| !self.created));
-        async move {
+        let state = if self.published { "published" } else { "draft" };
+        Box::pin(async move {
             let lost = failure::connection_lost(directory.host.name());
             let ended = match creator {
                 Some(creator) => {
@@ -174,68 +202,13 @@ impl TempFile {
                 }
                 None => Ok(()),
             };
-            match roll_back(directory, location, false).await {
+            let arguments = [&location.folder, &location.temp_name, &location.name, state];
+            match directory.run(Script::Rollback, &arguments).await {
                 // An account that may not run commands has not created a file.
                 Err(error) if !created && error.kind() == Kind::Denied => Ok(()),
                 // If the first command may still create the file, its deletion proves nothing.
-                deleted => deleted.and(ended),
+                deleted => deleted.map(drop).and(ended),
             }
-        }
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        if !self.disarmed {
-            see_to(self.cleanup());
-        }
-    }
-}
-
-/// Deletes a temporary file, and the file published from it if there is one. A later sweep deletes
-/// files that remain.
-pub(super) async fn roll_back(directory: Directory, location: Location, published: bool) -> Result<()> {
-    let state = if published { "published" } else { "draft" };
-    directory.run(Script::Rollback, &[&location.folder, &location.temp_name, &location.name, state]).await.map(drop)
-}
-
-/// A visible file whose upload can still be cancelled. Dropping it deletes the file unless it is
-/// kept.
-#[derive(Debug)]
-pub struct PublishedFile(Option<(Directory, Location)>);
-
-impl PublishedFile {
-    /// Publishes a temporary file under its name, if its content matches `digest` and the name is
-    /// free. After a lost connection, a second attempt finds out whether the first one succeeded.
-    pub(super) async fn publish(directory: Directory, location: Location, digest: Digest) -> Result<Self> {
-        let bytes = digest.bytes.to_string();
-        let publish = async |attempt: &str| {
-            let arguments = [&location.folder, &location.temp_name, &location.name, &bytes, digest.hex(), attempt];
-            directory.run(Script::Publish, &arguments).await
-        };
-        let done = match publish("first").await {
-            Err(error) if error.kind() == Kind::Unavailable => publish("again").await,
-            done => done,
-        };
-        match done {
-            Ok(_) => Ok(Self(Some((directory, location)))),
-            Err(error) => {
-                see_out(roll_back(directory, location, false)).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Keeps the file: the caller learns of the upload.
-    pub(super) fn keep(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for PublishedFile {
-    fn drop(&mut self) {
-        if let Some((directory, location)) = self.0.take() {
-            see_to(roll_back(directory, location, true));
-        }
+        })
     }
 }

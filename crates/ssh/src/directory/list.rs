@@ -2,9 +2,9 @@
 
 use chrono::DateTime;
 use longshore_core::Result;
-use longshore_core::draft::is_draft;
 use longshore_core::key::Key;
 use longshore_core::stage::{Entry, Leftover};
+use longshore_core::temp_name::is_temp_name;
 
 use super::script::Script;
 use super::{Directory, Kind};
@@ -26,7 +26,7 @@ impl ListedFile {
     /// Returns the file as a leftover, if its name is that of a temporary file.
     pub(super) fn leftover(self) -> Option<Leftover> {
         let since = DateTime::from_timestamp(self.mtime as i64, 0)?;
-        is_draft(&self.name).then_some(Leftover { name: self.name, bytes: Some(self.bytes), since })
+        is_temp_name(&self.name).then_some(Leftover { name: self.name, bytes: Some(self.bytes), since })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The scripts, their output, and their exit statuses.
 
-use longshore_core::root::Unfit;
+use longshore_core::root_dir::RootError;
 use longshore_core::{Error, Kind, Result};
 
 use super::{Directory, failure};
@@ -99,9 +99,9 @@ impl Directory {
         let subject = name.map_or_else(|| self.name(), |name| self.subject(name));
         let file_error = |kind, message: &str, hint: &str| self.error(kind, message).about(&subject).hint(hint);
         match exit.code {
-            80 => Unfit::Missing.error(&self.name(), &self.root),
-            81 => Unfit::NoDirectory.error(&self.name(), &self.root),
-            82 => Unfit::Exposed.error(&self.name(), &self.root),
+            80 => RootError::Missing.error(&self.name(), &self.root),
+            81 => RootError::NotADirectory.error(&self.name(), &self.root),
+            82 => RootError::WorldWritable.error(&self.name(), &self.root),
             83 => file_error(
                 Kind::AlreadyExists,
                 "already exists, and nothing is ever overwritten",
@@ -110,7 +110,7 @@ impl Directory {
             84 => file_error(Kind::NotFound, "not found", "run `longshore list` to see the backups"),
             85 => {
                 let folder = self.subject(exit.stderr.trim());
-                Unfit::Exposed.error(&folder, &folder)
+                RootError::WorldWritable.error(&folder, &folder)
             }
             86 => file_error(
                 Kind::Refused,

@@ -21,7 +21,7 @@ pub async fn check_succeeds_and_leaves_nothing(fixture: &Fixture) {
 
 /// The error of a second claim names the holder of the first. Destinations without claims pass.
 pub async fn claims_are_held_until_dropped(fixture: &Fixture) {
-    let Some(exclusive) = fixture.ship.capabilities().exclusive else {
+    let Some(exclusive) = fixture.ship.capabilities().exclusive_lock else {
         return;
     };
     let first = exclusive.claim("nightly", &holder("run of job nightly")).await.unwrap();
@@ -36,7 +36,7 @@ pub async fn claims_are_held_until_dropped(fixture: &Fixture) {
 /// Claims with similar names do not conflict, even if the names are encoded as file names.
 /// Destinations without claims pass.
 pub async fn claims_of_other_names_do_not_conflict(fixture: &Fixture) {
-    let Some(exclusive) = fixture.ship.capabilities().exclusive else {
+    let Some(exclusive) = fixture.ship.capabilities().exclusive_lock else {
         return;
     };
     let before: Vec<_> = fixture.store.list(None).await.unwrap().try_collect().await.unwrap();
@@ -50,7 +50,7 @@ pub async fn claims_of_other_names_do_not_conflict(fixture: &Fixture) {
 
 /// Destinations that cannot report their free space pass.
 pub async fn reports_free_space(fixture: &Fixture) {
-    if let Some(room) = fixture.ship.capabilities().room {
+    if let Some(room) = fixture.ship.capabilities().free_space {
         assert!(room.free_bytes().await.unwrap() > 0);
     }
 }

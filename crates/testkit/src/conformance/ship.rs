@@ -123,13 +123,13 @@ pub async fn racing_writers_store_one_whole_body(fixture: &Fixture) {
     for round in 0..8 {
         let key = key(&format!("race/{round}/appdb.dump"));
         let bodies: Vec<_> = (0..4).map(|n| random_bytes(n, 50_000 + n as usize)).collect();
-        let (feeders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
-        let feeding = feeders.into_iter().zip(&bodies).map(async |(feeder, body)| {
+        let (senders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
+        let feeding = senders.into_iter().zip(&bodies).map(async |(sender, body)| {
             // A writer that has failed already reads no further.
-            if feeder.feed(body.slice(..40_000)).await.is_ok() {
+            if sender.send(body.slice(..40_000)).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                if feeder.feed(body.slice(40_000..)).await.is_ok() {
-                    feeder.finish().await.ok();
+                if sender.send(body.slice(40_000..)).await.is_ok() {
+                    sender.finish().await.ok();
                 }
             }
         });

@@ -11,7 +11,9 @@ use futures_util::stream::BoxStream;
 use longshore_core::Result;
 use longshore_core::check::{Check, Finding};
 use longshore_core::key::Key;
-use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Locks, Room, Ship, Store, Sweep};
+use longshore_core::stage::{
+    Capabilities, Entry, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
+};
 use longshore_core::stream::ByteStream;
 
 use super::Injector;
@@ -79,7 +81,12 @@ impl Ship for FaultyStore {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        Capabilities { room: Some(self), sweep: Some(self), locks: Some(self), ..Capabilities::default() }
+        Capabilities {
+            free_space: Some(self),
+            incomplete_uploads: Some(self),
+            object_locks: Some(self),
+            ..Capabilities::default()
+        }
     }
 }
 
@@ -116,7 +123,7 @@ impl Store for FaultyStore {
 }
 
 #[async_trait]
-impl Locks for FaultyStore {
+impl ObjectLocks for FaultyStore {
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
         let call = self.injector.begin(self.describe("locked until", key.as_str())).await?;
         call.end().await.map(|()| None)
@@ -124,7 +131,7 @@ impl Locks for FaultyStore {
 }
 
 #[async_trait]
-impl Room for FaultyStore {
+impl FreeSpace for FaultyStore {
     async fn free_bytes(&self) -> Result<u64> {
         let call = self.injector.begin(self.describe("free bytes", "")).await?;
         call.end().await.map(|()| u64::MAX)
@@ -132,7 +139,7 @@ impl Room for FaultyStore {
 }
 
 #[async_trait]
-impl Sweep for FaultyStore {
+impl IncompleteUploads for FaultyStore {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let call = self.injector.begin(self.describe("leftovers", "")).await?;
         let all = self.leftovers.lock().unwrap().clone();

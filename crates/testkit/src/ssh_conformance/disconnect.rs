@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::stream::{digest, random, random_bytes};
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::stream::{channel, from_bytes};
-use longshore_core::{Kind, aftercare};
+use longshore_core::{Kind, cleanup};
 use serde_json::json;
 
 use super::{SshPlugin, eventually, files, key};
@@ -16,15 +16,15 @@ use crate::sshd::Sshd;
 pub async fn cut_uploads_leave_nothing(plugin: &SshPlugin) {
     let (sshd, store) = plugin.temporary();
     let key = key("main/appdb.dump");
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let cutting = async {
-        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
+        sender.send(random_bytes(1, 100_000)).await.unwrap();
         eventually(|| {
             files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() == 100_000))
         })
         .await;
         assert!(sshd.cut() > 0);
-        while feeder.feed(random_bytes(1, 100_000)).await.is_ok() {
+        while sender.send(random_bytes(1, 100_000)).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -79,10 +79,10 @@ pub async fn upload_dropped_with_bytes_in_flight_leaves_nothing(plugin: &SshPlug
     let known = sshd.known_hosts().with_file_name("known_network");
     fs::write(&known, fs::read_to_string(sshd.known_hosts()).unwrap().replace(&there, &near)).unwrap();
     let store = plugin.store(&sshd, json!({"port": network.address().port(), "known_hosts_file": known}));
-    let (key, (feeder, body)) = (key("main/appdb.dump"), channel());
+    let (key, (sender, body)) = (key("main/appdb.dump"), channel());
     let begun = async {
-        feeder.feed(random_bytes(1, 600_000)).await.unwrap();
-        feeder.finish().await.unwrap();
+        sender.send(random_bytes(1, 600_000)).await.unwrap();
+        sender.finish().await.unwrap();
         eventually(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() > 0))).await;
     };
     tokio::select! {
@@ -90,6 +90,6 @@ pub async fn upload_dropped_with_bytes_in_flight_leaves_nothing(plugin: &SshPlug
         () = begun => {}
         result = store.ship(&key, body) => panic!("{result:?}"),
     }
-    tokio::time::timeout(Duration::from_secs(15), aftercare::done()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(15), cleanup::wait()).await.unwrap();
     assert!(files(&sshd.backups()).is_empty());
 }

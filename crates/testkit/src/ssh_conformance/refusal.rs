@@ -21,8 +21,8 @@ pub async fn refusal(store: &dyn Store) -> Error {
         store.fetch(&key, None).await.map(drop).unwrap_err(),
         // A missing directory must fail a removal: an unmounted disk is not an empty one.
         store.remove(&key).await.unwrap_err(),
-        store.capabilities().room.unwrap().free_bytes().await.unwrap_err(),
-        store.capabilities().sweep.unwrap().leftovers().await.unwrap_err(),
+        store.capabilities().free_space.unwrap().free_bytes().await.unwrap_err(),
+        store.capabilities().incomplete_uploads.unwrap().leftovers().await.unwrap_err(),
     ];
     for error in &errors {
         assert_eq!((error.kind(), error.to_string()), (errors[0].kind(), errors[0].to_string()), "{}", error.chain());

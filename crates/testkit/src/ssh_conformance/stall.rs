@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use longshore_core::Kind;
-use longshore_core::aftercare;
+use longshore_core::cleanup;
 use longshore_core::plugin::StoreContext;
 use longshore_core::stream::{channel, from_bytes};
 use serde_json::json;
@@ -70,17 +70,17 @@ async fn sending(plugin: &SshPlugin) {
 
 async fn taking(plugin: &SshPlugin) {
     let (sshd, store) = stalling(plugin);
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let key = key("main/appdb.dump");
     let shipping = store.ship(&key, body);
     let stalls = async {
-        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
+        sender.send(random_bytes(1, 100_000)).await.unwrap();
         if !store.limits().spools {
             eventually(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() > 0)))
                 .await;
         }
         sshd.stall();
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
         std::future::pending::<()>().await;
     };
     let shipped = async {
@@ -90,5 +90,5 @@ async fn taking(plugin: &SshPlugin) {
         }
     };
     gives_up("closing", shipped).await;
-    tokio::time::timeout(LIMIT, aftercare::done()).await.expect("the deletion of the temporary file times out as well");
+    tokio::time::timeout(LIMIT, cleanup::wait()).await.expect("the deletion of the temporary file times out as well");
 }

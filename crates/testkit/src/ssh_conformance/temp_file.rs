@@ -23,16 +23,16 @@ pub async fn never_overwrites_foreign_files(plugin: &SshPlugin) {
     let path = sshd.backups().join("main/appdb.dump");
     // The file must not be moved into a folder of its name.
     for (name, by_folder) in [("main/appdb.dump", false), ("main/folder.dump", true)] {
-        let (feeder, body) = channel();
+        let (sender, body) = channel();
         let key = key(name);
         let by_hand = async {
-            feeder.feed(random_bytes(1, 10)).await.unwrap();
+            sender.send(random_bytes(1, 10)).await.unwrap();
             eventually(|| files(&sshd.backups()).iter().any(|file| file.to_string_lossy().ends_with(".partial"))).await;
             match by_folder {
                 true => fs::create_dir(sshd.backups().join(name)).unwrap(),
                 false => fs::write(&path, "by hand").unwrap(),
             }
-            feeder.finish().await.unwrap();
+            sender.finish().await.unwrap();
         };
         let (result, ()) = tokio::join!(store.ship(&key, body), by_hand);
         assert_eq!(result.unwrap_err().kind(), Kind::AlreadyExists, "{name}");
@@ -75,7 +75,7 @@ pub async fn sweep_removes_only_temporary_files(plugin: &SshPlugin) {
     ] {
         fs::write(sshd.backups().join(name), bytes).unwrap();
     }
-    let sweep = store.capabilities().sweep.unwrap();
+    let sweep = store.capabilities().incomplete_uploads.unwrap();
     let mut found = sweep.leftovers().await.unwrap();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let leftovers: Vec<_> = found.iter().map(|leftover| (leftover.name.as_str(), leftover.bytes)).collect();

@@ -84,17 +84,17 @@ longshore_testkit::many_conformance!(huge);
 async fn racing_uploads_have_one_winner() {
     let store = new_container(json!({})).await;
     let bodies = [1, 2].map(|seed| random_bytes(seed, 20 << 20));
-    let (feeders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
+    let (senders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
     let name = key("main/x.dump");
     let feeding = async {
         // Both uploads start before either ends.
-        for (feeder, body) in feeders.iter().zip(&bodies) {
-            feeder.feed(body.slice(..18 << 20)).await.unwrap();
+        for (sender, body) in senders.iter().zip(&bodies) {
+            sender.send(body.slice(..18 << 20)).await.unwrap();
         }
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        for (feeder, body) in feeders.into_iter().zip(&bodies) {
-            feeder.feed(body.slice(18 << 20..)).await.unwrap();
-            feeder.finish().await.unwrap();
+        for (sender, body) in senders.into_iter().zip(&bodies) {
+            sender.send(body.slice(18 << 20..)).await.unwrap();
+            sender.finish().await.unwrap();
         }
     };
     let [one, two] = <[_; 2]>::try_from(streams).map_err(drop).unwrap().map(|stream| store.ship(&name, stream));
@@ -108,7 +108,7 @@ async fn check_passes_and_errors_have_hints() {
     let name = key("main/x.dump");
     let store = new_container(json!({})).await;
     assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
-    assert!(store.capabilities().sweep.is_none(), "unfinished blocks cannot be listed");
+    assert!(store.capabilities().incomplete_uploads.is_none(), "unfinished blocks cannot be listed");
 
     let error = azure("nowhere", KEY, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());

@@ -98,7 +98,7 @@ async fn aborts_failed_uploads_and_discards_unfinished_ones() {
     let store = new_bucket(json!({ "prefix": "p" }));
     let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
     assert!(is_failure(&error));
-    let sweep = store.capabilities().sweep.unwrap();
+    let sweep = store.capabilities().incomplete_uploads.unwrap();
     assert_eq!(sweep.leftovers().await.unwrap(), []);
 
     let name = key("main/a%2Fb.dump");

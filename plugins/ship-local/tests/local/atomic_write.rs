@@ -45,16 +45,16 @@ async fn evicts_written_data_from_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn never_overwrites_foreign_files() {
     let (folder, store) = temporary();
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let key = key("main/appdb.dump");
     let path = folder.path().join("main/appdb.dump");
     let by_hand = async {
-        feeder.feed(random_bytes(1, 10)).await.unwrap();
+        sender.send(random_bytes(1, 10)).await.unwrap();
         while files(folder.path()).is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         fs::write(&path, "by hand").unwrap();
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
     };
     let (result, ()) = tokio::join!(store.ship(&key, body), by_hand);
     assert_eq!(result.unwrap_err().kind(), Kind::AlreadyExists);
@@ -113,14 +113,14 @@ async fn sweeps_only_files_of_dead_writers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_uploads_survive_sweeps() {
     let (_folder, store) = temporary();
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let slow = key("main/slow.dump");
     let others = async {
-        feeder.feed(random_bytes(1, 10_000)).await.unwrap();
+        sender.send(random_bytes(1, 10_000)).await.unwrap();
         for n in 0..50 {
             store.ship(&key(&format!("main/{n}.dump")), random(n, 1000)).await.unwrap();
         }
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
     };
     let (result, ()) = tokio::join!(store.ship(&slow, body), others);
     result.unwrap();
@@ -166,7 +166,7 @@ async fn claims_exclude_other_hosts() {
         work: "run of job nightly".into(),
         since: "2026-06-07T09:15:00Z".parse().unwrap(),
     };
-    let claim = async |store: &dyn Store| store.capabilities().exclusive.unwrap().claim("nightly", &holder).await;
+    let claim = async |store: &dyn Store| store.capabilities().exclusive_lock.unwrap().claim("nightly", &holder).await;
     let held = claim(&*first).await.unwrap();
     let error = claim(&*second).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Locked);

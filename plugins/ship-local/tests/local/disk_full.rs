@@ -101,7 +101,7 @@ async fn refuses_uploads_below_min_free_before_reading() {
     let result = tokio::time::timeout(Duration::from_secs(10), ship).await;
     let error = result.expect("fails without waiting for the body").unwrap_err();
     assert!(error.to_string().contains("min_free"), "{error}");
-    assert_eq!(store.capabilities().room.unwrap().free_bytes().await.unwrap(), 0);
+    assert_eq!(store.capabilities().free_space.unwrap().free_bytes().await.unwrap(), 0);
     let findings = store.check().await;
     let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed).unwrap();
     assert!(failed.message.contains("no space left on"), "{failed:?}");

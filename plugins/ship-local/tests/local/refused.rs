@@ -25,8 +25,8 @@ async fn assert_refused(path: &Path, wrong: &str) {
         store.fetch(&key, None).await.map(drop).unwrap_err(),
         // An unmounted disk must not count as a disk from which everything was removed.
         store.remove(&key).await.unwrap_err(),
-        store.capabilities().exclusive.unwrap().claim("nightly", &holder).await.unwrap_err(),
-        store.capabilities().room.unwrap().free_bytes().await.unwrap_err(),
+        store.capabilities().exclusive_lock.unwrap().claim("nightly", &holder).await.unwrap_err(),
+        store.capabilities().free_space.unwrap().free_bytes().await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.kind(), Kind::Refused, "{error}");
@@ -83,7 +83,7 @@ async fn claims_refuse_links_and_pipes() {
     let store = local(folder.path(), json!({}));
     let holder = Holder { work: "run of job nightly".to_owned(), since: "2026-06-07T09:15:00Z".parse().unwrap() };
     let refused = async || {
-        let error = store.capabilities().exclusive.unwrap().claim("nightly", &holder).await.unwrap_err();
+        let error = store.capabilities().exclusive_lock.unwrap().claim("nightly", &holder).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
         fs::remove_file(&lock).unwrap();
     };

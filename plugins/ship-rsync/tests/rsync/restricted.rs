@@ -50,7 +50,7 @@ async fn write_only_account_reports_denied_operations() {
         assert!(error.to_string().contains("not permitted"), "{error}");
         assert!(error.remedy().is_some(), "{error}");
     }
-    assert!(store.capabilities().room.is_none());
+    assert!(store.capabilities().free_space.is_none());
     let findings = store.check().await;
     let outcomes: Vec<_> = findings.iter().map(|finding| finding.outcome).collect();
     assert_eq!(outcomes, [Outcome::Good, Outcome::Warning], "{findings:?}");
@@ -110,8 +110,8 @@ async fn limits_match_the_warning_of_check() {
     fs::create_dir_all(sshd.backups().join("main/.longshore-parts")).unwrap();
     fs::write(sshd.backups().join("main/.longshore-parts/x.dump"), "half").unwrap();
     fs::write(sshd.backups().join("main/.longshore-0a.partial"), "half").unwrap();
-    assert!(store.capabilities().room.is_none());
-    let sweep = store.capabilities().sweep.unwrap();
+    assert!(store.capabilities().free_space.is_none());
+    let sweep = store.capabilities().incomplete_uploads.unwrap();
     assert_eq!(sweep.leftovers().await.unwrap(), []);
     let remote_leftover =
         Leftover { name: "main/.longshore-0a.partial".into(), bytes: None, since: chrono::Utc::now() };

@@ -44,7 +44,7 @@ async fn sweep_finds_leftovers_on_both_hosts() {
     fs::write(spool.join("longshore-a.spool"), "half").unwrap();
     fs::write(spool.join("other"), "x").unwrap();
     fs::write(sshd.backups().join("main/.longshore-0a.partial"), "half").unwrap();
-    let sweep = store.capabilities().sweep.unwrap();
+    let sweep = store.capabilities().incomplete_uploads.unwrap();
     let leftovers = sweep.leftovers().await.unwrap();
     assert_eq!(leftovers.len(), 2, "{leftovers:?}");
     for leftover in &leftovers {

@@ -8,9 +8,9 @@ use futures_util::StreamExt;
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
 use longshore_core::plugin::{MinimumRetention, StoreContext};
-use longshore_core::quantity::Span;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
+use longshore_core::unit::TimeSpan;
 use longshore_testkit::ceph::{Ceph, KEY, Protection, REGION, SECRET};
 use longshore_testkit::conformance::{self, Fixture, Race, Scale};
 use longshore_testkit::proxy::Proxy;
@@ -76,7 +76,7 @@ async fn locked_objects_cannot_be_removed_before_the_lock_ends() {
         store.ship(&small, from_bytes("x")).await.unwrap();
         store.ship(&large, random(1, 9 << 20)).await.unwrap();
         for key in [&small, &large] {
-            let until = store.capabilities().locks.unwrap().locked_until(key).await.unwrap().unwrap();
+            let until = store.capabilities().object_locks.unwrap().locked_until(key).await.unwrap().unwrap();
             assert!((4..=8).contains(&(until - start).num_seconds()), "{until} after {start}");
             let error = store.remove(key).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
@@ -85,7 +85,7 @@ async fn locked_objects_cannot_be_removed_before_the_lock_ends() {
         assert_eq!(ceph.versions("acme"), (2, 0), "an object was hidden or removed");
         tokio::time::sleep(Duration::from_secs(8)).await;
         for key in [&small, &large] {
-            assert_eq!(store.capabilities().locks.unwrap().locked_until(key).await.unwrap(), None);
+            assert_eq!(store.capabilities().object_locks.unwrap().locked_until(key).await.unwrap(), None);
             store.remove(key).await.unwrap();
             store.remove(key).await.unwrap();
         }
@@ -158,12 +158,12 @@ async fn locks_only_for_the_duration_of_the_policy() {
     let ceph = ceph(Protection::ObjectLock).await;
     let settings = json!({ "object_lock": { "mode": "governance", "retain": "policy" } });
     let store = store(&ceph, settings.clone());
-    let day = Span::new(Duration::from_secs(86_400));
+    let day = TimeSpan::new(Duration::from_secs(86_400));
     store.ship(&key("main/free.dump"), from_bytes("x")).await.unwrap();
     let context = StoreContext { retention: MinimumRetention::For(day), ..StoreContext::default() };
     let retaining = store_with(&ceph, settings, &context);
     retaining.ship(&key("main/kept.dump"), from_bytes("x")).await.unwrap();
-    let locks = store.capabilities().locks.unwrap();
+    let locks = store.capabilities().object_locks.unwrap();
     assert_eq!(locks.locked_until(&key("main/free.dump")).await.unwrap(), None);
     let until = locks.locked_until(&key("main/kept.dump")).await.unwrap().unwrap();
     assert_eq!((until - Utc::now()).num_hours(), 23);
@@ -184,7 +184,7 @@ async fn legal_holds_prevent_removal_until_lifted() {
     };
     assert_eq!(hold("ON").status, 200);
     assert_eq!(
-        store.capabilities().locks.unwrap().locked_until(&name).await.unwrap(),
+        store.capabilities().object_locks.unwrap().locked_until(&name).await.unwrap(),
         Some(chrono::DateTime::<Utc>::MAX_UTC)
     );
     let error = store.remove(&name).await.unwrap_err();
@@ -211,11 +211,11 @@ async fn lists_locked_versions_hidden_by_a_deletion() {
     locking.ship(&locked, from_bytes("x")).await.unwrap();
     locking.ship(&visible, from_bytes("x")).await.unwrap();
     plain.ship(&free, from_bytes("x")).await.unwrap();
-    assert_eq!(plain.capabilities().locks.unwrap().hidden().await.unwrap(), []);
+    assert_eq!(plain.capabilities().object_locks.unwrap().hidden().await.unwrap(), []);
     for key in [&locked, &free] {
         ceph.request("DELETE", &format!("acme/p/{key}"), "", "", &[]);
     }
     let listed: Vec<_> = plain.list(None).await.unwrap().map(|entry| entry.unwrap().key).collect().await;
     assert_eq!(listed, [visible]);
-    assert_eq!(plain.capabilities().locks.unwrap().hidden().await.unwrap(), [locked]);
+    assert_eq!(plain.capabilities().object_locks.unwrap().hidden().await.unwrap(), [locked]);
 }

@@ -94,7 +94,7 @@ async fn lists_and_discards_unfinished_uploads() {
         abandon(&bucket, &owner, prefix);
         open(&bucket, &owner, prefix)
     });
-    let sweep = ours.capabilities().sweep.unwrap();
+    let sweep = ours.capabilities().incomplete_uploads.unwrap();
     let leftovers = sweep.leftovers().await.unwrap();
     assert_eq!(leftovers.len(), 1, "{leftovers:?}");
     assert!(leftovers[0].name.starts_with("main/a%2Fb/x.dump?uploadId="), "{leftovers:?}");
@@ -104,7 +104,7 @@ async fn lists_and_discards_unfinished_uploads() {
     }
     assert_eq!(sweep.leftovers().await.unwrap(), []);
     assert_eq!(
-        others.capabilities().sweep.unwrap().leftovers().await.unwrap().len(),
+        others.capabilities().incomplete_uploads.unwrap().leftovers().await.unwrap().len(),
         1,
         "a foreign upload was removed"
     );
@@ -131,7 +131,7 @@ async fn aborted_uploads_are_not_listed() {
     let ship = store.ship(&name, stalls_after(20 << 20));
     tokio::time::timeout(Duration::from_secs(3), ship).await.unwrap_err();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(store.capabilities().sweep.unwrap().leftovers().await.unwrap(), []);
+    assert_eq!(store.capabilities().incomplete_uploads.unwrap().leftovers().await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,16 +149,16 @@ async fn ships_with_write_only_permission() {
 async fn uploads_survive_the_loss_of_a_node() {
     let garage = tokio::task::spawn_blocking(Garage::start).await.unwrap();
     let store = store(&garage, Permission::Everything, json!({ "retries": 8 }));
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let whole = random_bytes(1, 60 << 20);
     let feeding = async {
         for (number, chunk) in whole.chunks(1 << 20).enumerate() {
             if number == 30 {
                 garage.kill(2);
             }
-            feeder.feed(whole.slice_ref(chunk)).await.unwrap();
+            sender.send(whole.slice_ref(chunk)).await.unwrap();
         }
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
     };
     let name = key("main/x.dump");
     let (shipped, ()) = tokio::join!(store.ship(&name, body), feeding);

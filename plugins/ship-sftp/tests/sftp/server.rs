@@ -24,15 +24,15 @@ async fn reports_accounts_without_sftp() {
 async fn rejects_truncated_bodies() {
     let (sshd, store) = SFTP.temporary();
     let key = key("main/appdb.dump");
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let truncate = async {
-        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
+        sender.send(random_bytes(1, 100_000)).await.unwrap();
         eventually(|| {
             files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() == 100_000))
         })
         .await;
         fs::File::options().write(true).open(files(&sshd.backups()).remove(0)).unwrap().set_len(50_000).unwrap();
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
     };
     let (result, ()) = tokio::join!(store.ship(&key, body), truncate);
     let error = result.unwrap_err();

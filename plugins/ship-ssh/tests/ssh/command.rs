@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_core::{Kind, aftercare};
+use longshore_core::{Kind, cleanup};
 use longshore_testkit::ssh_conformance::{eventually, files, key, refusal};
 use longshore_testkit::sshd::{Account, Sshd};
 use longshore_testkit::stream::{random_bytes, stalls_after};
@@ -24,8 +24,8 @@ async fn reports_accounts_without_a_shell() {
         assert!(error.to_string().contains("no POSIX shell"), "{error}");
         assert!(error.remedy().unwrap().starts_with("use type = \"sftp\""), "{error:?}");
     }
-    aftercare::done().await;
-    let errors = aftercare::failures();
+    cleanup::wait().await;
+    let errors = cleanup::failures();
     assert!(
         !errors.iter().any(|error| error.to_string().contains("no POSIX shell")),
         "a cleanup failed although nothing was created: {errors:?}"
@@ -47,9 +47,9 @@ async fn serves_hosts_that_allow_one_session() {
 async fn rejects_bodies_changed_in_transit() {
     let (sshd, store) = SSH.temporary();
     let key = key("main/appdb.dump");
-    let (feeder, body) = channel();
+    let (sender, body) = channel();
     let damage = async {
-        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
+        sender.send(random_bytes(1, 100_000)).await.unwrap();
         eventually(|| {
             files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() == 100_000))
         })
@@ -58,7 +58,7 @@ async fn rejects_bodies_changed_in_transit() {
         let mut bytes = fs::read(&temp_file).unwrap();
         bytes[50_000] ^= 1;
         fs::write(&temp_file, bytes).unwrap();
-        feeder.finish().await.unwrap();
+        sender.finish().await.unwrap();
     };
     let (result, ()) = tokio::join!(store.ship(&key, body), damage);
     let error = result.unwrap_err();

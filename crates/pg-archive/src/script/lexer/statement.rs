@@ -1,8 +1,8 @@
 //! The inside of a statement, and its parts that may contain semicolons.
 
 use crate::script::function_body::FunctionBody;
-use crate::script::lexer::word::{self, is_in_word};
 use crate::script::lexer::{Element, LexError, Lexer, State, special_bytes};
+use crate::sql::word::{self, is_in_word};
 
 /// The maximum length of a dollar quote's tag. pg_dump uses a longer tag only for a body that
 /// contains all shorter ones.

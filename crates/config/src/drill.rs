@@ -1,0 +1,106 @@
+//! `[job.NAME.drill]`: the settings of a job's drills.
+
+use std::path::PathBuf;
+
+use longshore_core::stage::Scratch;
+use longshore_core::unit::TimeSpan;
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::error::ConfigError;
+use crate::registry::{Builder, Registry};
+use crate::table::read;
+
+/// The settings of a job's drills.
+#[derive(Default)]
+pub struct DrillSettings {
+    /// The scratch server to restore to; `None` means the default.
+    pub scratch: Option<Builder<dyn Scratch>>,
+    /// The identity file that decrypts the job's backups.
+    pub identity: Option<PathBuf>,
+    /// The command whose output is an identity file.
+    pub identity_command: Option<String>,
+    /// The operator's queries.
+    pub queries: Vec<Query>,
+}
+
+/// A query on a restored database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    /// The name of the database in the backup.
+    pub database: String,
+    /// The SQL text.
+    pub sql: String,
+    /// The expected result.
+    pub expects: Expectation,
+}
+
+/// The expected value in the first column of the first row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expectation {
+    /// Exactly this text.
+    Answer(String),
+    /// A number of at least this value.
+    AtLeast(f64),
+    /// A time at most this long before the start of the backup.
+    NewerThan(TimeSpan),
+}
+
+/// The table as written, without its scratch stage.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    identity: Option<PathBuf>,
+    identity_command: Option<String>,
+    #[serde(default)]
+    query: Vec<WrittenQuery>,
+    #[serde(rename = "scratch")]
+    _scratch: Option<serde::de::IgnoredAny>,
+}
+
+/// `[[job.NAME.drill.query]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenQuery {
+    database: String,
+    sql: String,
+    answer: Option<String>,
+    at_least: Option<f64>,
+    newer_than: Option<TimeSpan>,
+}
+
+impl WrittenQuery {
+    fn resolve(self) -> Result<Query, String> {
+        let expects = match (self.answer, self.at_least, self.newer_than) {
+            (Some(answer), None, None) => Expectation::Answer(answer),
+            (None, Some(least), None) => Expectation::AtLeast(least),
+            (None, None, Some(span)) => Expectation::NewerThan(span),
+            _ => return Err("a query needs exactly one of answer, at_least and newer_than".to_owned()),
+        };
+        Ok(Query { database: self.database, sql: self.sql, expects })
+    }
+}
+
+/// Reads the table of job `name`.
+pub(crate) fn drill_settings(
+    name: &str,
+    value: Spanned<DeValue<'_>>,
+    registry: &Registry,
+) -> Result<DrillSettings, ConfigError> {
+    let span = value.span();
+    let invalid = |message: &str| ConfigError::at(span.clone(), format!("job \"{name}\": drill: {message}"));
+    let DeValue::Table(mut table) = value.into_inner() else { return Err(invalid("must be a table")) };
+    let scratch = table.remove("scratch").map(|scratch| registry.scratch.read(scratch)).transpose()?;
+    let written: Written = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
+    if written.identity.is_some() && written.identity_command.is_some() {
+        return Err(invalid("has both identity and identity_command: remove one"));
+    }
+    let queries = written.query.into_iter().map(WrittenQuery::resolve).collect::<Result<_, _>>();
+    Ok(DrillSettings {
+        scratch,
+        identity: written.identity,
+        identity_command: written.identity_command,
+        queries: queries.map_err(|message| invalid(&message))?,
+    })
+}

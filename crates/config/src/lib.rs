@@ -1,0 +1,32 @@
+//! The configuration: the TOML file, as written and as resolved, and the plugins that it may name.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `config` | [`Config`]: the file with every reference resolved |
+//! | `destination`, `job` | the tables about destinations and jobs |
+//! | `written`, `table` | the file as written, and reading its tables |
+//! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
+//! | `error` | mistakes in the configuration, and their positions in the file |
+//! | [`registry`] | the known plugins |
+//! | [`schedule`] | the times at which runs are due |
+//! | [`suggestion`] | the known name nearest to a mistyped one |
+
+mod adopt;
+mod config;
+mod destination;
+mod drill;
+mod error;
+mod identity;
+mod job;
+pub mod registry;
+pub mod schedule;
+pub mod suggestion;
+mod table;
+mod written;
+
+pub use self::adopt::Adoption;
+pub use self::config::Config;
+pub use self::destination::Destination;
+pub use self::drill::{DrillSettings, Expectation, Query};
+pub use self::identity::{IdentityCommand, IdentitySource};
+pub use self::job::Job;

@@ -1,0 +1,312 @@
+//! Dump → Verify → compress → Encrypt → Ship: one read is shipped to every destination, followed by
+//! the manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+
+use super::record::ship_record;
+use crate::compress::{Compression, CompressionStats};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::fan_out::fan_out;
+use crate::key::{BackupName, Timestamp};
+use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile, Shipment};
+use crate::meter::{Algorithm, Digest, meter};
+use crate::progress::Progress;
+use crate::provenance::Provenance;
+use crate::stage::{DumpNotes, Dumped, Encrypt, Store, Verify, VerifyReport};
+use crate::stream::{self, ByteStream, OnEnd};
+use crate::subject::Subject;
+
+/// The maximum number of bytes of encrypted details.
+const MAX_DETAILS_BYTES: usize = 256 << 20;
+
+/// The stages that every dump of a job passes.
+pub struct Pipeline {
+    /// The verifiers, in order.
+    pub verify: Vec<Arc<dyn Verify>>,
+    /// The encryption; absent only if the configuration explicitly disables it.
+    pub encrypt: Option<Arc<dyn Encrypt>>,
+    /// The destinations.
+    pub destinations: Vec<Destination>,
+}
+
+/// A configured store and its name.
+#[derive(Clone)]
+pub struct Destination {
+    /// The destination's name in the configuration.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+}
+
+/// The header of a backup to make.
+#[derive(Debug, Clone)]
+pub struct BackupSpec {
+    /// The job's name.
+    pub job: String,
+    /// The run's id.
+    pub run: String,
+    /// The number of backups that the run is to make.
+    pub run_backups: u32,
+    /// Parts of the cluster that no backup of the run contains.
+    pub run_not_captured: Vec<String>,
+    /// The time that all backups of the run share.
+    pub time: Timestamp,
+    /// The cluster to read.
+    pub cluster: Cluster,
+    /// The subject to copy.
+    pub subject: Subject,
+    /// The backups that this backup needs, by the name of the destination that contains them.
+    pub needs: BTreeMap<String, Vec<BackupName>>,
+}
+
+/// The result of a dump that was read completely and verified.
+#[derive(Debug)]
+pub struct Shipped {
+    /// The backup's name, the same at every destination.
+    pub name: BackupName,
+    /// The manifest, if any destination stored the artifact. Its `needs` are empty here, since they
+    /// differ by destination.
+    pub manifest: Option<Manifest>,
+    /// Notes about the dump.
+    pub notes: DumpNotes,
+    /// Statistics of the compression, if the pipeline compressed.
+    pub compression_stats: Option<CompressionStats>,
+    /// The result at each destination.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// The result of a backup at one destination.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The destination's name.
+    pub destination: String,
+    /// Success if the complete backup is stored there.
+    pub result: Result<()>,
+    /// The number of bytes of the artifact that were uploaded.
+    pub bytes: u64,
+    /// The duration of the upload.
+    pub took: Duration,
+    /// The digest of the manifest at this destination, if the backup is stored there.
+    pub manifest: Option<Digest>,
+}
+
+impl Delivery {
+    /// Returns the record for the manifest. It omits the error, which may name confidential hosts
+    /// and folders.
+    fn shipment(&self) -> Shipment {
+        let seconds = self.took.as_millis() as f64 / 1000.0;
+        Shipment { destination: self.destination.clone(), arrived: self.result.is_ok(), bytes: self.bytes, seconds }
+    }
+}
+
+impl Pipeline {
+    /// Passes a dump through all stages to all destinations, and reports to `progress`.
+    ///
+    /// Fails if the dump failed or was damaged; then no destination contains any of it. A
+    /// destination that fails is a failed [`Delivery`], and does not affect the others.
+    pub async fn back_up(&self, spec: &BackupSpec, dumped: Dumped, progress: &Arc<dyn Progress>) -> Result<Shipped> {
+        if self.destinations.is_empty() {
+            let error = Error::new(Stage::Ship, Kind::Usage, spec.subject.to_string(), "no destination is configured");
+            return Err(error);
+        }
+        let started = Utc::now();
+        let begun = Instant::now();
+        let Dumped { stream, format, compression, tool, database, notes } = dumped;
+        let label = spec.subject.to_string();
+        let name = BackupName::new(&spec.cluster.name, &spec.subject.segment(), spec.time)?;
+        let encryption_suffix = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
+        let key = name.artifact(&format!("{}{}{encryption_suffix}", format.extension(), compression.extension()))?;
+
+        let reader_progress = Arc::clone(progress);
+        let (stream, plaintext) = meter(stream, Algorithm::Blake3, move |bytes| reader_progress.read(bytes));
+        let (stream, reports) = self.verify_stream(&spec.subject, format, stream, progress);
+        let (stream, compression_stats) = compression.compress(stream, &label);
+        let (stream, sealed) = meter(self.encrypt_stream(stream, &label), Algorithm::Sha256, |_| {});
+        let (branches, failure) = fan_out(stream, self.destinations.len());
+
+        let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| {
+            let (branch, bytes) = counted(branch, destination.name.clone(), Arc::clone(progress));
+            let result = destination.store.ship(&key, branch).await;
+            let bytes = bytes.load(Ordering::Relaxed);
+            if let (Err(error), None) = (&result, failure.get()) {
+                progress.destination_failed(&destination.name, error);
+            }
+            Delivery { destination: destination.name.clone(), result, bytes, took: begun.elapsed(), manifest: None }
+        });
+        let mut deliveries = join_all(ships).await;
+        if let Some(error) = failure.get() {
+            return Err(error.clone());
+        }
+        let notes = notes.get().cloned().unwrap_or_default();
+        let compression_stats = compression_stats.get().copied();
+        if deliveries.iter().all(|delivery| delivery.result.is_err()) {
+            return Ok(Shipped { name, manifest: None, notes, compression_stats, deliveries });
+        }
+
+        let digest_of = |digest: &OnEnd<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
+        let reports: Vec<VerifyReport> = reports.iter().filter_map(|reports| reports.get().cloned()).collect();
+        let mut manifest = Manifest {
+            format: FORMAT,
+            longshore: env!("CARGO_PKG_VERSION").to_owned(),
+            job: spec.job.clone(),
+            run: spec.run.clone(),
+            run_backups: spec.run_backups,
+            time: spec.time,
+            started,
+            finished: to_millis(Utc::now()),
+            cluster: spec.cluster.clone(),
+            subject: spec.subject.clone(),
+            database,
+            tool,
+            artifact: Artifact {
+                key,
+                format,
+                compression: (compression != Compression::None).then(|| "zstd".to_owned()),
+                encryption: self.encrypt.as_ref().map(|encrypt| encrypt.name().to_owned()),
+                plaintext: digest_of(&plaintext)?,
+                sealed: digest_of(&sealed)?,
+            },
+            details: None,
+            verified: reports.iter().map(|report| report.verification.clone()).collect(),
+            not_captured: notes.not_captured.clone(),
+            run_not_captured: spec.run_not_captured.clone(),
+            // Warnings name tables, so they are as confidential as the plaintext.
+            warnings: if self.encrypt.is_none() { notes.warnings.clone() } else { Vec::new() },
+            needs: Vec::new(),
+            shipments: deliveries.iter().map(Delivery::shipment).collect(),
+            recipients: self.encrypt.as_ref().map_or_else(Vec::new, |encrypt| encrypt.recipients()),
+        };
+        manifest.started = to_millis(manifest.started);
+        let details = match self.encrypt_details(&name, &manifest, &reports, &notes).await {
+            Ok(details) => details,
+            Err(error) => {
+                // Without a manifest, the uploaded artifacts are not backups.
+                for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
+                    delivery.result = Err(error.clone());
+                }
+                return Ok(Shipped { name, manifest: None, notes, compression_stats, deliveries });
+            }
+        };
+        manifest.details = details.as_ref().map(|(file, _)| file.clone());
+
+        let records = self.destinations.iter().zip(&mut deliveries).map(async |(destination, delivery)| {
+            if delivery.result.is_ok() {
+                let needs = spec.needs.get(&destination.name).cloned().unwrap_or_default();
+                let manifest = Manifest { needs, ..manifest.clone() };
+                delivery.manifest = manifest.to_bytes().ok().map(|bytes| Digest::of(&bytes));
+                delivery.result = ship_manifest(&*destination.store, &name, manifest, details.as_ref()).await;
+                delivery.manifest.take_if(|_| delivery.result.is_err());
+                delivery.took = begun.elapsed();
+            }
+        });
+        join_all(records).await;
+        Ok(Shipped { name, manifest: Some(manifest), notes, compression_stats, deliveries })
+    }
+
+    /// Passes the stream through all verifiers.
+    fn verify_stream(
+        &self,
+        subject: &Subject,
+        format: manifest::Format,
+        stream: ByteStream,
+        progress: &Arc<dyn Progress>,
+    ) -> (ByteStream, Vec<OnEnd<VerifyReport>>) {
+        self.verify.iter().fold((stream, Vec::new()), |(stream, mut reports), verify| {
+            let verified = verify.verify(subject, format, stream, progress);
+            reports.push(verified.report);
+            (verified.stream, reports)
+        })
+    }
+
+    fn encrypt_stream(&self, stream: ByteStream, subject: &str) -> ByteStream {
+        match &self.encrypt {
+            Some(encrypt) => encrypt.encrypt(stream, subject),
+            None => stream,
+        }
+    }
+
+    /// Encrypts the confidential details, if there are any, together with the name of their backup.
+    async fn encrypt_details(
+        &self,
+        name: &BackupName,
+        manifest: &Manifest,
+        reports: &[VerifyReport],
+        notes: &DumpNotes,
+    ) -> Result<Option<(SealedFile, bytes::Bytes)>> {
+        let mut all = notes.details.clone();
+        for report in reports {
+            all.extend(report.details.clone());
+        }
+        if self.encrypt.is_some() && !notes.warnings.is_empty() {
+            all.insert("warnings".to_owned(), notes.warnings.clone().into());
+        }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        all.extend(Provenance::from_manifest(manifest).into_details());
+        let json = serde_json::Value::Object(all);
+        let subject = manifest.subject.to_string();
+        let (extension, sealed) = encrypt_json(self.encrypt.as_deref(), &json, &subject).await?;
+        let file = SealedFile { key: name.details(extension)?, sealed: Digest::of(&sealed) };
+        Ok(Some((file, sealed)))
+    }
+}
+
+/// Encrypts a confidential record if encryption is configured. Returns the suffix of its name, and
+/// the bytes.
+pub async fn encrypt_json<'a>(
+    encrypt: Option<&'a dyn Encrypt>,
+    record: &serde_json::Value,
+    subject: &str,
+) -> Result<(&'a str, bytes::Bytes)> {
+    let json = stream::from_bytes(record.to_string());
+    let sealed = match encrypt {
+        Some(encrypt) => encrypt.encrypt(json, subject),
+        None => json,
+    };
+    let sealed = stream::collect(sealed, MAX_DETAILS_BYTES, Stage::Encrypt, subject).await?;
+    Ok((encrypt.map_or("", |encrypt| encrypt.extension()), sealed))
+}
+
+/// Returns the same bytes, and a counter of the bytes read.
+fn counted(stream: ByteStream, destination: String, progress: Arc<dyn Progress>) -> (ByteStream, Arc<AtomicU64>) {
+    let uploaded_bytes = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&uploaded_bytes);
+    let stream = stream.inspect(move |chunk| {
+        let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        counter.fetch_add(bytes, Ordering::Relaxed);
+        progress.shipped(&destination, bytes);
+    });
+    (stream.boxed(), uploaded_bytes)
+}
+
+/// Uploads the details and then the manifest, which completes the backup.
+async fn ship_manifest(
+    store: &dyn Store,
+    name: &BackupName,
+    manifest: Manifest,
+    details: Option<&(SealedFile, bytes::Bytes)>,
+) -> Result<()> {
+    if let Some((SealedFile { key, .. }, bytes)) = details {
+        ship_record(store, key, bytes.clone()).await?;
+    }
+    ship_record(store, &name.manifest(), manifest.to_bytes()?.into()).await
+}
+
+/// Truncates a time to the precision of manifests.
+fn to_millis(time: DateTime<Utc>) -> DateTime<Utc> {
+    use chrono::SubsecRound as _;
+    time.trunc_subsecs(3)
+}
+
+fn unfinished(subject: &str) -> Error {
+    let message = "the destination reported success before the end of the artifact";
+    Error::new(Stage::Ship, Kind::Failed, subject, message).hint("report this bug of the destination's plugin")
+}

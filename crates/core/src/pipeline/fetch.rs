@@ -1,0 +1,177 @@
+//! fetch → digest → Decrypt → decompress → digest: a backup is read back and verified again.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use crate::compress::decompress;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::Key;
+use crate::manifest::Manifest;
+use crate::meter::expect;
+use crate::plugin::IDENTITY_HINT;
+use crate::progress::Progress;
+use crate::stage::{Decrypt, Store, Verify, VerifyReport};
+use crate::stream::{ByteStream, drain};
+
+/// The depth of a read-back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// The stored bytes match their digest. They could not be decrypted here.
+    Sealed,
+    /// The plaintext matches its digest, and the verifiers found no damage.
+    Decoded,
+}
+
+/// Opens the plaintext of a backup. Both digests of its manifest are enforced: a difference is an
+/// error of kind [`Kind::Corrupt`].
+pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
+    decode(fetch(store, manifest).await?, manifest, decrypt).await
+}
+
+/// A destination that contains a backup.
+#[derive(Clone)]
+pub struct Source {
+    /// The destination's name in the configuration.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+}
+
+/// Opens a backup as [`open`] does, from the first of several destinations with the same stored
+/// bytes. If a destination fails midway, continues from the next one at the same offset. Calls
+/// `on_switch` with the error and the next destination.
+pub async fn open_from(
+    sources: &[Source],
+    manifest: &Manifest,
+    decrypt: Option<&dyn Decrypt>,
+    on_switch: impl Fn(&Error, &Source) + Send + Sync + 'static,
+) -> Result<ByteStream> {
+    let artifact = manifest.artifact.clone();
+    let mut sources = Vec::from(sources).into_iter();
+    let not_found =
+        || Error::new(Stage::Ship, Kind::NotFound, artifact.key.as_str(), "no destination contains this backup");
+    let mut source = sources.next().ok_or_else(not_found)?;
+    let mut failed = None;
+    // The first destination that answers. A stream that cannot begin is an error here, and not in
+    // its first item.
+    let mut body = loop {
+        match source.store.fetch(&artifact.key, None).await {
+            Ok(body) => break body,
+            Err(error) => match sources.next() {
+                Some(next) => {
+                    on_switch(&error, &next);
+                    failed.get_or_insert(error);
+                    source = next;
+                }
+                None => return Err(failed.unwrap_or(error)),
+            },
+        }
+    };
+    let (key, bytes) = (artifact.key.clone(), artifact.sealed.bytes);
+    let stream = async_stream::try_stream! {
+        let mut offset = 0;
+        loop {
+            let Some(chunk) = body.next().await else { break };
+            match chunk {
+                Ok(chunk) => {
+                    offset += chunk.len() as u64;
+                    yield chunk;
+                }
+                Err(error) if offset < bytes => body = fetch_rest(&mut sources, &key, offset..bytes, error, &on_switch).await?,
+                Err(error) => Err(error)?,
+            }
+        }
+    };
+    let sealed = expect(stream.boxed(), artifact.sealed, artifact.key.to_string());
+    decode(sealed, manifest, decrypt).await
+}
+
+/// Returns the rest of a file from the first destination that contains it, or `error` if none does.
+async fn fetch_rest(
+    sources: &mut std::vec::IntoIter<Source>,
+    key: &Key,
+    rest: Range<u64>,
+    error: Error,
+    on_switch: &(impl Fn(&Error, &Source) + Sync),
+) -> Result<ByteStream> {
+    for source in sources {
+        on_switch(&error, &source);
+        if let Ok(body) = source.store.fetch(key, Some(rest.clone())).await {
+            return Ok(body);
+        }
+    }
+    Err(error)
+}
+
+/// Decrypts and decompresses the stored bytes of a backup.
+pub async fn decode(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
+    let artifact = &manifest.artifact;
+    let key = artifact.key.as_str();
+    let decrypted = match (&artifact.encryption, decrypt) {
+        (None, _) => sealed,
+        (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
+        (Some(encryption), None) => {
+            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("encrypted with {encryption}"));
+            return Err(error.hint(IDENTITY_HINT));
+        }
+    };
+    let plain = match artifact.compression.as_deref() {
+        None => decrypted,
+        Some("zstd") => decompress(decrypted, key),
+        Some(other) => {
+            let message = format!("unknown compression \"{other}\"");
+            return Err(Error::new(Stage::Compress, Kind::Refused, key, message));
+        }
+    };
+    Ok(expect(plain, artifact.plaintext.clone(), key.to_owned()))
+}
+
+/// The result of a read-back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadBack {
+    /// The depth of the read-back.
+    pub depth: Depth,
+    /// The reports of the verifiers.
+    pub reports: Vec<VerifyReport>,
+}
+
+/// Reads a backup to its end. Checks sizes and digests, and runs all of `verify` if the backup can
+/// be decrypted.
+pub async fn read_back(
+    store: &dyn Store,
+    manifest: &Manifest,
+    decrypt: Option<&dyn Decrypt>,
+    verify: &[Arc<dyn Verify>],
+    progress: &Arc<dyn Progress>,
+) -> Result<ReadBack> {
+    let sealed = manifest.artifact.encryption.is_some() && decrypt.is_none();
+    let mut reports = Vec::new();
+    let (mut stream, depth) = if sealed {
+        (fetch(store, manifest).await?, Depth::Sealed)
+    } else {
+        let plain = open(store, manifest, decrypt).await?;
+        let verified_stream = verify.iter().fold(plain, |plain, verify| {
+            let verified = verify.verify(&manifest.subject, manifest.artifact.format, plain, progress);
+            reports.push(verified.report);
+            verified.stream
+        });
+        (verified_stream, Depth::Decoded)
+    };
+    while let Some(chunk) = stream.next().await {
+        progress.read(chunk?.len() as u64);
+    }
+    if let Some(details) = &manifest.details {
+        drain(expect(store.fetch(&details.key, None).await?, details.sealed.clone(), details.key.to_string())).await?;
+    }
+    Ok(ReadBack { depth, reports: reports.iter().filter_map(|report| report.get().cloned()).collect() })
+}
+
+/// Fetches the stored bytes of a backup, and compares them with their digest.
+pub async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
+    let artifact = &manifest.artifact;
+    let sealed = store.fetch(&artifact.key, None).await?;
+    Ok(expect(sealed, artifact.sealed.clone(), artifact.key.to_string()))
+}

@@ -1,0 +1,201 @@
+//! The catalogs of all destinations, and finding backups in them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use futures_util::future::join_all;
+use longshore_catalog::adopt::Adopted;
+use longshore_catalog::catalog::{Backup, Catalog, Series};
+use longshore_config::suggestion;
+use longshore_config::{Config, Destination};
+use longshore_core::key::BackupName;
+use longshore_core::stage::Store;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+
+/// A destination whose catalog was read.
+pub struct Catalogued {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The contents of the destination.
+    pub catalog: Catalog,
+}
+
+/// Reads the catalogs of all destinations, or of the one named. A catalog that cannot be read is an
+/// error of its own, and the others are still returned.
+pub async fn read_catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
+    if let Some(name) = only {
+        config.destination(name)?;
+    }
+    let chosen = config.destinations.iter().filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
+    Ok(join_all(chosen.map(async |(name, at)| (name.clone(), read(config, name, at).await))).await)
+}
+
+/// Reads the catalog of one destination.
+async fn read(config: &Config, name: &str, destination: &Destination) -> Result<Catalogued> {
+    let store = destination.open()?;
+    let mut catalog = Catalog::read(&*store).await?;
+    let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == name);
+    catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
+    Ok(Catalogued { name: name.to_owned(), store, catalog })
+}
+
+/// The least difference in response time that orders two destinations.
+const RESPONSE_TIME_STEP: Duration = Duration::from_millis(250);
+
+/// Reads all catalogs. Returns the readable ones, those of the fastest destinations first, and the
+/// errors of the others. Fails if no catalog can be read.
+pub async fn read_fastest_first(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    if let Some(name) = only {
+        config.destination(name)?;
+    }
+    let chosen = config.destinations.iter().filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
+    let reads = chosen.map(async |(name, destination)| {
+        let begun = Instant::now();
+        let read = read(config, name, destination).await;
+        (begun.elapsed(), read)
+    });
+    let mut all = join_all(reads).await;
+    // Among equally fast destinations, prefer one with local files, then the configured order.
+    let is_remote = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.capabilities().folder.is_none());
+    all.sort_by_key(|(took, read)| (took.as_millis() / RESPONSE_TIME_STEP.as_millis(), is_remote(read)));
+    split_errors(all.into_iter().map(|(_, read)| read))
+}
+
+/// Reads all catalogs. Returns the readable ones, and the errors of the others. Fails if no
+/// catalog can be read.
+pub async fn read_available(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    split_errors(read_catalogs(config, only).await?.into_iter().map(|(_, read)| read))
+}
+
+/// Separates the catalogs that were read from the errors of the others.
+fn split_errors(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for read in reads {
+        match read {
+            Ok(read) => all.push(read),
+            Err(error) => errors.push(error),
+        }
+    }
+    match errors.pop() {
+        Some(error) if all.is_empty() => Err(error),
+        last => Ok((all, errors.into_iter().chain(last).collect())),
+    }
+}
+
+/// Returns an error if the words name an adopted file, which no command can process.
+pub(crate) fn adopted_file_error<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Option<Error> {
+    let all = catalogs.into_iter().flat_map(|at| at.catalog.adopted.values().flatten().map(move |file| (at, file)));
+    let (at, file) = all.filter(|(_, file)| matches_adopted(words, file)).max_by_key(|(_, file)| file.time)?;
+    let message = "is an adopted file: Longshore did not make it, and cannot decrypt, verify or mark it";
+    Some(Error::new(Stage::Catalog, Kind::Usage, file.name.as_str(), message).hint(format!(
+        "fetch {} from \"{}\" and restore it with the tools of the program that made it, such as pg_restore",
+        file.key, at.name
+    )))
+}
+
+/// Returns the error for an unknown backup name, with the nearest known name.
+pub fn unknown_backup<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Error {
+    let all = catalogs.into_iter().map(|at| &at.catalog);
+    let mut known = BTreeSet::new();
+    for catalog in all {
+        for series in catalog.series.keys().chain(catalog.adopted.keys()) {
+            let subject = series.subject.segment();
+            known.insert(format!("{}/{subject}", series.cluster));
+            known.extend([subject, series.subject.to_string()]);
+        }
+        if words.contains("-20") {
+            let names = catalog.backups().map(|backup| &backup.name);
+            known.extend(names.flat_map(|name| [name.as_str().to_owned(), name.file_name().to_owned()]));
+        }
+    }
+    let hint = suggestion::hint(words, known.iter().map(String::as_str), "`longshore list` shows all backups");
+    Error::new(Stage::Config, Kind::NotFound, words, "no backup of that name").hint(hint)
+}
+
+/// Returns true if the words name this file, its database, or its cluster and database.
+pub fn matches_adopted(words: &str, file: &Adopted) -> bool {
+    let Series { cluster, subject, .. } = &file.series;
+    words == file.name.as_str()
+        || words == file.name.file_name()
+        || words == subject.segment()
+        || *subject == Subject::database(words)
+        || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
+}
+
+/// Returns the name of the one backup that the words identify: by its name, or as the
+/// newest of a series.
+pub(crate) fn find_name(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
+    let all = || catalogs.iter().flat_map(|at| at.catalog.backups());
+    let exact = |backup: &&Backup| [backup.name.as_str(), backup.name.file_name()].contains(&words);
+    let chosen: Vec<&Backup> = match all().any(|backup| exact(&backup)) {
+        true => all().filter(exact).collect(),
+        false => all().filter(|backup| matches_backup(words, backup)).collect(),
+    };
+    let series: BTreeSet<_> = chosen.iter().map(|backup| Series::of(&backup.manifest)).collect();
+    let Some(newest) = chosen.into_iter().max_by_key(|backup| backup.manifest.time) else {
+        return Err(adopted_file_error(catalogs, words).unwrap_or_else(|| unknown_backup(catalogs, words)));
+    };
+    if series.len() > 1 {
+        let all: Vec<_> = series
+            .iter()
+            .map(|series| format!("{}/{} by {}", series.cluster, series.subject.segment(), series.job))
+            .collect();
+        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "matches more than one backup")
+            .hint(format!("write the full name; candidates are {}", all.join(", "))));
+    }
+    Ok(newest.name.clone())
+}
+
+/// Returns true if the words are the backup's name, its name without the folder, its subject, or
+/// its cluster and subject.
+pub fn matches_backup(words: &str, backup: &Backup) -> bool {
+    let subject = &backup.manifest.subject;
+    let cluster = &backup.manifest.cluster.name;
+    words == backup.name.as_str()
+        || words == backup.name.file_name()
+        || words == subject.segment()
+        || *subject == Subject::database(words) && !is_other_subject(words, backup)
+        || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
+}
+
+/// Returns true if the words, which are also the name of a database, identify another
+/// kind of subject.
+fn is_other_subject(words: &str, backup: &Backup) -> bool {
+    backup.manifest.subject.segment() != words && ["globals", "roles", "tablespaces", "schema", "all"].contains(&words)
+}
+
+/// Parses a time in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, or RFC 3339.
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let text = text.trim().replace('T', " ");
+    if let Ok(date) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+        let end = NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default();
+        return Ok(date.and_time(end).and_utc());
+    }
+    let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
+    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
+    time.map(|time| time.and_utc()).ok_or_else(|| {
+        Error::new(Stage::Config, Kind::Usage, text, "not a time")
+            .hint("write \"2026-06-07\", \"2026-06-07 12:00\" (UTC), or \"2026-06-07T12:00:00+02:00\"")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn date_parses_as_its_end_and_time_as_utc() {
+        assert_eq!(parse_time("2026-06-07").unwrap().to_rfc3339(), "2026-06-07T23:59:59+00:00");
+        assert_eq!(parse_time("2026-06-07 12:00").unwrap().to_rfc3339(), "2026-06-07T12:00:00+00:00");
+        assert_eq!(parse_time("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(), "2026-06-07T10:00:00+00:00");
+        assert_eq!(parse_time("yesterday").unwrap_err().kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,427 @@
+//! Restore drills: backups restored into a scratch server, compared with the record of their dump,
+//! and checked with the operator's queries.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `choice.rs` | choosing the backups and the destination |
+//! | `artifact.rs` | the encrypted bytes in a temporary file |
+//! | `examination.rs` | comparing the restored data with the record, and the record of the drill |
+//! | `classify.rs` | deciding whether a failure means damage |
+//! | `compatibility.rs` | the differences between the scratch server and the source |
+//! | `query.rs` | the operator's queries |
+
+mod artifact;
+mod choice;
+mod classify;
+mod compatibility;
+mod examination;
+mod query;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use longshore_catalog::catalog::Backup;
+use longshore_catalog::copy::is_damage;
+use longshore_config::registry::Registry;
+use longshore_config::{Config, Job};
+use longshore_core::check::Outcome;
+use longshore_core::drill::{Drill, Phase, Verdict};
+use longshore_core::left_out::LeftOut;
+use longshore_core::manifest::Manifest;
+use longshore_core::pipeline::decode;
+use longshore_core::plugin::{Cleanup, IDENTITY_HINT, Identities, Scripts, Target, TargetDatabase};
+use longshore_core::progress::Progress;
+use longshore_core::provenance::Mismatch;
+use longshore_core::sqlstate::Failure;
+use longshore_core::stage::{Examine, Restore, RestoreRequest, Scratch, ScratchCluster, Store};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use self::artifact::{read, save};
+use self::choice::{Choice, choose};
+use self::compatibility::Compatibility;
+use crate::comparison::expect_recorded_definitions;
+use crate::details::{Details, expect_details, fetch_details};
+use crate::encryption_policy::{EncryptionPolicy, Unsealed};
+use crate::error_report::ErrorReport;
+use crate::identity::drill_identities;
+use crate::inspect::with_progress;
+use crate::origin::OriginCheck;
+use crate::restore::lease;
+
+pub use self::choice::Request;
+
+/// The result of a drill of a job.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The name of the job.
+    pub job: String,
+    /// The id of the run that was drilled.
+    pub run: String,
+    /// The destination that the backups were fetched from.
+    pub destination: String,
+    /// The seconds that preparing the scratch server took.
+    pub scratch_seconds: f64,
+    /// The records of the drill, one for each backup.
+    pub drills: Vec<Drill>,
+    /// The warning that the run has fewer backups than planned: the drill proves only a
+    /// part of the run.
+    pub missing: Option<String>,
+    /// Backups of this run or newer ones that were not drilled because they are damaged.
+    pub passed_over: Vec<String>,
+    /// Notes for the operator.
+    pub notes: Vec<String>,
+    /// Warnings of the scratch server, given before the restore began.
+    pub warnings: Vec<String>,
+    /// The reasons why backups could not be drilled here.
+    pub unfit: Vec<ErrorReport>,
+    /// The errors of marks that could not be stored beside the backups.
+    pub unmarked: Vec<ErrorReport>,
+    /// The error if the scratch server could not be cleaned up.
+    pub left: Option<ErrorReport>,
+}
+
+impl Report {
+    /// Returns the worst verdict of all backups.
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.drills.iter().any(|drill| drill.verdict == verdict);
+        if any(Verdict::Damaged) {
+            Verdict::Damaged
+        } else if any(Verdict::NotDrilled) {
+            Verdict::NotDrilled
+        } else {
+            Verdict::Good
+        }
+    }
+}
+
+/// Runs drills of jobs.
+pub struct Driller<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// The identities that decrypt backups; if empty, the job's.
+    pub identities: &'a Identities,
+    /// The number of connections that restore in parallel.
+    pub jobs: u32,
+    /// The permitted kinds of scripts.
+    pub scripts: Scripts,
+    /// The folder of the scratch server, if not the one that the job names.
+    pub scratch_dir: Option<&'a Path>,
+    /// The treatment of unencrypted backups of a job that encrypts.
+    pub unsealed: Unsealed,
+    /// The observer of the restore's progress.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// A backup under drill.
+struct DrillCandidate {
+    backup: Backup,
+    /// The record of the dump, or the error if the record is damaged.
+    details: Result<Option<Map<String, Value>>>,
+    /// The differences between the manifest and the origin that the details name.
+    mismatches: Vec<Mismatch>,
+}
+
+impl DrillCandidate {
+    /// Returns the backup in the form that a restore expects.
+    fn wanted(&self) -> RestoreRequest<'_> {
+        RestoreRequest { manifest: &self.backup.manifest, details: self.details.as_ref().ok().and_then(Option::as_ref) }
+    }
+}
+
+/// The source of the backups, and the scratch server that they are restored to.
+struct DrillContext<'a> {
+    job: &'a Job,
+    destination: &'a str,
+    store: &'a dyn Store,
+    identities: &'a Identities,
+    scratch: &'a dyn ScratchCluster,
+    examiner: &'a dyn Examine,
+}
+
+impl DrillContext<'_> {
+    /// Returns true if the backup can be restored to the scratch server: globals only to a server
+    /// of the drill's own.
+    fn can_restore(&self, manifest: &Manifest) -> bool {
+        manifest.subject.is_database() || self.scratch.accepts_globals()
+    }
+}
+
+/// The result of a restore.
+struct Restored {
+    started: DateTime<Utc>,
+    phases: Vec<Phase>,
+    /// Entries that could not be created after the data was restored.
+    left_out: Vec<LeftOut>,
+    error: Option<Error>,
+    /// The commands that failed in the server.
+    failures: Vec<Failure>,
+}
+
+impl Driller<'_> {
+    /// Drills the chosen backups. Calls `on_step` with the next step. Always cleans up the
+    /// scratch server.
+    pub async fn drill(&self, request: &Request, on_step: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+        let job = self.config.job(request.job.as_deref())?;
+        let choice = choose(self.config, job, request).await?;
+        let Choice { destination, store, backups, missing, mut warnings, passed_over } = choice;
+        let identities = drill_identities(self.identities, &job.drill, self.config).await?;
+        let policy = EncryptionPolicy::new(self.config, &identities, self.unsealed);
+        warnings.extend(policy.expect(backups.iter().map(|backup| &*backup.manifest))?);
+        let candidates = self.candidates(&*store, backups, &identities).await?;
+
+        on_step("preparing the scratch server");
+        let begun = Instant::now();
+        let wanted: Vec<RestoreRequest<'_>> = candidates.iter().map(DrillCandidate::wanted).collect();
+        let scratch = self.scratch(job)?.make(&wanted).await?;
+        let scratch_seconds = seconds(begun);
+        let examiner = self.registry.examine.build(self.registry.default_examine, &scratch.cluster())?;
+        let context = DrillContext {
+            job,
+            destination: &destination,
+            store: &*store,
+            identities: &identities,
+            scratch: &*scratch,
+            examiner: &*examiner,
+        };
+        let mut report = Report {
+            job: job.name.clone(),
+            run: candidates.first().map(|candidate| candidate.backup.manifest.run.clone()).unwrap_or_default(),
+            destination: destination.clone(),
+            scratch_seconds,
+            drills: Vec::new(),
+            missing,
+            passed_over,
+            notes: warnings,
+            warnings: Vec::new(),
+            unfit: Vec::new(),
+            unmarked: Vec::new(),
+            left: None,
+        };
+        for warning in scratch.warnings() {
+            on_step(&warning);
+            report.warnings.push(warning);
+        }
+        let databases: Vec<_> = candidates.iter().map(|candidate| &candidate.backup.manifest.subject).collect();
+        let whole = databases.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema));
+        for query in job.drill.queries.iter().filter(|_| !whole) {
+            if !databases.contains(&&Subject::database(&query.database)) {
+                report.notes.push(format!("a query names database \"{}\", which was not drilled", query.database));
+            }
+        }
+        let drilled = self.restore_and_examine(&context, candidates, &mut report, on_step).await;
+        on_step("cleaning up the scratch server");
+        let removed = scratch.remove().await;
+        drilled?;
+        report.left = removed.err().as_ref().map(ErrorReport::from);
+        Ok(report)
+    }
+
+    /// Builds the scratch stage.
+    fn scratch(&self, job: &Job) -> Result<Box<dyn Scratch>> {
+        let mut site = job.site.clone();
+        if let Some(scratch_dir) = self.scratch_dir {
+            site.scratch_dir = Some(scratch_dir.to_owned());
+        }
+        match &job.drill.scratch {
+            Some(scratch) => scratch(&site),
+            None => self.registry.scratch.build(self.registry.default_scratch, &site),
+        }
+    }
+
+    /// Reads the record of each backup. An identity that cannot decrypt a record fails the drill
+    /// before the scratch server is prepared.
+    async fn candidates(
+        &self,
+        store: &dyn Store,
+        backups: Vec<Backup>,
+        identities: &Identities,
+    ) -> Result<Vec<DrillCandidate>> {
+        let mut candidates = Vec::new();
+        for backup in backups {
+            if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
+                let message = format!("encrypted with {encryption}");
+                return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(IDENTITY_HINT));
+            }
+            let read = async {
+                expect_details(&backup.manifest)?;
+                fetch_details(self.registry, identities, store, &backup).await
+            };
+            let (details, mismatches) = match read.await {
+                Err(error) if !is_damage(&error) => return Err(error),
+                Err(error) => (Err(error), Vec::new()),
+                Ok(Some(Details { record, mismatches })) => (Ok(record), mismatches),
+                Ok(None) => (Ok(None), Vec::new()),
+            };
+            candidates.push(DrillCandidate { backup, details, mismatches });
+        }
+        Ok(candidates)
+    }
+
+    /// Restores all backups, globals first, then examines each.
+    async fn restore_and_examine(
+        &self,
+        context: &DrillContext<'_>,
+        candidates: Vec<DrillCandidate>,
+        report: &mut Report,
+        on_step: &(dyn Fn(&str) + Sync),
+    ) -> Result<()> {
+        self.prepare(context, &candidates).await?;
+        let bytes = candidates.iter().map(|candidate| candidate.backup.manifest.artifact.plaintext.bytes);
+        self.progress.planned(bytes.fold(0, u64::saturating_add));
+        let mut restored = Vec::new();
+        for candidate in candidates {
+            on_step(&format!("restoring {} from \"{}\"", candidate.backup.name, context.destination));
+            let of_cluster = !candidate.backup.manifest.subject.is_database();
+            let result = self.restore(context, &candidate, &mut report.notes).await;
+            let failed = result.error.is_some();
+            restored.push((candidate, result));
+            if failed && of_cluster {
+                break;
+            }
+        }
+        for (candidate, restored) in restored {
+            on_step(&format!("examining {}", candidate.backup.manifest.subject));
+            let drill = self.record_drill(context, &candidate, restored, report).await?;
+            if let Err(error) = mark_result(context, &candidate.backup, &drill).await {
+                report.unmarked.push(ErrorReport::from(&error));
+            }
+            report.drills.push(drill);
+        }
+        Ok(())
+    }
+
+    fn restorer(&self, context: &DrillContext<'_>, manifest: &Manifest) -> Result<Box<dyn Restore>> {
+        let cluster = match &manifest.subject {
+            Subject::Database { name } => context.scratch.target(name)?,
+            _ => context.scratch.cluster(),
+        };
+        let target = Target {
+            database: TargetDatabase::Create,
+            jobs: self.jobs,
+            scratch_dir: Some(context.scratch.folder().to_owned()),
+            scripts: self.scripts,
+            cleanup: Cleanup::WithCluster,
+            ..Target::new(cluster)
+        };
+        self.registry.restore.build(self.registry.default_restore, &target)
+    }
+
+    /// Checks that the scratch server can take the backups, before any bytes are fetched.
+    async fn prepare(&self, context: &DrillContext<'_>, candidates: &[DrillCandidate]) -> Result<()> {
+        let wanted = candidates.iter().map(DrillCandidate::wanted);
+        let databases = wanted.filter(|wanted| context.can_restore(wanted.manifest)).collect::<Vec<_>>();
+        // If the scratch server renames databases, each database has a target of its own.
+        let targets: Vec<&[RestoreRequest<'_>]> = match context.scratch.accepts_globals() {
+            true => vec![&databases],
+            false => databases.chunks(1).collect(),
+        };
+        for wanted in targets.into_iter().filter(|wanted| !wanted.is_empty()) {
+            let manifest = wanted[0].manifest;
+            let findings = self.restorer(context, manifest)?.prepare(wanted).await;
+            let findings = match findings {
+                Ok(findings) => findings,
+                Err(error) => {
+                    let compatibility =
+                        Compatibility::assess(context.scratch, context.examiner, manifest, wanted[0].details).await;
+                    return Err(classify::not_drilled(&error, &[], &compatibility));
+                }
+            };
+            let failed: Vec<_> = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+            if let Some(first) = failed.first() {
+                let messages = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
+                let message = "cannot be drilled here, which does not mean that the backup is damaged";
+                let error = Error::new(Stage::Drill, Kind::Failed, &context.job.name, message)
+                    .because(messages.collect::<Vec<_>>().join("\n"));
+                return Err(match &first.remedy {
+                    Some(remedy) => error.hint(remedy),
+                    None => error,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Restores one backup, phase by phase.
+    async fn restore(
+        &self,
+        context: &DrillContext<'_>,
+        candidate: &DrillCandidate,
+        notes: &mut Vec<String>,
+    ) -> Restored {
+        let started = Utc::now().trunc_subsecs(3);
+        let (mut phases, mut left_out) = (Vec::new(), Vec::new());
+        let backup = &candidate.backup;
+        let manifest = &backup.manifest;
+        if !context.can_restore(manifest) {
+            notes.push(format!(
+                "{}: not restored: the drill uses an existing server, which keeps its own",
+                manifest.subject
+            ));
+            return Restored { started, phases, left_out: Vec::new(), error: None, failures: Vec::new() };
+        }
+        let lease = lease(context.store, &backup.name).await;
+        // Discard earlier failures, which belong to other backups.
+        context.scratch.failures().await;
+        let restored = async {
+            let begun = Instant::now();
+            let file = save(context.store, manifest, context.scratch.folder()).await?;
+            phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
+            let decryptor = crate::stages::decryptor(self.registry, context.identities, backup)?;
+            let begun = Instant::now();
+            let plaintext = decode(read(file.clone()), manifest, decryptor.as_deref()).await?;
+            let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
+            let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
+            let plaintext = expect_recorded_definitions(self.registry, manifest, details, plaintext)?;
+            let plaintext = with_progress(plaintext, Arc::clone(&self.progress));
+            let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
+            notes.extend(adaptation_notes);
+            // No recorded details: a drill restores everything.
+            let wanted = RestoreRequest { manifest, details: None };
+            let restored = self.restorer(context, manifest)?.restore(wanted, plaintext).await?;
+            if restored.phases.is_empty() {
+                phases.push(Phase { name: "restore".to_owned(), seconds: seconds(begun), restores: true });
+            }
+            phases.extend(restored.phases);
+            notes.extend(restored.warnings);
+            left_out = restored.left_out;
+            // The folder is removed after the drill, but its space is needed now.
+            std::fs::remove_file(&file).ok();
+            Ok(())
+        };
+        let restored: Result<()> = restored.await;
+        if let Some(lease) = lease {
+            // On failure, the lease expires.
+            context.store.remove(&lease).await.ok();
+        }
+        Restored { started, phases, left_out, error: restored.err(), failures: context.scratch.failures().await }
+    }
+}
+
+/// Stores a mark with the result beside a backup.
+async fn mark_result(context: &DrillContext<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
+    let last = backup.marks.last();
+    let now = Utc::now();
+    let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
+    let encrypt = match (&backup.manifest.artifact.encryption, &context.job.encrypt) {
+        (Some(_), Some(encrypt)) => Some(encrypt(&())?),
+        (None, _) => None,
+        (Some(_), None) => {
+            // The job no longer encrypts: omit the comparisons, which name tables.
+            return longshore_catalog::drill::put(&drill.clone().split_confidential().0, context.store, None, time)
+                .await
+                .map(drop);
+        }
+    };
+    longshore_catalog::drill::put(drill, context.store, encrypt.as_deref(), time).await.map(drop)
+}
+
+fn seconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+}

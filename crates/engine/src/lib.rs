@@ -1,0 +1,71 @@
+//! The commands of Longshore: builds stages from a configuration, and runs, verifies, restores and
+//! prunes with the stages.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`run`] | a run of a job: survey, globals first, databases in parallel, retention |
+//! | [`run_report`] | the report that each run of a command leaves, on this host and elsewhere |
+//! | `run_history` | the reports of earlier runs |
+//! | `stages`, `mode` | building stages; acting or only showing the plan |
+//! | `survey` | the survey of a server, before a run and in a check |
+//! | `replay_pause` | pausing a standby's replay while a run dumps |
+//! | [`report`], [`error_report`] | the result of a run, and its errors |
+//! | [`check`] | tests of everything that the next run depends on |
+//! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
+//! | [`verify`], [`restore`], [`prune`] | verifying, restoring and deleting backups |
+//! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
+//! | [`status`] | the backups of every series, and problems that need attention |
+//! | `series_end` | detection of series that have ended |
+//! | [`drill`] | test restores, which prove that backups can be restored |
+//! | [`identity`] | the identities that decrypt backups, unless the command line names some |
+//! | [`hold`] | holds, which exempt backups from retention |
+//! | [`withdraw`] | withdrawing wrong marks |
+//! | [`sync`] | copying backups between destinations |
+//! | [`sweep`] | removing leftovers of interrupted writers |
+//! | [`inspect`] | the contents of a dump file of any origin |
+//! | `restore_page` | the page about restoring without Longshore |
+//! | [`encryption_policy`] | which backups must be encrypted |
+//! | `details` | the encrypted details of a backup: the record of its dump |
+//! | `lock` | the lock of a job: one run at a time |
+//! | `destination_state` | the state of a destination, kept on this host between two prunes |
+//! | `dirs` | the default directories for locks and state |
+//! | `decrypted` | the record of backups that were decrypted on this host |
+//! | [`progress`] | progress notifications of a run |
+
+pub mod catalogs;
+pub mod check;
+mod comparison;
+mod decrypted;
+mod destination_state;
+mod details;
+mod dirs;
+pub mod drill;
+pub mod encryption_policy;
+pub mod error_report;
+#[cfg(test)]
+mod fixture;
+pub mod hold;
+pub mod identity;
+pub mod inspect;
+mod lock;
+mod mode;
+mod mount;
+mod origin;
+pub mod progress;
+pub mod prune;
+mod replay_pause;
+pub mod report;
+pub mod restore;
+mod restore_page;
+pub mod run;
+mod run_history;
+pub mod run_report;
+mod series_end;
+pub mod simulate;
+mod stages;
+pub mod status;
+mod survey;
+pub mod sweep;
+pub mod sync;
+pub mod verify;
+pub mod withdraw;

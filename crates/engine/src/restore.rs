@@ -1,0 +1,464 @@
+//! Restores: one subject, or everything that a run made, globals first.
+
+mod choice;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{TimeDelta, Utc};
+use futures_util::StreamExt;
+use longshore_config::registry::Registry;
+use longshore_core::check::{self, Finding};
+use longshore_core::drill::{Comparison, Drill, Phase};
+use longshore_core::error::printable;
+use longshore_core::key::{BackupName, Key};
+use longshore_core::left_out::LeftOut;
+use longshore_core::mark::MarkKind;
+use longshore_core::pipeline::{Source, open_from};
+use longshore_core::plugin::{Identities, Target, TargetContent};
+use longshore_core::stage::{self, Restore, RestoreRequest, Store};
+use longshore_core::stream::{ByteStream, collect, drain, transform};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde_json::{Map, Value};
+
+use self::choice::LastDrill;
+use crate::comparison::expect_recorded_definitions;
+use crate::details::{Details, expect_details, expect_same_backup, fetch_details};
+use crate::hold::mark;
+use crate::origin::OriginCheck;
+
+pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
+
+/// Streams the plaintext of a chosen backup from its destinations in turn, without the
+/// first `skipped`.
+async fn plaintext(
+    registry: &Registry,
+    chosen: &Chosen,
+    identities: &Identities,
+    skipped: usize,
+    progress: &Arc<dyn RestoreProgress>,
+) -> Result<ByteStream> {
+    let decryptor = crate::stages::decryptor(registry, identities, &chosen.backup)?;
+    let (name, progress) = (chosen.backup.name.clone(), Arc::clone(progress));
+    let on_source_failed = move |error: &Error, to: &Source| progress.source_failed(&name, error, &to.name);
+    let sources = chosen.sources.get(skipped..).unwrap_or_default();
+    let manifest = &chosen.backup.manifest;
+    let origin = OriginCheck::new(registry, manifest)?;
+    Ok(origin.checked(open_from(sources, manifest, decryptor.as_deref(), on_source_failed).await?))
+}
+
+fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
+    registry.restore.build(registry.default_restore, target)
+}
+
+/// The result of restoring one backup.
+pub type RestoreResult = Result<RestoredBackup>;
+
+/// A backup that was restored.
+#[derive(Debug, Default)]
+pub struct RestoredBackup {
+    /// Notes for the operator.
+    pub notes: Vec<String>,
+    /// The phases of the restore, with their durations.
+    pub phases: Vec<Phase>,
+    /// The comparisons with the record of the dump; empty if none were requested, or if the backup
+    /// has no record.
+    pub comparisons: Vec<Comparison>,
+    /// Entries that could not be created after the data was restored.
+    pub left_out: Vec<LeftOut>,
+    /// The reason why nothing could be compared, although the backup has a record of its dump.
+    pub not_compared: Option<String>,
+}
+
+/// The comparison of a restored database with the record of its dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// Compare with the record.
+    Recorded,
+    /// Do not compare.
+    Nothing,
+}
+
+/// An observer of a restore's progress. No method may block.
+pub trait RestoreProgress: Send + Sync {
+    /// Called with a warning of the target before the restore begins.
+    fn warned(&self, warning: &str);
+
+    /// Called when the restore of a backup begins, with an estimated duration in seconds if a drill
+    /// was recorded.
+    fn began(&self, chosen: &Chosen, estimated_seconds: Option<f64>);
+
+    /// Called when more bytes of plaintext were read.
+    fn read(&self, backup: &BackupName, bytes: u64);
+
+    /// Called when a destination failed and another takes over.
+    fn source_failed(&self, backup: &BackupName, error: &Error, to: &str);
+
+    /// Called when a backup was restored and its comparison with the record of the dump begins.
+    fn comparing(&self, backup: &BackupName);
+
+    /// Called when the restore of a backup has ended.
+    fn ended(&self, backup: &BackupName, restored: &RestoreResult);
+}
+
+/// An observer that ignores all notifications.
+pub struct NoProgress;
+
+impl RestoreProgress for NoProgress {
+    fn warned(&self, _: &str) {}
+    fn began(&self, _: &Chosen, _: Option<f64>) {}
+    fn read(&self, _: &BackupName, _: u64) {}
+    fn source_failed(&self, _: &BackupName, _: &Error, _: &str) {}
+    fn comparing(&self, _: &BackupName) {}
+    fn ended(&self, _: &BackupName, _: &RestoreResult) {}
+}
+
+/// Restores backups.
+pub struct Restorer<'a> {
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// The target of the restore.
+    pub target: &'a Target,
+    /// The identities that decrypt backups.
+    pub identities: &'a Identities,
+    /// The number of databases restored at once.
+    pub parallel: usize,
+    /// The comparison of restored databases.
+    pub compare: Compare,
+    /// The observer.
+    pub progress: Arc<dyn RestoreProgress>,
+}
+
+impl Restorer<'_> {
+    /// Restores into the target. Checks everything before the first byte is fetched. After that, a
+    /// failed database does not stop the others, but failed globals do.
+    pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<RestoreResult>> {
+        let restorer = restorer(self.registry, self.target)?;
+        let records = self.records(chosen).await?;
+        let findings = restorer.prepare(&wanted(chosen, &records)).await?;
+        expect_no_failures(&findings)?;
+        let warnings: BTreeSet<_> =
+            findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(format_finding).collect();
+        warnings.iter().for_each(|warning| self.progress.warned(warning));
+        self.restore_all(&*restorer, chosen, &records).await
+    }
+
+    /// Checks the target as a restore would, without restoring.
+    pub async fn plan(&self, chosen: &[Chosen]) -> Result<Vec<Finding>> {
+        let records = self.records(chosen).await?;
+        restorer(self.registry, self.target)?.prepare(&wanted(chosen, &records)).await
+    }
+
+    /// Reads the record of each backup. Details of another backup are an error before anything is
+    /// restored. Unreadable details are only a warning, since the dump itself can be restored.
+    async fn records(&self, chosen: &[Chosen]) -> Result<Vec<DumpRecord>> {
+        let mut records = Vec::new();
+        for chosen in chosen {
+            crate::stages::decryptor(self.registry, self.identities, &chosen.backup)?;
+            let manifest = &chosen.backup.manifest;
+            let read = async {
+                expect_details(manifest)?;
+                fetch_chosen_details(self.registry, self.identities, chosen).await
+            };
+            let recorded = match read.await {
+                Ok(None) => DumpRecord::default(),
+                Ok(Some(details)) => {
+                    expect_same_backup(manifest, &details)?;
+                    DumpRecord { details: details.record, unreadable: None }
+                }
+                Err(error) => {
+                    let unreadable = error.chain();
+                    self.progress.warned(&format!(
+                        "{}: the record of its dump cannot be read, so fewer checks precede the restore and no comparison follows it: {unreadable}",
+                        chosen.backup.name
+                    ));
+                    DumpRecord { details: None, unreadable: Some(unreadable) }
+                }
+            };
+            records.push(recorded);
+        }
+        Ok(records)
+    }
+
+    /// Restores all backups, globals first.
+    async fn restore_all(
+        &self,
+        restorer: &dyn Restore,
+        chosen: &[Chosen],
+        records: &[DumpRecord],
+    ) -> Result<Vec<RestoreResult>> {
+        let (databases, globals): (Vec<_>, Vec<_>) =
+            chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
+        let mut all = Vec::new();
+        for (chosen, record) in globals {
+            let restored = self.restore_backup(restorer, chosen, record).await;
+            let has_failed = restored.is_err();
+            all.push(restored);
+            if has_failed {
+                return Ok(all);
+            }
+        }
+        // Restores end in any order: a long one does not delay the others.
+        let restores = databases.into_iter().enumerate();
+        let restores: Vec<_> = restores
+            .map(|(index, (chosen, record))| {
+                let restored = self.restore_backup(restorer, chosen, record);
+                async move { (index, restored.await) }
+            })
+            .collect();
+        let mut restored: Vec<_> =
+            futures_util::stream::iter(restores).buffer_unordered(self.parallel.max(1)).collect().await;
+        restored.sort_by_key(|(index, _)| *index);
+        all.extend(restored.into_iter().map(|(_, restored)| restored));
+        Ok(all)
+    }
+
+    /// Restores one backup and notifies the observer. Only the definitions of globals are compared
+    /// with their record.
+    async fn restore_backup(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &DumpRecord) -> RestoreResult {
+        let defined = recorded.details.as_ref();
+        let record = defined.filter(|_| chosen.backup.manifest.subject.is_database());
+        self.progress.began(chosen, estimate(chosen).await);
+        let lease = lease(&*chosen.store, &chosen.backup.name).await;
+        let mut restored = self.restore_from_sources(restorer, chosen, record, defined).await;
+        if let (Ok((outcome, Some(database))), Some(record)) = (&mut restored, record)
+            && let Some(details) = restorer.comparable_details(record, &outcome.left_out)
+        {
+            self.progress.comparing(&chosen.backup.name);
+            self.compare(outcome, database, chosen, &details).await;
+        }
+        if let Some(lease) = lease {
+            // On failure, the lease expires.
+            chosen.store.remove(&lease).await.ok();
+        }
+        let mut restored = restored.map(|(outcome, _)| outcome);
+        if let Ok(outcome) = &mut restored
+            && self.is_compared()
+        {
+            outcome.not_compared.clone_from(&recorded.unreadable);
+        }
+        self.progress.ended(&chosen.backup.name, &restored);
+        restored
+    }
+
+    /// Restores one backup, from the next destination if the bytes at one are damaged. Also returns
+    /// the name of the restored database.
+    async fn restore_from_sources(
+        &self,
+        restorer: &dyn Restore,
+        chosen: &Chosen,
+        record: Option<&Map<String, Value>>,
+        defined: Option<&Map<String, Value>>,
+    ) -> Result<(RestoredBackup, Option<String>)> {
+        let wanted = RestoreRequest { manifest: &chosen.backup.manifest, details: record };
+        let mut damaged: Option<Error> = None;
+        for skipped in 0..chosen.sources.len() {
+            let (name, progress) = (chosen.backup.name.clone(), Arc::clone(&self.progress));
+            let restored = async {
+                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, &self.progress).await?;
+                let recorded = defined.filter(|_| self.compare == Compare::Recorded);
+                let plaintext =
+                    expect_recorded_definitions(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
+                let observed = plaintext.inspect(move |chunk| {
+                    progress.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                });
+                restorer.restore(wanted, observed.boxed()).await
+            };
+            match (restored.await, damaged.take()) {
+                (Ok(restored), _) => {
+                    let stage::Restored { notes, phases, database, warnings, left_out } = restored;
+                    warnings.iter().for_each(|warning| self.progress.warned(warning));
+                    return Ok((RestoredBackup { notes, phases, left_out, ..RestoredBackup::default() }, database));
+                }
+                // The first attempt left data in an existing database, so the next
+                // attempt is refused.
+                (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
+                (Err(error), _) => match chosen.sources.get(skipped + 1) {
+                    // With `Append`, a second attempt would duplicate rows.
+                    Some(next) if error.kind() == Kind::Corrupt && self.target.content != TargetContent::Append => {
+                        self.progress.source_failed(&chosen.backup.name, &error, &next.name);
+                        damaged = Some(error);
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        Err(damaged.unwrap_or_else(|| {
+            let message = "no good copy";
+            Error::new(Stage::Restore, Kind::NotFound, chosen.backup.name.as_str(), message)
+        }))
+    }
+
+    /// Returns true if the result is to be compared. Rows appended to existing ones cannot be.
+    fn is_compared(&self) -> bool {
+        self.compare == Compare::Recorded && self.target.content != TargetContent::Append
+    }
+
+    /// Compares a restored database with the record of the dump.
+    async fn compare(
+        &self,
+        outcome: &mut RestoredBackup,
+        database: &str,
+        chosen: &Chosen,
+        details: &Map<String, Value>,
+    ) {
+        if !self.is_compared() {
+            return;
+        }
+        let begun = Instant::now();
+        let compared = async {
+            let examiner = self.registry.examine.build(self.registry.default_examine, &self.target.cluster)?;
+            examiner.compare(database, &chosen.backup.manifest, details).await
+        };
+        match compared.await {
+            Ok(comparisons) => outcome.comparisons = comparisons,
+            Err(error) => outcome.notes.push(format!(
+                "database \"{}\" could not be compared with the record of its dump: {}",
+                printable(database),
+                error.chain()
+            )),
+        }
+        outcome.phases.push(Phase {
+            name: "compare".to_owned(),
+            seconds: begun.elapsed().as_secs_f64(),
+            restores: false,
+        });
+    }
+}
+
+/// The record of one dump.
+#[derive(Debug, Default)]
+struct DumpRecord {
+    details: Option<Map<String, Value>>,
+    /// The reason why an existing record cannot be read.
+    unreadable: Option<String>,
+}
+
+/// Reads the details of a chosen backup from the first destination that returns them intact.
+async fn fetch_chosen_details(
+    registry: &Registry,
+    identities: &Identities,
+    chosen: &Chosen,
+) -> Result<Option<Details>> {
+    let mut first = None;
+    for source in &chosen.sources {
+        match fetch_details(registry, identities, &*source.store, &chosen.backup).await {
+            Ok(details) => return Ok(details),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(None), Err)
+}
+
+/// Returns the backups to restore, each with its record.
+fn wanted<'a>(chosen: &'a [Chosen], records: &'a [DumpRecord]) -> Vec<RestoreRequest<'a>> {
+    let all = chosen.iter().zip(records);
+    all.map(|(chosen, record)| RestoreRequest { manifest: &chosen.backup.manifest, details: record.details.as_ref() })
+        .collect()
+}
+
+/// Formats a finding and its remedy on one line.
+fn format_finding(finding: &Finding) -> String {
+    match &finding.remedy {
+        Some(remedy) => format!("{}; {remedy}", finding.message),
+        None => finding.message.clone(),
+    }
+}
+
+/// Fails if any finding prevents the restore, with all of them as the cause.
+fn expect_no_failures(findings: &[Finding]) -> Result<()> {
+    let failed: BTreeSet<String> =
+        findings.iter().filter(|finding| finding.outcome == check::Outcome::Failed).map(format_finding).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let lines = failed.into_iter().collect::<Vec<_>>().join("\n");
+    Err(Error::new(Stage::Restore, Kind::Refused, "target", "cannot take the backups; nothing was changed")
+        .because(lines))
+}
+
+/// The maximum size of a drill's record, in bytes.
+const MAX_DRILL_BYTES: usize = 1 << 20;
+
+/// Estimates the duration of a restore in seconds, from the last drill of the series and the sizes
+/// of both backups.
+async fn estimate(chosen: &Chosen) -> Option<f64> {
+    let LastDrill { store, key, plaintext_bytes } = chosen.drilled.as_ref()?;
+    let bytes =
+        collect(store.fetch(key, None).await.ok()?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await.ok()?;
+    let drill: Drill = serde_json::from_slice(&bytes).ok()?;
+    let size_ratio = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
+    Some(drill.restore_seconds() * size_ratio)
+}
+
+/// The duration of a lease: a restore is assumed to run that long unless it releases the lease.
+const LEASE: TimeDelta = TimeDelta::hours(48);
+
+/// Stores a mark that stops prunes from deleting a backup during its restore. Without permission to
+/// write, the restore continues without a mark.
+pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key> {
+    let now = Utc::now();
+    let mark = mark(Some(now + LEASE), "");
+    let name = longshore_catalog::mark::put(&mark, store, backup, MarkKind::Restoring, now).await.ok()?;
+    name.key().ok()
+}
+
+fn no_progress() -> Arc<dyn RestoreProgress> {
+    Arc::new(NoProgress)
+}
+
+/// Returns the contents of a backup, one entry a line.
+pub async fn contents(
+    registry: &Registry,
+    chosen: &Chosen,
+    target: &Target,
+    identities: &Identities,
+) -> Result<Vec<String>> {
+    let plaintext = plaintext(registry, chosen, identities, 0, &no_progress()).await?;
+    restorer(registry, target)?.contents(&chosen.backup.manifest, plaintext).await
+}
+
+/// Writes the plaintext to a new file of mode 600. Removes an incomplete file.
+pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities: &Identities) -> Result<()> {
+    // The file contains only the plaintext, so unreadable details do not matter.
+    if let Ok(Some(details)) = fetch_chosen_details(registry, identities, chosen).await {
+        expect_same_backup(&chosen.backup.manifest, &details)?;
+    }
+    let plaintext = plaintext(registry, chosen, identities, 0, &no_progress()).await?;
+    let name = path.display().to_string();
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| {
+        Error::io(Stage::Restore, &name, "cannot create the file", error).hint("name a new file in an existing folder")
+    })?;
+    let unfinished = Unfinished(Some(path.to_owned()));
+    let wrap = move |error| Error::io(Stage::Restore, name, "cannot write the file", error);
+    let written = transform(plaintext, wrap, move |reader, _| {
+        std::io::copy(reader, &mut file)?;
+        file.sync_all()
+    });
+    drain(written).await?;
+    unfinished.finish();
+    Ok(())
+}
+
+/// A file that is removed unless it is finished.
+struct Unfinished(Option<PathBuf>);
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // The error that led here already reports the file as incomplete.
+            std::fs::remove_file(path).ok();
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The choice of backups to restore: never a newer one than requested, and never a part of a run in
+//! place of the whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use longshore_catalog::catalog::{Backup, Presence, Series};
+use longshore_config::Config;
+use longshore_config::suggestion;
+use longshore_core::key::{BackupName, Key};
+use longshore_core::mark::MarkKind;
+use longshore_core::pipeline::Source;
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::CLOCK_TOLERANCE;
+
+use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_fastest_first, unknown_backup};
+use crate::encryption_policy::EncryptionPolicy;
+
+/// The selection of backups to restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// The newest good backup that matches the words, no newer than `at`.
+    Subject {
+        /// A database, `globals`, `cluster/subject`, or a backup's name.
+        words: String,
+        /// The job that made the backup, needed if several jobs have backups of the subject.
+        job: Option<String>,
+        /// The newest permitted time of a backup.
+        at: Option<DateTime<Utc>>,
+        /// The treatment of the globals that the backup needs.
+        globals: Globals,
+    },
+    /// Everything that one run made.
+    Run(String),
+    /// Everything that the newest run made, if the run is complete.
+    LatestRun {
+        /// The job whose run is restored, needed if there are several jobs.
+        job: Option<String>,
+    },
+}
+
+/// The treatment of a run's globals when a database of the run is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Globals {
+    /// Restore the globals first.
+    First,
+    /// Leave the globals unchanged.
+    Leave,
+}
+
+/// A chosen backup, and the destination to read it from.
+pub struct Chosen {
+    /// The backup.
+    pub backup: Backup,
+    /// The destination's name.
+    pub destination: String,
+    pub(crate) store: Arc<dyn Store>,
+    /// All destinations that have it, this one first.
+    pub(crate) sources: Vec<Source>,
+    /// The record of the series' last drill, and the size of the drilled backup.
+    pub(crate) drilled: Option<LastDrill>,
+}
+
+/// The record of a drill, from which the duration of a restore is estimated.
+pub(crate) struct LastDrill {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) key: Key,
+    pub(crate) plaintext_bytes: u64,
+}
+
+/// The chosen backups.
+pub struct Choice {
+    /// The backups, in the order in which to restore them.
+    pub backups: Vec<Chosen>,
+    /// A message about backups of the run without a good copy, if any.
+    pub missing: Option<String>,
+    /// Warnings for the operator: unreadable destinations, and newer backups that were skipped.
+    pub warnings: Vec<String>,
+}
+
+/// Chooses the backups to restore.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Refused`] if a chosen backup is unencrypted although `policy` expects an
+/// encrypted one.
+pub async fn choose(
+    config: &Config,
+    selector: &Selector,
+    from: Option<&str>,
+    policy: &EncryptionPolicy<'_>,
+) -> Result<Choice> {
+    let (catalogs, errors) = read_fastest_first(config, from).await?;
+    let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
+    let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
+    choice.backups = match selector {
+        Selector::Run(id) => {
+            choice.missing = missing_backups(&catalogs, id);
+            choose_run(&catalogs, id)?
+        }
+        Selector::LatestRun { job } => {
+            let id = latest_run_id(&catalogs, job.as_deref())?;
+            if let Some(missing) = missing_backups(&catalogs, &id) {
+                return Err(Error::new(Stage::Restore, Kind::Refused, id.as_str(), missing).hint(format!(
+                    "restore the good backups of the run with --run {id}, or an older run by its id (`longshore list --json`)"
+                )));
+            }
+            choose_run(&catalogs, &id)?
+        }
+        Selector::Subject { words, job, at, globals } => {
+            let chosen = choose_subject(&catalogs, words, job.as_deref(), *at)?;
+            choice.warnings.extend(chosen.backup.damage().map(|damage| {
+                format!("{} is damaged ({damage}), but was requested by its full name", chosen.backup.name)
+            }));
+            choice.warnings.extend(skipped_newer_backups(&catalogs, &chosen.backup, *at));
+            let mut all = Vec::new();
+            if *globals == Globals::First {
+                all.extend(choose_needed(&catalogs, &chosen.backup)?);
+            }
+            all.push(chosen);
+            all
+        }
+    };
+    for chosen in &mut choice.backups {
+        prefer_sealed(&catalogs, chosen, policy);
+    }
+    choice.warnings.extend(policy.expect(choice.backups.iter().map(|chosen| &*chosen.backup.manifest))?);
+    for chosen in &mut choice.backups {
+        chosen.sources = sources(&catalogs, chosen);
+        chosen.drilled = last_drill(&catalogs, &chosen.backup);
+    }
+    Ok(choice)
+}
+
+/// Switches to an encrypted copy at another destination if the chosen copy is unencrypted but
+/// should not be.
+fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, policy: &EncryptionPolicy<'_>) {
+    let is_better = |backup: &Backup| backup.name == chosen.backup.name && policy.violation(&backup.manifest).is_none();
+    if policy.violation(&chosen.backup.manifest).is_some()
+        && let Some(other) = all_good(catalogs).find(|(_, backup)| is_better(backup))
+    {
+        *chosen = chosen_from(other);
+    }
+}
+
+/// Returns all destinations that have the same bytes, the chosen one first.
+fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
+    let same = |backup: &Backup| {
+        backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
+    };
+    // A damaged backup was requested by name: damaged copies are read, too.
+    let accepts_damaged = !chosen.backup.is_good();
+    let mut sources: Vec<_> = all_backups(catalogs)
+        .filter(|(_, backup)| {
+            same(backup) && (backup.is_good() || accepts_damaged && backup.artifact == Presence::Whole)
+        })
+        .map(|(at, _)| Source { name: at.name.clone(), store: Arc::clone(&at.store) })
+        .collect();
+    sources.sort_by_key(|source| source.name != chosen.destination);
+    sources
+}
+
+/// Returns the last drill of a backup of the same series, at any destination.
+fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<LastDrill> {
+    let same = |backup: &Backup| Series::of(&backup.manifest) == Series::of(&chosen.manifest);
+    let drills = all_backups(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
+        let drills = backup.marks.effective(MarkKind::Drilled);
+        drills.map(move |name| (at, backup, name))
+    });
+    let (at, backup, name) = drills.max_by_key(|(_, _, name)| name.time)?;
+    let plaintext_bytes = backup.manifest.artifact.plaintext.bytes;
+    Some(LastDrill { store: Arc::clone(&at.store), key: name.key().ok()?, plaintext_bytes })
+}
+
+fn all_backups(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
+    catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
+}
+
+fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
+    all_backups(catalogs).filter(|(_, backup)| backup.is_good())
+}
+
+/// Returns true if a backup is dated in the future.
+fn is_in_future(backup: &Backup) -> bool {
+    backup.manifest.time.time() > Utc::now() + CLOCK_TOLERANCE
+}
+
+fn chosen_from((at, backup): (&Catalogued, &Backup)) -> Chosen {
+    let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
+    Chosen { backup: backup.clone(), destination, store, sources: Vec::new(), drilled: None }
+}
+
+fn not_found(subject: &str, message: &str) -> Error {
+    Error::new(Stage::Catalog, Kind::NotFound, subject, message).hint("`longshore list` shows all backups")
+}
+
+/// Returns the error for an unknown job, with the nearest known name.
+fn unknown_job(catalogs: &[Catalogued], job: &str) -> Error {
+    let jobs: BTreeSet<&str> = all_backups(catalogs).map(|(_, backup)| backup.manifest.job.as_str()).collect();
+    Error::new(Stage::Config, Kind::NotFound, job, "no backup of a job of that name").hint(suggestion::hint(
+        job,
+        jobs,
+        "`longshore list` shows all backups",
+    ))
+}
+
+/// Fails if words have more than one meaning.
+fn expect_unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()> {
+    if meanings.len() < 2 {
+        return Ok(());
+    }
+    let meanings = meanings.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Error::new(Stage::Catalog, Kind::Usage, words, "is ambiguous").hint(format!("{hint}{meanings}")))
+}
+
+/// Returns the newest good backup no newer than `at`, never a newer one.
+fn choose_subject(
+    catalogs: &[Catalogued],
+    words: &str,
+    job: Option<&str>,
+    at: Option<DateTime<Utc>>,
+) -> Result<Chosen> {
+    let candidates: Vec<_> = all_good(catalogs)
+        .filter(|(_, backup)| matches_backup(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
+        .collect();
+    // The full name of a damaged backup requests its damaged bytes.
+    let by_name = |(_, backup): &(_, &Backup)| words == backup.name.as_str() && backup.artifact == Presence::Whole;
+    let candidates = if candidates.is_empty() { all_backups(catalogs).filter(by_name).collect() } else { candidates };
+    let subject = |backup: &Backup| format!("{}/{}", backup.manifest.cluster.name, backup.manifest.subject.segment());
+    let meanings = |of: &dyn Fn(&Backup) -> String| candidates.iter().map(|(_, backup)| of(backup)).collect();
+    expect_unambiguous(words, meanings(&subject), "write one of: ")?;
+    // Two jobs may dump different parts of one database.
+    expect_unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "choose the job with --job: ")?;
+    if candidates.is_empty() {
+        let none = || match all_backups(catalogs).any(|(_, backup)| matches_backup(words, backup)) {
+            true if job.is_some_and(|job| !all_backups(catalogs).any(|(_, backup)| backup.manifest.job == job)) => {
+                unknown_job(catalogs, job.unwrap_or_default())
+            }
+            true => not_found(words, "no good backup"),
+            false => unknown_backup(catalogs, words),
+        };
+        return Err(adopted_file_error(catalogs, words).unwrap_or_else(none));
+    }
+    let early_enough =
+        candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
+    // A backup that a wrong clock dated in the future may be the oldest of all. The first of
+    // several copies is chosen, so equal ones must not replace it.
+    let rank = |backup: &Backup| (at.is_some() || !is_in_future(backup), backup.manifest.time);
+    let newest = early_enough.reduce(|best, next| if rank(next.1) > rank(best.1) { next } else { best });
+    newest.map(chosen_from).ok_or_else(|| {
+        Error::new(Stage::Restore, Kind::Refused, words, "no good backup is that old")
+            .hint("`longshore list` shows all backups; a newer backup is never restored instead")
+    })
+}
+
+/// Returns a warning for each newer backup of the series without a good copy.
+fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
+    let newer = |backup: &Backup| {
+        backup.manifest.subject == chosen.manifest.subject
+            && backup.manifest.cluster.name == chosen.manifest.cluster.name
+            && backup.manifest.job == chosen.manifest.job
+            && backup.manifest.time > chosen.manifest.time
+            && at.is_none_or(|at| backup.manifest.time.time() <= at)
+    };
+    let damaged = all_backups(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
+    let ahead = |backup: &Backup| newer(backup) && is_in_future(backup);
+    let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
+    let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was skipped"));
+    let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
+    let mine = chosen.name.manifest();
+    let newer = unreadable.into_iter().filter(|key| key.folder() == mine.folder() && **key > mine);
+    let ahead: BTreeSet<_> =
+        all_good(catalogs).filter(|(_, backup)| ahead(backup)).map(|(_, backup)| &backup.name).collect();
+    let ahead = ahead.into_iter().map(|name| {
+        format!("{name} is dated in the future by this host's clock, and was skipped; --at 9999-01-01 selects it")
+    });
+    damaged
+        .chain(ahead)
+        .chain(newer.map(|key| format!("{key} cannot be read, and may belong to a newer backup")))
+        .collect()
+}
+
+/// Returns the backups that a backup needs.
+fn choose_needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
+    let needs = &backup.manifest.needs;
+    if needs.is_empty() {
+        return Err(not_found(backup.name.as_str(), "the backup was made without globals"));
+    }
+    let find = |need: &BackupName| {
+        let found = all_good(catalogs).find(|(_, backup)| backup.name == *need);
+        found.map(chosen_from).ok_or_else(|| not_found(need.as_str(), "the backup needs it, but there is no good copy"))
+    };
+    needs.iter().map(find).collect()
+}
+
+/// Returns the id of the newest run of the job. Without a job, all backups must be of one
+/// job and cluster.
+fn latest_run_id(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
+    let candidates = || {
+        let of_job = |backup: &&Backup| job.is_none_or(|job| job == backup.manifest.job);
+        all_backups(catalogs).map(|(_, backup)| backup).filter(of_job)
+    };
+    let origin = |backup: &Backup| format!("{} of {}", backup.manifest.job, backup.manifest.cluster.name);
+    expect_unambiguous("latest", candidates().map(origin).collect(), "choose the job with --job, or name a run: ")?;
+    let newest = candidates().max_by_key(|backup| backup.manifest.time);
+    newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| not_found("latest", "no backups"))
+}
+
+/// Returns a message about the backups of a run that have no good copy, if any.
+fn missing_backups(catalogs: &[Catalogued], run: &str) -> Option<String> {
+    let mut good: BTreeMap<&BackupName, bool> = BTreeMap::new();
+    let mut planned = 0;
+    for (_, backup) in all_backups(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
+        *good.entry(&backup.name).or_default() |= backup.is_good();
+        planned = backup.manifest.run_backups;
+    }
+    let damaged: Vec<_> = good.iter().filter(|(_, good)| !**good).map(|(name, _)| name.to_string()).collect();
+    let whole = good.len() - damaged.len();
+    (whole < planned as usize).then(|| {
+        let named = if damaged.is_empty() { String::new() } else { format!(" (damaged: {})", damaged.join(", ")) };
+        format!("the run planned {planned} backups, of which {whole} exist and are good{named}")
+    })
+}
+
+/// Returns all good backups of a run, globals first.
+fn choose_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    for (at, backup) in all_good(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
+        if !chosen.iter().any(|known| known.backup.name == backup.name) {
+            chosen.push(chosen_from((at, backup)));
+        }
+    }
+    if chosen.is_empty() {
+        return Err(not_found(run, "no good backup of a run with this id")
+            .hint("`longshore list --json` shows the ids of runs"));
+    }
+    chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.is_database());
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::key::Timestamp;
+    use longshore_core::plugin::{Ask, Identities, Passphrase};
+    use longshore_testkit::fake_stage::Xor;
+    use longshore_testkit::memory::MemoryStore;
+
+    use super::*;
+    use crate::encryption_policy::Unsealed;
+    use crate::fixture::{config, put_run, put_run_with};
+
+    #[tokio::test]
+    async fn future_backup_is_not_chosen_as_newest() {
+        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        let ahead = Timestamp::new(Utc::now() + chrono::TimeDelta::days(400)).to_string();
+        put_run(&store, &ahead, &["app"]);
+        let config = config(folder.path(), &store, None);
+        let policy = EncryptionPolicy::of_config(&config);
+        let app = |at| Selector::Subject { words: "app".to_owned(), job: None, at, globals: Globals::Leave };
+        let only = choose(&config, &app(None), None, &policy).await.unwrap();
+        assert_eq!(only.backups[0].backup.manifest.time.to_string(), ahead, "better than none");
+        put_run(&store, "2026-05-01_030000", &["app"]);
+        let choice = choose(&config, &app(None), None, &policy).await.unwrap();
+        assert_eq!(choice.backups[0].backup.manifest.time.to_string(), "2026-05-01_030000");
+        assert!(choice.warnings[0].contains("dated in the future"), "{:?}", choice.warnings);
+        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None, &policy).await.unwrap();
+        assert_eq!(late.backups[0].backup.manifest.time.to_string(), ahead);
+    }
+    #[tokio::test]
+    async fn sealed_copy_is_preferred_to_unsealed_copy() {
+        let (near, far, folder) = (MemoryStore::new(), MemoryStore::new(), tempfile::tempdir().unwrap());
+        put_run_with(&near, "2026-05-01_030000", &["app"], "", |manifest| manifest.artifact.encryption = None);
+        let mut config = config(folder.path(), &near, None);
+        for job in config.jobs.values_mut() {
+            job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
+        }
+        let app = Selector::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
+        let none = Identities {
+            files: Vec::new(),
+            texts: Vec::new(),
+            passphrase: Passphrase::Unused,
+            ask: Arc::new(NoAnswer),
+        };
+        let refused = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
+        assert_eq!(choose(&config, &app, None, &refused).await.err().unwrap().kind(), Kind::Refused);
+        let allowed = choose(&config, &app, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
+        assert_eq!((allowed.backups.len(), allowed.warnings.len()), (2, 2), "globals, too: {:?}", allowed.warnings);
+        put_run(&far, "2026-05-01_030000", &["app"]);
+        config.destinations.insert("the other".to_owned(), longshore_config::Destination::of(far.clone()));
+        let policy = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
+        let choice = choose(&config, &app, None, &policy).await.unwrap();
+        assert!(choice.backups.iter().all(|chosen| chosen.destination == "the other"));
+    }
+
+    struct NoAnswer;
+
+    impl Ask for NoAnswer {
+        fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
+            None
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The run reports that exist: the runs that this host knows, and the last runs of each job.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `report_dir.rs` | the reports in `state_dir/runs/`, and the markers of runs in progress |
+//! | `host_history.rs` | the runs of a job that this host knows, for retention |
+//! | `retention.rs` | the reports that are too old or too many |
+//! | `last_run.rs` | the last runs of each job, read from this host and from destinations |
+
+mod host_history;
+mod last_run;
+mod report_dir;
+mod retention;
+
+pub(crate) use self::host_history::HostHistory;
+pub(crate) use self::last_run::{JobKey, LastRun, LastRuns, last_runs};
+pub(crate) use self::report_dir::{Marker, ReportDir};
+pub(crate) use self::retention::prune;
+
+/// The verb of a run that makes backups, in its reports.
+pub(crate) const RUN: &str = "run";

@@ -1,0 +1,86 @@
+//! The copies, repairs and reports of a sync.
+
+use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+
+use super::*;
+use crate::fixture::{catalogued, job, with_backup};
+
+#[tokio::test]
+async fn unreadable_backup_is_reported_as_not_damaged() {
+    let ((store, at), job) = (with_backup().await, job(None));
+    let (found, unread) = find_damaged(&job, std::slice::from_ref(&at), Mode::Act, &no_progress()).await;
+    assert_eq!((found.len(), unread.len()), (0, 0));
+    store.fault(Operation::Fetch, Fault::FailAfter(1));
+    let (found, unread) = find_damaged(&job, &[at], Mode::Act, &no_progress()).await;
+    assert_eq!((found.len(), unread.len()), (0, 1));
+    let synced = Synced { copies: Vec::new(), problems: unread };
+    assert!(!synced.succeeded() && !synced.problems[0].damaged);
+}
+
+#[tokio::test]
+async fn damage_mark_is_reported_until_a_read_succeeds() {
+    let (store, _) = with_backup().await;
+    let name = crate::fixture::manifest().name().unwrap();
+    longshore_catalog::mark::put(&mark(None, "a bit flipped"), &store, &name, MarkKind::Damaged, Utc::now())
+        .await
+        .unwrap();
+    let at = [catalogued(&store).await];
+    let planned = plan(&job(None), None, &at, &BTreeMap::new(), Repair::No).unwrap();
+    assert!(planned.unrepaired.len() == 1 && planned.unrepaired[0].damaged);
+    let (found, _) = find_damaged(&job(None), &at, Mode::Act, &no_progress()).await;
+    assert!(found.is_empty());
+    assert!(catalogued(&store).await.catalog.backups().all(Backup::is_good));
+}
+
+#[tokio::test]
+async fn repaired_backup_is_good_despite_a_recent_damage_mark() {
+    let ((good, good_at), (bad, _)) = (with_backup().await, with_backup().await);
+    drop(good);
+    let manifest = crate::fixture::manifest();
+    bad.put(&manifest.artifact.key, "abd");
+    let bad_at = catalogued(&bad).await;
+    let (found, _) = find_damaged(&job(None), std::slice::from_ref(&bad_at), Mode::Act, &no_progress()).await;
+    assert_eq!(found.len(), 1);
+    assert!(!catalogued(&bad).await.catalog.backups().all(Backup::is_good));
+    let backup = good_at.catalog.backups().next().unwrap();
+    let planned =
+        PlannedCopy { backup, why: CopyReason::Damaged, to: &bad_at, from: vec![&good_at], leftovers: Leftovers::Kept };
+    let (copied, damaged) = copy_backup(&planned, &no_progress()).await;
+    assert!(copied.error.is_none() && damaged.is_empty());
+    assert!(catalogued(&bad).await.catalog.backups().all(Backup::is_good));
+}
+
+#[tokio::test]
+async fn damaged_source_is_marked_and_the_next_one_is_used() {
+    let ((good, good_at), (bad, _), to) = (with_backup().await, with_backup().await, MemoryStore::new());
+    bad.put(&crate::fixture::manifest().artifact.key, "abd");
+    let named = async |name: &str, store| Catalogued { name: name.to_owned(), ..catalogued(store).await };
+    let (good_at, bad_at, to_at) =
+        (Catalogued { name: "good".to_owned(), ..good_at }, named("bad", &bad).await, named("to", &to).await);
+    let backup = good_at.catalog.backups().next().unwrap();
+    let planned = PlannedCopy {
+        backup,
+        why: CopyReason::Missing,
+        to: &to_at,
+        from: vec![&bad_at, &good_at],
+        leftovers: Leftovers::Kept,
+    };
+    let (copied, damaged) = copy_backup(&planned, &no_progress()).await;
+    assert!(copied.error.is_none() && copied.from == "good", "{copied:?}");
+    assert!(damaged.keys().eq([&("bad".to_owned(), backup.name.clone())]), "{damaged:?}");
+    assert!(!catalogued(&bad).await.catalog.backups().any(Backup::is_good));
+    assert!(catalogued(&to).await.catalog.backups().all(Backup::is_good));
+    assert!(catalogued(&good).await.catalog.backups().all(Backup::is_good));
+}
+
+#[tokio::test]
+async fn damage_by_the_destination_does_not_mark_the_source() {
+    let ((_, good_at), to) = (with_backup().await, MemoryStore::new());
+    to.fault(Operation::Ship, Fault::Vanish);
+    let to_at = catalogued(&to).await;
+    let backup = good_at.catalog.backups().next().unwrap();
+    let planned =
+        PlannedCopy { backup, why: CopyReason::Missing, to: &to_at, from: vec![&good_at], leftovers: Leftovers::Kept };
+    let (copied, damaged) = copy_backup(&planned, &no_progress()).await;
+    assert!(copied.error.is_some() && damaged.is_empty(), "{copied:?}");
+}
