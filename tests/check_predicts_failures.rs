@@ -25,9 +25,9 @@ fn every_failure_has_a_hint() {
     );
     let result = test_env.longshore(&["check"]).expect(2);
     result
-        .shows("FAILED   cluster main")
+        .shows("failed   cluster main")
         .shows("check that the server is running")
-        .shows("FAILED   destination offsite");
+        .shows("failed   destination offsite");
     let findings = test_env.json(&["check", "--json"]);
     let failed = findings.as_array().unwrap().iter().filter(|finding| finding["outcome"] == "failed");
     for finding in failed {
@@ -48,7 +48,7 @@ fn check_detects_a_foreign_identity() {
     let test_env = TestEnv::new();
     let other = TestEnv::new();
     let check = test_env.command().args(["check", "--identity"]).arg(other.identity()).output().unwrap();
-    crate::support::CommandOutput::of(check).expect(2).shows("FAILED   identity");
+    crate::support::CommandOutput::of(check).expect(2).shows("failed   identity");
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn warns_of_missing_retention_and_encryption() {
 fn pattern_without_match_fails_the_check() {
     let test_env = TestEnv::new();
     test_env.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['nothing_*'] }]", ..Job::default() });
-    test_env.longshore(&["check"]).expect(2).shows("FAILED   databases").shows("0 to dump");
+    test_env.longshore(&["check"]).expect(2).shows("failed   databases").shows("0 to dump");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn check_tests_the_directory_dump_folder() {
         });
         test_env.longshore(&["check"])
     };
-    check(&test_env.path("none")).expect(2).shows("FAILED   scratch_dir");
+    check(&test_env.path("none")).expect(2).shows("failed   scratch_dir");
     let scratch = test_env.make_folder("scratch");
     check(&scratch).expect(0).shows("MiB free");
     assert_eq!(files(&scratch), [""; 0]);

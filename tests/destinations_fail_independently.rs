@@ -13,7 +13,7 @@ fn failed_destination_leaves_the_other_complete() {
     let local = test_env.local();
     let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
     test_env.configure(&Job { dump, ship: &[("small", &small), ("local", &local)], ..Job::default() });
-    test_env.longshore(&["run"]).expect(3).shows("small FAILED").shows("no space left");
+    test_env.longshore(&["run"]).expect(3).stdout_shows("small failed").shows("no space left");
     assert_eq!(files(&small), [""; 0]);
     test_env.run_with_identity(&["verify", "--destination", "local"]).expect(0).shows("verified: ");
     let report = test_env.json(&["run", "--json"]);
@@ -36,7 +36,8 @@ fn refusing_host_is_reported_once() {
     test_env.configure(&Job { ship: &[("local", &local)], remote: &host[..1], ..Job::default() });
     let count =
         |result: &CommandOutput| format!("{}{}", result.stdout, result.stderr).matches("Connection refused").count();
-    let result = test_env.longshore(&["run"]).expect(3).shows("\"ssh\" failed").shows("globals, ").shows("ssh FAILED");
+    let result =
+        test_env.longshore(&["run"]).expect(3).shows("\"ssh\" failed").shows("globals, ").stdout_shows("ssh failed");
     assert_eq!(count(&result), 1, "{result:?}");
     // With two destinations on the host, the error is still printed once.
     test_env.configure(&Job { ship: &[("local", &local)], remote: &host, ..Job::default() });

@@ -83,7 +83,7 @@ fn drill(test_env: &TestEnv, identity: &Path) -> CommandOutput {
 #[test]
 fn detects_a_missing_row() {
     let (test_env, result) = forged("delete from orders where id = 7");
-    result.expect(4).shows("table public.orders: rows: expected 1000, found 999").shows("DAMAGED");
+    result.expect(4).shows("table public.orders: rows: expected 1000, found 999").stdout_shows("damaged");
     // Table names are stored encrypted only.
     let mark = fs::read_to_string(
         test_env.local().join("main/shop").join(
@@ -164,7 +164,7 @@ fn detects_an_older_artifact() {
     // A listing compares sizes, so the size must match.
     swapped.resize(usize::try_from(fs::metadata(&artifact).unwrap().len()).unwrap(), 0);
     fs::write(&artifact, swapped).unwrap();
-    drill(&test_env, &test_env.identity()).expect(4).shows("DAMAGED");
+    drill(&test_env, &test_env.identity()).expect(4).stdout_shows("damaged");
     assert!(files(&folder).iter().any(|name| name.contains(".damaged.")));
 }
 
@@ -173,7 +173,7 @@ fn detects_an_edited_manifest() {
     let test_env = test_env(&Job::default());
     let folder = run(&test_env);
     edit(&newest(&folder), |manifest| manifest["artifact"]["plaintext"]["blake3"] = "0".repeat(64).into());
-    drill(&test_env, &test_env.identity()).expect(4).shows("DAMAGED");
+    drill(&test_env, &test_env.identity()).expect(4).stdout_shows("damaged");
 }
 
 #[test]

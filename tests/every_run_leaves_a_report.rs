@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chrono::{TimeDelta, Utc};
-use longshore_core::key::Stamp;
+use longshore_core::key::Timestamp;
 use serde_json::Value;
 
 use crate::support::offline_env::{ForgedBackup, OfflineEnv};
@@ -64,7 +64,7 @@ fn failed_run_is_visible_from_another_host() {
 
     test_env.configure_with_connection(&job, "host=/nowhere user=secretive");
     test_env.longshore(&["run"]).expect(2);
-    let result = test_env.longshore(&["status"]).expect(3).shows("last run failed").shows("FAILED");
+    let result = test_env.longshore(&["status"]).expect(3).shows("last run failed").stdout_shows("nightly  failed");
     result.shows("/nowhere");
     test_env.longshore(&["status", "--nagios"]).expect(2).shows("CRITICAL - nightly: last run failed");
     let status = test_env.json(&["status", "--json"]);
@@ -138,7 +138,7 @@ fn killed_run_is_reported_as_lost() {
     test_env.longshore(&["status"]).expect(0).shows("running since");
     killed.kill().unwrap();
     killed.wait().unwrap();
-    test_env.longshore(&["status"]).expect(3).shows("last run was lost").shows("LOST");
+    test_env.longshore(&["status"]).expect(3).shows("last run was lost").stdout_shows("nightly  lost");
     test_env.longshore(&["status", "--nagios"]).expect(2).shows("CRITICAL - nightly: last run was lost");
     from_another_host(&test_env, &["status"]).expect(0);
 
@@ -179,7 +179,7 @@ fn interrupted_locked_and_partial_runs_differ() {
     fs::rename(&nas, test_env.path("away")).unwrap();
     test_env.longshore(&["run"]).expect(3);
     fs::rename(test_env.path("away"), &nas).unwrap();
-    test_env.longshore(&["status"]).expect(3).shows("last run was partial").shows("PARTIAL");
+    test_env.longshore(&["status"]).expect(3).shows("last run was partial").stdout_shows("nightly  partial");
     test_env.longshore(&["status", "--nagios"]).expect(1).shows("WARNING - nightly: last run was partial");
     from_another_host(&test_env, &["status"]).expect(3).shows("last run was partial").shows("nas (");
     test_env.longshore(&["run"]).expect(0);
@@ -224,7 +224,7 @@ fn any_host_applies_the_terms_of_a_report() {
     offline_env.add_backup(&ForgedBackup { hours: 30, ..ForgedBackup::default() });
     offline_env.longshore(&["status"]).expect(3).shows("no age limit is set");
     offline_env.put("disk", &report_key(30), &report(30, r#"{"max_age":"26h","destinations":["disk","nas"]}"#));
-    let result = offline_env.longshore(&["status"]).expect(3).shows("CRITICAL  main/shop").shows("max_age is 26h");
+    let result = offline_env.longshore(&["status"]).expect(3).shows("critical  main/shop").shows("max_age is 26h");
     result.omits("no age limit");
     offline_env.put("nas", &report_key(29), &report(29, r#"{"max_age":"none","destinations":[]}"#));
     offline_env.longshore(&["status"]).expect(0).shows("good");
@@ -247,7 +247,7 @@ fn report_key(hours: i64) -> String {
 }
 
 fn report_id(hours: i64) -> String {
-    format!("{}-run-0123abcd", Stamp::new(Utc::now() - TimeDelta::hours(hours)))
+    format!("{}-run-0123abcd", Timestamp::new(Utc::now() - TimeDelta::hours(hours)))
 }
 
 fn report(hours: i64, terms: &str) -> Vec<u8> {

@@ -163,7 +163,7 @@ fn undumpable_named_database_makes_the_run_partial() {
     run.shows("dump \"shop\": the server has no such database").shows("the server has: appdb, postgres");
     assert_eq!(test_env.json(&["list", "--json"]).as_array().unwrap().len(), 2, "appdb and the globals");
     test_env.run_with_identity(&["drill"]).expect(3).shows("the run planned 3 backups, of which 2 exist");
-    test_env.longshore(&["check"]).expect(2).shows("FAILED   databases").shows("the server has no such database");
+    test_env.longshore(&["check"]).expect(2).shows("failed   databases").shows("the server has no such database");
 
     test_env.cluster.psql("postgres", "create database shop allow_connections false");
     test_env.longshore(&["run"]).expect(3).shows("dump \"shop\": allows no connections");

@@ -124,7 +124,7 @@ fn held_backup_is_kept_until_released() {
     test_env.longshore(&["hold", "nobody", "--why", "x"]).expect(1).shows("no backup of that name");
     let held =
         test_env.longshore(&["hold", "postgres", "--why", "before the great migration", "--until", "2100-01-01"]);
-    held.expect(0).shows("held main/postgres/postgres-");
+    held.expect(0).stdout_shows("held").stdout_shows("main/postgres/postgres-");
     for _ in 0..2 {
         test_env.longshore(&["run"]).expect(0);
     }

@@ -3,8 +3,8 @@
 
 use chrono::{TimeDelta, Utc};
 use longshore_core::drill::{Drill, Phase, Verdict};
-use longshore_core::key::{BackupName, Stamp};
-use longshore_core::mark::{MarkName, Says};
+use longshore_core::key::{BackupName, Timestamp};
+use longshore_core::mark::{MarkKind, MarkName};
 
 use crate::support::offline_env::{ForgedBackup, NIGHTLY, OfflineEnv};
 use crate::support::{Job, TestEnv, finish};
@@ -67,7 +67,7 @@ fn init_configuration_alarms_after_two_days() {
     longshore(&["init", "--connection", &connection, "--destination", destination.to_str().unwrap()]).expect(0);
     longshore(&["status"]).expect(3).shows("job \"nightly\" has no backup");
     offline_env.add_backup(&ForgedBackup { hours: 48, at: &["disk"], ..ForgedBackup::default() });
-    longshore(&["status"]).expect(3).shows("CRITICAL  main/shop").shows("max_age is 26h");
+    longshore(&["status"]).expect(3).shows("critical  main/shop").shows("max_age is 26h");
     longshore(&["status", "--nagios"]).expect(2).shows("CRITICAL - main/shop");
     offline_env.add_backup(&ForgedBackup { hours: 24, at: &["disk"], ..ForgedBackup::default() });
     longshore(&["status"]).expect(0).shows("03:00");
@@ -96,7 +96,7 @@ fn old_backup_is_stale_per_destination() {
     offline_env
         .longshore(&["status"])
         .expect(3)
-        .shows("CRITICAL  main/shop  all")
+        .shows("critical  main/shop  all")
         .shows("30 h old")
         .shows("max_age is 26h");
     offline_env.add_backup(&ForgedBackup { hours: 3, at: &["disk"], ..ForgedBackup::default() });
@@ -131,8 +131,12 @@ fn missing_destination_hides_no_other() {
     let offline_env = OfflineEnv::new(&format!("{NIGHTLY}max_age = 'none'"));
     offline_env.add_backup(&ForgedBackup::default());
     std::fs::remove_dir_all(offline_env.path("nas")).unwrap();
-    let result =
-        offline_env.longshore(&["status"]).expect(3).shows("CANNOT BE READ").shows("main/shop").shows("1 of 2");
+    let result = offline_env
+        .longshore(&["status"])
+        .expect(3)
+        .shows("nas          cannot be read")
+        .shows("main/shop")
+        .shows("1 of 2");
     let result = result.shows("hint: nas: ");
     assert_eq!(
         format!("{}{}", result.stdout, result.stderr).matches("the directory does not exist").count(),
@@ -154,7 +158,7 @@ fn damaged_newest_backup_does_not_count() {
     offline_env.add_backup(&ForgedBackup { hours: 20, ..ForgedBackup::default() });
     let newest = offline_env.add_backup(&ForgedBackup { hours: 2, ..ForgedBackup::default() });
     std::fs::remove_file(offline_env.path("disk").join(newest.artifact(".dump").unwrap().as_str())).unwrap();
-    offline_env.longshore(&["status"]).expect(4).shows("is damaged: no artifact").shows("20 h DAMAGED");
+    offline_env.longshore(&["status"]).expect(4).shows("is damaged: no artifact").shows("20 h damaged");
     let (status, _) = offline_env.status(&[]);
     assert_eq!(problem_kinds(&status), ["damaged"]);
     assert_eq!(status["series"][0]["copies"]["present"], serde_json::json!(["nas"]));
@@ -223,7 +227,7 @@ fn drilled(offline_env: &OfflineEnv, name: &BackupName, hours: i64, seconds: f64
         comparisons: Vec::new(),
         answers: Vec::new(),
     };
-    let mark = MarkName { backup: name.clone(), says: Says::Drilled, time: Stamp::new(time) };
+    let mark = MarkName { backup: name.clone(), kind: MarkKind::Drilled, time: Timestamp::new(time) };
     offline_env.put("disk", mark.key().unwrap().as_str(), &serde_json::to_vec(&drill).unwrap());
 }
 

@@ -26,8 +26,8 @@ fn flipped_cut_or_missing_artifact_is_damage() {
             "cut" => std::fs::write(&artifact, &bytes[..bytes.len() - 1]).unwrap(),
             _ => std::fs::remove_file(&artifact).unwrap(),
         }
-        test_env.longshore(&["verify"]).expect(4).shows("main/bulk/bulk-").shows("DAMAGED");
-        test_env.run_with_identity(&["verify"]).expect(4).shows("DAMAGED");
+        test_env.longshore(&["verify"]).expect(4).shows("main/bulk/bulk-").stdout_shows("damaged");
+        test_env.run_with_identity(&["verify"]).expect(4).stdout_shows("damaged");
         let read = test_env.json(&["verify", "--json"]);
         let damaged: Vec<_> = read.as_array().unwrap().iter().filter(|read| read["damaged"] == true).collect();
         assert_eq!(damaged.len(), 1, "{damage}");
@@ -46,7 +46,7 @@ fn cut_or_moved_manifest_is_damage() {
     std::fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
     test_env.longshore(&["list"]).expect(4).shows("not a");
     for verify in [&["verify", "--all"][..], &["verify"], &["verify", "bulk"], &["verify", "main/bulk"]] {
-        test_env.longshore(verify).expect(4).shows("DAMAGED").shows("main/bulk/bulk-");
+        test_env.longshore(verify).expect(4).stdout_shows("damaged").shows("main/bulk/bulk-");
     }
     test_env.longshore(&["verify", "postgres"]).expect(0);
     let other_manifest = test_env.make_folder("local/main/other").join("other-2026-06-07_091500.json");
@@ -62,7 +62,7 @@ fn newer_manifest_version_is_not_damage() {
     let newer = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1,", "\"format\": 2,");
     std::fs::write(&manifest, newer).unwrap();
     test_env.longshore(&["list"]).expect(3).shows("manifest format 2");
-    test_env.longshore(&["verify"]).expect(3).shows("manifest format 2").omits("DAMAGED");
+    test_env.longshore(&["verify"]).expect(3).shows("manifest format 2").stdout_omits("damaged");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn wrong_identity_is_not_damage() {
     let other = TestEnv::new();
     let mut verify = test_env.command();
     let result = crate::support::finish(verify.args(["verify", "bulk", "--identity"]).arg(other.identity()));
-    result.expect(2).shows("FAILED").omits("DAMAGED");
+    result.expect(2).stdout_shows("failed").stdout_omits("damaged");
 }
 
 #[test]
@@ -134,5 +134,5 @@ fn digest_detects_change_in_uncompressed_data() {
         .shows("only a digest detects");
     // The digests of a backup cover all of its bytes.
     test_env.longshore(&["inspect", "--check", "letters"]).expect(4);
-    test_env.longshore(&["verify"]).expect(4).shows("DAMAGED");
+    test_env.longshore(&["verify"]).expect(4).stdout_shows("damaged");
 }

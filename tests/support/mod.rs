@@ -251,6 +251,20 @@ impl CommandOutput {
         self
     }
 
+    /// Expects that stdout, the result of the command, contains `words`.
+    #[track_caller]
+    pub(crate) fn stdout_shows(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words), "{words:?} not in\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Expects that stdout, the result of the command, does not contain `words`.
+    #[track_caller]
+    pub(crate) fn stdout_omits(self, words: &str) -> Self {
+        assert!(!self.stdout.contains(words), "{words:?} in\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
     /// Expects that the output does not contain `words`.
     #[track_caller]
     pub(crate) fn omits(self, words: &str) -> Self {
@@ -301,7 +315,7 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
 /// Returns true if a path within a destination is of a run report or its details.
 fn is_run_report(path: &Path) -> bool {
     let key = longshore_core::key::Key::parse(path.to_str().unwrap());
-    key.is_ok_and(|key| longshore_core::run_report::ReportName::of(&key).is_some())
+    key.is_ok_and(|key| longshore_core::run_report::ReportName::from_key(&key).is_some())
 }
 
 /// Returns the only artifact below a folder.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use longshore_core::key::{BackupName, Stamp};
+use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::manifest::{Manifest, Shipment};
 use longshore_core::meter::Digest;
 use longshore_core::subject::Subject;
@@ -69,7 +69,7 @@ impl OfflineEnv {
         let text = include_str!("../../crates/model/testdata/manifest-1.json");
         let mut manifest: Manifest = serde_json::from_str(text).unwrap();
         let time = self.now - TimeDelta::hours(backup.hours);
-        manifest.time = Stamp::new(time);
+        manifest.time = Timestamp::new(time);
         (manifest.started, manifest.finished) = (time, time + TimeDelta::minutes(1));
         manifest.run = format!("{}-0", manifest.time);
         manifest.run_backups = backup.run_backups;

@@ -35,8 +35,9 @@ pub async fn read(
     now: DateTime<Utc>,
     lost: impl Fn(&Error) -> Result<()>,
 ) -> Result<Marks> {
+    let marks = Marks::named(names, now);
     let mut contents = Vec::new();
-    for name in Marks::to_read(&names, now) {
+    for name in marks.to_read() {
         match get(store, &name).await {
             Err(error) if error.kind() == Kind::NotFound => {}
             content => {
@@ -49,7 +50,7 @@ pub async fn read(
             }
         }
     }
-    Ok(Marks::combine(names, now, contents))
+    Ok(marks.with_contents(contents))
 }
 
 /// Stores a mark's content beside a backup. If a mark of the same second exists, uses the next

@@ -1,4 +1,4 @@
-//! The verbs, one module each.
+//! The verbs, one module each, and the short names of backups.
 
 mod check;
 mod drill;
@@ -12,6 +12,7 @@ mod remove;
 mod restore;
 mod retention;
 mod run;
+mod short_name;
 mod status;
 mod sync;
 mod verify;
@@ -19,10 +20,10 @@ mod verify;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use longshore_config::registry::Registry;
+use longshore_config::{Config, Job};
 use longshore_core::plugin::{Identities, Passphrase};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::config::{Config, Job};
-use longshore_service::registry::Registry;
 use secrecy::SecretString;
 
 use crate::args::{Args, Identity, Password, Verb};
@@ -85,7 +86,7 @@ impl Context {
     fn new(path: &std::path::Path, output: Output, recorder: Recorder) -> Result<Self> {
         let registry = plugins::registry();
         let config = Config::load(path, &registry)?;
-        output::suggest_identity(longshore_service::identity::default_file(&config));
+        output::suggest_identity(longshore_engine::identity::default_file(&config));
         Ok(Self { config, registry, output, recorder })
     }
 
@@ -122,7 +123,7 @@ fn prompt_password(password: Option<&Password>) -> Result<Option<SecretString>> 
 /// Returns the identities of the command line, else of the configuration.
 async fn identities(identity: &Identity, config: &Config) -> Result<Identities> {
     expect_readable(identity)?;
-    longshore_service::identity::identities(&given_identities(identity), config).await
+    longshore_engine::identity::identities(&given_identities(identity), config).await
 }
 
 /// Fails if an identity file cannot be read: one error instead of one per backup.

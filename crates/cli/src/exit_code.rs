@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use longshore_core::{Error, Kind, Stage};
-use longshore_service::report::Outcome;
+use longshore_engine::report::Outcome;
 
 /// The exit codes, as the README lists them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! All printing: results to stdout, everything else to stderr.
 
 mod colour;
+mod state;
 mod table;
 
 use std::fmt::Display;
@@ -10,15 +11,21 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use longshore_core::Error;
-use longshore_core::plugin::GIVE_IDENTITY;
+use longshore_core::plugin::IDENTITY_HINT;
 use serde::Serialize;
 
 pub(crate) use self::colour::Colour;
 use self::colour::{BAD, HINT, WARNING};
+pub(crate) use self::state::State;
+pub(crate) use self::table::{Cell, Column, Priority, Table};
 use crate::exit_code::Exit;
 
-/// The minimum width of a terminal, in columns.
-const MIN_WIDTH: usize = 40;
+/// The minimum width of a table, in columns.
+const MIN_WIDTH: usize = 20;
+/// The width of a table on a terminal of unknown width.
+const DEFAULT_WIDTH: usize = 80;
+/// The width of the state at the beginning of a line.
+const STATE_WIDTH: usize = 9;
 
 /// The output of a verb.
 #[derive(Debug, Clone, Copy)]
@@ -57,18 +64,15 @@ impl Output {
         finish(io::stdout().write_all(bytes));
     }
 
-    /// Prints rows under headings, fitted to the width of the terminal. The prefix `>` of a heading
-    /// aligns its column to the right, `?` lets a narrow terminal omit the column.
-    pub(crate) fn table(self, headings: &[&str], rows: &[Vec<String>]) {
-        self.line(table::render(headings, rows, width()).trim_end_matches('\n'));
+    /// Prints a table, fitted to the width of the terminal.
+    pub(crate) fn table(self, table: &Table) {
+        self.line(table.render(width()).trim_end_matches('\n'));
     }
 
-    /// Prints a line that begins with a coloured state.
-    pub(crate) fn state(self, state: &str, rest: impl Display) {
-        match colour::state_style("STATE", state) {
-            Some(style) => self.line(format_args!("{style}{state}{style:#}{rest}")),
-            None => self.line(format_args!("{state}{rest}")),
-        }
+    /// Prints a line that begins with a coloured state, padded to a column.
+    pub(crate) fn state(self, state: State, rest: impl Display) {
+        let (style, padding) = (state.style(), STATE_WIDTH.saturating_sub(state.word().len()));
+        self.line(format_args!("{style}{state}{style:#}{:padding$}{rest}", ""));
     }
 
     /// Prints a note, unless notes are disabled.
@@ -139,7 +143,7 @@ pub(crate) fn suggest_identity(file: Option<PathBuf>) {
 
 /// Returns the text to print for the hint of an error.
 fn remedy(hint: &str) -> &str {
-    if hint == GIVE_IDENTITY { IDENTITY.get().map_or(hint, String::as_str) } else { hint }
+    if hint == IDENTITY_HINT { IDENTITY.get().map_or(hint, String::as_str) } else { hint }
 }
 
 /// Prints a prompt. Returns true if it was written.
@@ -154,12 +158,11 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
-/// Returns the width of the terminal, or `None` if stdout is none.
+/// Returns the width of the terminal, or `None` if stdout is a pipe or a file.
 fn width() -> Option<usize> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0).max(MIN_WIDTH))
+    let size = || terminal_size::terminal_size_of(io::stdout());
+    let width = || size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0).max(MIN_WIDTH));
+    io::stdout().is_terminal().then(width)
 }
 
 fn print_stdout(text: std::fmt::Arguments<'_>) {

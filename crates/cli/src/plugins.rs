@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use longshore_config::registry::Registry;
 use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
@@ -11,7 +12,6 @@ pub(crate) use longshore_pg_archive::{Format, read};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases};
-use longshore_service::registry::Registry;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -132,7 +132,7 @@ pub(crate) async fn query_server(connection: &str) -> Result<ServerInfo> {
 
 #[cfg(test)]
 mod tests {
-    use longshore_service::config::Config;
+    use longshore_config::Config;
 
     use super::*;
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use longshore_core::Error;
-use longshore_core::progress::{Place, Progress};
-use longshore_core::stage::Surveyed;
+use longshore_core::progress::{Part, Progress};
+use longshore_core::stage::DiscoveredSubject;
 use longshore_core::subject::Subject;
-use longshore_service::progress::{NoProgress, RunProgress};
-use longshore_service::report::{ArtifactReport, Outcome};
+use longshore_engine::progress::{NoProgress, RunProgress};
+use longshore_engine::report::{ArtifactReport, Outcome};
 
 use crate::output::Output;
 
@@ -70,13 +70,13 @@ impl Progress for Counter {
         self.0.inc(bytes);
     }
 
-    fn at(&self, place: &Place) {
+    fn part(&self, place: &Part) {
         self.0.set_message(place_text(place));
     }
 }
 
 /// Returns the current part and the number of finished parts: `public.orders, 3 of 12 done`.
-fn place_text(place: &Place) -> String {
+fn place_text(place: &Part) -> String {
     let of = place.of.map_or_else(String::new, |of| format!(" of {of}"));
     format!("{}, {}{of} done", longshore_core::error::printable(&place.name), place.done)
 }
@@ -111,7 +111,7 @@ fn failure_line(subject: &Subject, destination: &str) -> String {
 struct Lines(Output);
 
 impl RunProgress for Lines {
-    fn planned(&self, subjects: &[Surveyed]) {
+    fn planned(&self, subjects: &[DiscoveredSubject]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
         self.0.note(format_args!("{} to dump, {} on disk", subjects.len(), HumanBytes(bytes)));
     }
@@ -160,7 +160,7 @@ impl Bars {
 }
 
 impl RunProgress for Bars {
-    fn planned(&self, subjects: &[Surveyed]) {
+    fn planned(&self, subjects: &[DiscoveredSubject]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
         let total = self.all.add(ProgressBar::new(bytes).with_prefix("total").with_style(bar_style()));
         total.enable_steady_tick(TICK);
@@ -210,7 +210,7 @@ impl RunProgress for Bars {
         self.all.println(failure_line(subject, destination)).ok();
     }
 
-    fn at(&self, subject: &Subject, place: &Place) {
+    fn at(&self, subject: &Subject, place: &Part) {
         // Called from a thread at idle priority. Drawing here would block the reader.
         let (subject, place_text) = (subject.clone(), place_text(place));
         self.place_texts().insert(subject, place_text);

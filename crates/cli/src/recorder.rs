@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use longshore_config::Config;
 use longshore_core::Error;
 use longshore_core::run_report::Outcome;
-use longshore_service::config::Config;
-use longshore_service::run_report::{CommandResult, RunRecorder};
+use longshore_engine::run_report::{CommandResult, RunRecorder};
 use tokio::time::timeout;
 
 use crate::args::{ReportedJob, ReportedVerb};

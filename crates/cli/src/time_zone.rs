@@ -70,7 +70,7 @@ fn host(link: &Path) -> Option<Tz> {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::key::Stamp;
+    use longshore_core::key::Timestamp;
 
     use super::*;
 
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(choose(true, Some(":/usr/share/zoneinfo/Asia/Tokyo")).name(), "Asia/Tokyo");
         assert_eq!(choose(true, Some("CET-1CEST")).name(), "local time");
         assert_eq!(TimeZone::choose(true, None, || None), TimeZone::Host);
-        let time = Stamp::parse("2026-06-07_223000").unwrap().time();
+        let time = Timestamp::parse("2026-06-07_223000").unwrap().time();
         assert_eq!(berlin.minute(time), "2026-06-08 00:30");
         assert_eq!(choose(false, None).second(time), "2026-06-07 22:30:00");
     }

@@ -14,8 +14,8 @@
 //! | [`temp_name`] | the names of temporary files |
 //! | [`cleanup`] | cleanup at a destination that outlives its caller |
 //! | [`atomic_upload`] | the publication or rollback of an uploaded file |
-//! | [`plugin`], [`cluster`] | the construction of stages from settings, and the connection to a cluster |
-//! | [`store`], [`retry`] | destinations with a rate limit, a stall timeout and resumption; retries |
+//! | [`plugin`], [`cluster`] | building stages from settings; the connection to a cluster |
+//! | [`store`], [`retry`] | destinations with limits and resumption; retries |
 //! | [`credential`] | secrets passed by the service manager |
 //! | [`regular_file`] | opening files, but not links or pipes |
 //! | [`check`], [`lock`] | preflight checks, locks |

@@ -6,7 +6,7 @@
 //! | [`key`], `layout` | names in a destination, and the backup that a file belongs to |
 //! | [`manifest`] | the record of one backup |
 //! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
-//! | [`source`], [`provenance`] | the properties of a dumped database, and the backup that details name |
+//! | [`source`], [`provenance`] | the properties of a dumped database; the origin of details |
 //! | [`mark`] | later events of a backup: held, verified, damaged |
 //! | [`drill`], [`comparison`], [`phase`] | the result of a restore drill |
 //! | [`left_out`] | entries of an archive that a restore could not make |

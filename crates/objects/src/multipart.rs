@@ -196,8 +196,8 @@ impl Drop for Upload {
 }
 
 impl Backend {
-    /// Aborts an upload, with retries unless it is denied: a part may still be in transit. An upload
-    /// that remains is invisible, and a later sweep removes it.
+    /// Aborts an upload, with retries unless it is denied: a part may still be in transit. An
+    /// upload that remains is invisible, and a later sweep removes it.
     async fn abort(&self, path: &Path, mut upload: Box<dyn MultipartUpload>) -> Result<()> {
         let mut retries = Retries::new(self.location.object_url(path));
         loop {

@@ -64,8 +64,8 @@ impl Directory {
         upload.finish(written).await
     }
 
-    /// Returns the upload of a temporary file at `location` that another program writes. `digest` is
-    /// that of the complete file.
+    /// Returns the upload of a temporary file at `location` that another program writes. `digest`
+    /// is that of the complete file.
     pub fn upload(&self, location: Location, digest: Digest) -> AtomicUpload<Upload> {
         Upload::written(self.clone(), location, digest)
     }
@@ -75,8 +75,8 @@ impl Directory {
         self.run(Script::Prepare, &[&location.folder, &location.temp_name, &location.name]).await.map(drop)
     }
 
-    /// Lists all files, or those below the folder `under`, in the order of their keys. The whole list
-    /// is read into memory first.
+    /// Lists all files, or those below the folder `under`, in the order of their keys. The whole
+    /// list is read into memory first.
     pub async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let files = list::read(self, "keys", under).await?;
         let mut entries: Vec<_> = files.into_iter().filter_map(list::ListedFile::entry).collect();

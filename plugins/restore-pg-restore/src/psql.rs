@@ -42,22 +42,63 @@ pub(crate) fn expect_safe(psql: &Version, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
+/// The first words of the statements that pg_dumpall writes for roles and tablespaces. Others could
+/// make psql read the rest of the script in another way than this program does: the data of COPY,
+/// or a setting changed by a function.
+const STATEMENTS: [&str; 8] = ["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "REVOKE", "SECURITY", "SET"];
+
+/// The beginnings of the names of server encodings. In other encodings, a byte of a character may
+/// be that of a quote or of a backslash.
+const SERVER_ENCODINGS: [&str; 9] =
+    ["EUC_", "ISO_8859_", "KOI8", "LATIN", "MULE_INTERNAL", "SQL_ASCII", "UTF8", "WIN1", "WIN8"];
+
 /// Removes pg_dumpall's protection against psql commands from a script of roles and tablespaces,
-/// and fails if the script contains a psql command.
+/// and fails if the script contains a psql command, or a statement that pg_dumpall never writes.
 pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
+    let refuse = |message: &str| {
+        Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
+            .hint("check it: --output FILE; if you trust its author, add --trust-script"))
+    };
     let mut kept = String::with_capacity(script.len());
     for part in statements::split(script) {
         if ["\\restrict ", "\\unrestrict "].iter().any(|command| part.text.starts_with(command)) {
             continue;
         }
-        if part.kind == PartKind::Command {
-            let message = "contains a psql command, which pg_dumpall never writes for roles and tablespaces";
-            return Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
-                .hint("check it: --output FILE; if you trust its author, add --trust-script"));
+        match part.kind {
+            PartKind::Command => {
+                return refuse("contains a psql command, which pg_dumpall never writes for roles and tablespaces");
+            }
+            PartKind::Statement if !is_usual(part.text) => {
+                return refuse("contains a statement that pg_dumpall never writes for roles and tablespaces");
+            }
+            PartKind::Statement | PartKind::Comment => kept.push_str(part.text),
         }
-        kept.push_str(part.text);
     }
     Ok(kept)
+}
+
+/// Returns true for a statement after which psql reads a script as before.
+fn is_usual(statement: &str) -> bool {
+    let word = statement.split(|char: char| !char.is_ascii_alphabetic()).next().unwrap_or_default();
+    match word {
+        "SET" => is_usual_setting(statement.trim_end()),
+        word => STATEMENTS.contains(&word),
+    }
+}
+
+/// Returns true for a setting in the form of pg_dumpall that does not change how psql reads.
+fn is_usual_setting(statement: &str) -> bool {
+    let setting = statement.strip_prefix("SET ").and_then(|rest| rest.strip_suffix(';')?.split_once(" = "));
+    let Some((name, value)) = setting else { return false };
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let quoted = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    match name {
+        "standard_conforming_strings" => value == "on",
+        "client_encoding" => quoted.is_some_and(|encoding| {
+            is_plain(encoding) && SERVER_ENCODINGS.iter().any(|known| encoding.starts_with(known))
+        }),
+        _ => is_plain(name) && is_plain(quoted.unwrap_or(value)),
+    }
 }
 
 #[cfg(test)]
@@ -87,9 +128,24 @@ mod tests {
         let script = "\\restrict abc\nCREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n\\unrestrict abc\n";
         let kept = without_commands(script, "globals").unwrap();
         assert_eq!(kept, "CREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n");
-        for hostile in
-            ["CREATE ROLE app;\n\\! id\n", "CREATE ROLE app; \\! id\n", "SELECT 1 \\gexec\n", "/* ' */ \\! id\n'"]
-        {
+        let usual = "SET client_encoding = 'EUC_JP';\nSET standard_conforming_strings = on;\nGRANT a TO b;\n";
+        assert_eq!(without_commands(usual, "globals").unwrap(), usual);
+        for hostile in [
+            "CREATE ROLE app;\n\\! id\n",
+            "CREATE ROLE app; \\! id\n",
+            "SELECT 1 \\gexec\n",
+            "/* ' */ \\! id\n'",
+            "COPY t FROM stdin;\n'\n\\.\n\\! id\n--'",
+            "SET standard_conforming_strings = off;\nCOMMENT ON ROLE a IS '\\'' \\! id\n--';",
+            "SET SESSION standard_conforming_strings TO off;\n",
+            "SET client_encoding = 'SJIS';\nCOMMENT ON ROLE a IS 'x' \\! id\n--';",
+            "SET client_encoding = E'SJ\\111S';\n",
+            "SET U&\"standard\\005fconforming_strings\" = off;\n",
+            "SET NAMES 'gbk';\n",
+            "/* x */ SET client_encoding = 'SJIS';\n",
+            "SELECT set_config('client_encoding', 'SJIS', false);\n",
+            "DO $$ begin perform 1; end $$;\n",
+        ] {
             assert_eq!(without_commands(hostile, "globals").unwrap_err().kind(), Kind::Refused, "{hostile}");
         }
     }

@@ -60,8 +60,8 @@ impl Destination {
         }
     }
 
-    /// Lists with rsync. A folder is chosen from the whole list, since rsync reports a missing folder
-    /// as a failure.
+    /// Lists with rsync. A folder is chosen from the whole list, since rsync reports a missing
+    /// folder as a failure.
     pub(crate) async fn list_restricted(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let from = self.transfer.remote_path("");
         let arguments = [

@@ -32,7 +32,7 @@ const EXAMPLES: [(&str, [&str; 2]); 18] = [
         "remove",
         [
             "longshore remove main/shop/shop-2026-06-07_091500 --why 'data of a customer who left'",
-            "longshore remove shop-2026-06-07_091500 --why 'taken by mistake' --dry-run",
+            "longshore remove 'main/shop 2026-06-07 09:15' --why 'taken by mistake' --dry-run",
         ],
     ),
     (

@@ -10,7 +10,7 @@ pub(super) const REMOVE_HELP: &str = "Never removes the last good backups of a s
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Remove {
-    /// The backup, as `longshore list --all` prints it.
+    /// The backup, as `longshore list --all` prints it: its name, or "main/shop 2026-06-07 09:15".
     #[arg(value_name = "NAME")]
     pub(crate) backup: String,
     /// Record this reason in the run report.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
-use longshore_core::quantity::Span;
+use longshore_core::unit::TimeSpan;
 
 use super::{Identity, Json, Password, Section, quantity, role_mapping};
 
@@ -133,8 +133,8 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub(crate) allow_unsealed: bool,
     /// Fail after this time without progress. Building an index counts as progress.
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = quantity::<Span>)]
-    pub(crate) stall_timeout: Span,
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = quantity::<TimeSpan>)]
+    pub(crate) stall_timeout: TimeSpan,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]

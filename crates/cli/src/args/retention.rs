@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
-use longshore_core::quantity::{Size, Span};
+use longshore_core::unit::{ByteSize, TimeSpan};
 
 use super::{Json, quantity};
 
@@ -20,17 +20,17 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: String,
     /// Simulate a run at this interval, such as 6h or 1d.
-    #[arg(long, value_name = "TIME", value_parser = quantity::<Span>)]
-    pub(crate) every: Span,
+    #[arg(long, value_name = "TIME", value_parser = quantity::<TimeSpan>)]
+    pub(crate) every: TimeSpan,
     /// Simulate runs over this period, such as 90d or 3y; a year has 365 days.
-    #[arg(long = "for", value_name = "TIME", value_parser = quantity::<Span>)]
-    pub(crate) lasting: Span,
+    #[arg(long = "for", value_name = "TIME", value_parser = quantity::<TimeSpan>)]
+    pub(crate) lasting: TimeSpan,
     /// Start on this UTC day [default: today].
     #[arg(long, value_name = "DATE")]
     pub(crate) start: Option<NaiveDate>,
     /// Assume this size for each backup, such as 10GB or 256MiB.
-    #[arg(long, value_name = "SIZE", value_parser = quantity::<Size>)]
-    pub(crate) size: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = quantity::<ByteSize>)]
+    pub(crate) size: Option<ByteSize>,
     /// Show the backups at the end of this UTC day [default: the last].
     #[arg(long, value_name = "DATE")]
     pub(crate) on: Option<NaiveDate>,

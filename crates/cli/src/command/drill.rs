@@ -5,18 +5,20 @@ mod html;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
-use longshore_core::drill::{Compared, Drill, Verdict};
+use longshore_core::drill::{ComparisonOutcome, Drill, Verdict};
 use longshore_core::plugin::Scripts;
 use longshore_core::{Error, Result, Stage};
-use longshore_service::catalogs::parse_time;
-use longshore_service::drill::{Driller, Report, Request};
-use longshore_service::encryption_policy::Unsealed;
+use longshore_engine::catalogs::parse_time;
+use longshore_engine::drill::{Driller, Report, Request};
+use longshore_engine::encryption_policy::Unsealed;
 
 use crate::args;
+use crate::command::short_name::{ShortName, Times, backup_column, full_name, name_column};
 use crate::command::{Context, expect_readable, given_identities};
 use crate::exit_code::Exit;
-use crate::output::Output;
+use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::progress;
+use crate::time_zone::TimeZone;
 
 /// The number of differences to print; the record contains all.
 const MAX_DIFFERENCES: usize = 20;
@@ -28,6 +30,10 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     // The job may have identities for its drills, which take precedence over the configuration.
     expect_readable(&args.identity)?;
     let identities = given_identities(&args.identity);
+    let backup = match &args.backup {
+        Some(words) => Some(full_name(config, words, args.from.as_deref()).await?),
+        None => None,
+    };
     let counter = progress::counter(*output);
     let driller = Driller {
         config,
@@ -42,7 +48,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     let request = Request {
         job: args.job.clone(),
         from: args.from.clone(),
-        backup: args.backup.clone(),
+        backup,
         at: args.at.as_deref().map(parse_time).transpose()?,
     };
     let drilled = driller.drill(&request, &|what| counter.above(|| output.note(what))).await;
@@ -95,21 +101,19 @@ fn print_report(output: Output, report: &Report) {
     for note in &report.notes {
         output.note(note);
     }
-    let rows: Vec<_> = report.drills.iter().map(row).collect();
-    output.table(&["BACKUP", ">RESTORED IN", ">COMPARED", ">DIFFERENT", "RESULT"], &rows);
+    output.table(&table(&report.drills));
     for drill in &report.drills {
+        let series = longshore_core::error::printable(&ShortName::of(&drill.backup).series);
         for (comparison, reason) in drill.not_compared().take(MAX_DIFFERENCES) {
             output.note(format_args!(
-                "{}: {}: {} not compared: {reason}",
-                drill.backup,
+                "{series}: {}: {} not compared: {reason}",
                 longshore_core::error::printable(&comparison.subject),
                 comparison.aspect
             ));
         }
         for (subject, line) in differences(drill).into_iter().take(MAX_DIFFERENCES) {
             output.line(format_args!(
-                "{}: {}: {}",
-                drill.backup,
+                "{series}: {}: {}",
                 longshore_core::error::printable(&subject),
                 longshore_core::error::printable(&line)
             ));
@@ -120,30 +124,58 @@ fn print_report(output: Output, report: &Report) {
     }
 }
 
-fn row(drill: &Drill) -> Vec<String> {
-    vec![
-        drill.backup.to_string(),
-        format!("{:.1} s", drill.restore_seconds()),
-        drill.compared.to_string(),
-        drill.different.to_string(),
-        verdict(drill.verdict, drill.compared).to_owned(),
-    ]
+fn table(drills: &[Drill]) -> Table {
+    let names: Vec<ShortName> = drills.iter().map(|drill| ShortName::of(&drill.backup)).collect();
+    let times = Times::of(TimeZone::of(false), &names);
+    let rows = drills.iter().zip(&names).map(|(drill, name)| {
+        let (state, details) = result(drill.verdict, std::slice::from_ref(drill));
+        vec![
+            name.series.as_str().into(),
+            times.cell(name),
+            format!("{:.1} s", drill.restore_seconds()).into(),
+            Cell::from(state).and(details),
+            drill.backup.as_str().into(),
+        ]
+    });
+    let columns = [
+        backup_column(),
+        times.column(),
+        Column::number("RESTORE").priority(Priority::Medium),
+        Column::sentence("RESULT").min(32),
+        name_column(),
+    ];
+    Table::new(columns).rows(rows)
 }
 
-/// Returns the verdict of a drill with this number of comparisons, in words.
-fn verdict(verdict: Verdict, compared: u64) -> &'static str {
+/// Returns the state that a verdict on these drills means, and the details.
+fn result(verdict: Verdict, drills: &[Drill]) -> (State, String) {
+    let compared: u64 = drills.iter().map(|drill| drill.compared).sum();
+    let different: u64 = drills.iter().map(|drill| drill.different).sum();
     match verdict {
-        Verdict::Good if compared == 0 => "restored; nothing was compared",
-        Verdict::Good => "restored and compared: all equal",
-        Verdict::Damaged | Verdict::Unrestorable => "DAMAGED",
-        Verdict::NotDrilled => "NOT DRILLED",
+        Verdict::Good if compared == 0 => (State::Restored, "; nothing was compared".to_owned()),
+        Verdict::Good => {
+            let equal: usize = drills.iter().map(equal).sum();
+            let objects = if equal == 1 { "object" } else { "objects" };
+            (State::RestoredAndCompared, format!(": {equal} {objects} equal"))
+        }
+        Verdict::Damaged | Verdict::Unrestorable if different > 0 => {
+            (State::Damaged, format!(": {different} of {compared} comparisons differ"))
+        }
+        Verdict::Damaged | Verdict::Unrestorable => (State::Damaged, String::new()),
+        Verdict::NotDrilled => (State::NotDrilled, String::new()),
     }
+}
+
+/// Returns the number of equal objects and of expected query results.
+fn equal(drill: &Drill) -> usize {
+    let same = drill.comparisons.iter().filter(|comparison| comparison.outcome == ComparisonOutcome::Same);
+    same.count() + drill.answers.iter().filter(|answer| answer.good).count()
 }
 
 /// Returns the subjects that differ, each with the expected and the found value.
 fn differences(drill: &Drill) -> Vec<(String, String)> {
     let text_or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".to_owned());
-    let different = drill.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different);
+    let different = drill.comparisons.iter().filter(|comparison| comparison.outcome == ComparisonOutcome::Different);
     let compared = different.map(|comparison| {
         let (expected, found) = (text_or_nothing(&comparison.expected), text_or_nothing(&comparison.found));
         (comparison.subject.clone(), format!("{}: expected {expected}, found {found}", comparison.aspect))
@@ -185,5 +217,42 @@ impl Drop for ReportFile {
             // The file is empty or partial. The drill has already failed with an error.
             std::fs::remove_file(path).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn drill(outcomes: &[&str]) -> Drill {
+        let comparison = |outcome: &&str| json!({ "subject": "table t", "aspect": "rows", "outcome": outcome });
+        let record = json!({
+            "longshore": "0.1.0",
+            "by": "root@db1",
+            "backup": "main/shop/shop-2026-06-07_091500",
+            "destination": "disk",
+            "started": "2026-06-08T04:00:00Z",
+            "finished": "2026-06-08T04:01:00Z",
+            "verdict": "good",
+            "scratch": "initdb",
+            "phases": [],
+            "compared": outcomes.len(),
+            "different": outcomes.iter().filter(|outcome| **outcome == "different").count(),
+            "comparisons": outcomes.iter().map(comparison).collect::<Vec<_>>(),
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn result_counts_objects() {
+        let equal = result(Verdict::Good, &[drill(&["same", "same"]), drill(&["same"])]);
+        assert_eq!(equal, (State::RestoredAndCompared, ": 3 objects equal".to_owned()));
+        let nothing = result(Verdict::Good, &[drill(&[])]);
+        assert_eq!(nothing, (State::Restored, "; nothing was compared".to_owned()));
+        let damaged = result(Verdict::Damaged, &[drill(&["same", "different"])]);
+        assert_eq!(damaged, (State::Damaged, ": 1 of 2 comparisons differ".to_owned()));
+        assert_eq!(result(Verdict::NotDrilled, &[]), (State::NotDrilled, String::new()));
     }
 }

@@ -14,14 +14,15 @@ use indicatif::HumanBytes;
 use longshore_core::error::printable;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::inspect::{Extent, Inspected, Inspector, Source, local_time};
+use longshore_engine::inspect::{Extent, Inspected, Inspector, Source, local_time};
 
 use self::coverage::coverage;
 use crate::args::Inspect;
+use crate::command::short_name::full_name;
 use crate::command::{Context, given_identities, identities};
 use crate::exit_code::Exit;
-use crate::output::Output;
-use crate::plugins::{self, Facts, Table};
+use crate::output::{Cell, Column, Output, Priority, Table};
+use crate::plugins::{self, Facts};
 use crate::progress;
 
 pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &Inspect, output: Output) -> Result<Exit> {
@@ -40,7 +41,9 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
         let extent = if args.check { Extent::Full } else { Extent::Record };
         let identities = identities(&args.identity, &context.config).await?;
         let inspector = Inspector { registry: &registry, identities: &identities, progress };
-        let found = inspector.backup(&context.config, &args.what, args.destination.as_deref(), extent).await;
+        let destination = args.destination.as_deref();
+        let name = full_name(&context.config, &args.what, destination).await?;
+        let found = inspector.backup(&context.config, &name, destination, extent).await;
         let (inspected, warnings) = found.map_err(|error| with_file_hint(error, &args.what))?;
         warnings.iter().for_each(|warning| output.warning(warning));
         Ok(inspected)
@@ -85,7 +88,7 @@ fn bytes(path: &Path) -> Result<ByteStream> {
 /// another process opens it for writing.
 fn read<R: io::Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, name: String) -> ByteStream {
     let read_error = move |error| Error::io(Stage::Verify, &name, "cannot read the file", error);
-    stream::transform(stream::from_bytes(""), read_error, move |_, writer| writer.pour(&mut open()?))
+    stream::transform(stream::from_bytes(""), read_error, move |_, writer| writer.copy_from(&mut open()?))
 }
 
 /// Extends the error about an unknown backup, which may be the name of a missing file.
@@ -170,8 +173,13 @@ fn print_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     );
     if !facts.tables.is_empty() {
         output.line("");
-        let rows: Vec<_> = facts.tables.iter().map(row).collect();
-        output.table(&["TABLE", ">ROWS", ">SIZE", "XXH3 OF ROWS"], &rows);
+        let columns = [
+            Column::text("TABLE").min(24),
+            Column::number("ROWS"),
+            Column::number("SIZE").priority(Priority::High),
+            Column::fixed("XXH3 OF ROWS").priority(Priority::Medium),
+        ];
+        output.table(&Table::new(columns).rows(facts.tables.iter().map(row)));
     }
 }
 
@@ -218,10 +226,11 @@ fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn row(table: &Table) -> Vec<String> {
+fn row(table: &plugins::Table) -> Vec<Cell> {
     let database = table.database.iter().map(|database| format!("{database}: "));
     let schema = table.schema.iter().map(|schema| format!("{schema}."));
     let name: String = database.chain(schema).chain([table.name.clone()]).collect();
     let rows = table.rows.map_or_else(|| "INSERTs".to_owned(), |rows| rows.to_string());
-    vec![name, rows, HumanBytes(table.bytes).to_string(), table.rows_xxh3.clone().unwrap_or_default()]
+    let digest = table.rows_xxh3.clone().unwrap_or_default();
+    vec![name.into(), rows.into(), HumanBytes(table.bytes).to_string().into(), digest.into()]
 }

@@ -8,15 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
-use longshore_service::catalogs::{Catalogued, read_catalogs};
-use longshore_service::encryption_policy::EncryptionPolicy;
+use longshore_engine::catalogs::{Catalogued, read_catalogs};
+use longshore_engine::encryption_policy::EncryptionPolicy;
 
 use self::entry::{Entry, table};
 use self::filter::Filter;
-use crate::args::List;
+use crate::args::{List, State};
 use crate::command::Context;
+use crate::command::short_name::{ShortName, Times, name_column};
 use crate::exit_code::Exit;
-use crate::output::Output;
+use crate::output::{Column, Output, Table};
 use crate::time_zone::TimeZone;
 
 /// The number of damaged backups to name below a list of series.
@@ -111,9 +112,10 @@ impl Listing {
             }
         } else if filter.each {
             table(output, &self.entries, zone);
+            self.show_short_name(output);
         } else {
             series::table(output, &self.entries, zone);
-            self.show_attention(output);
+            self.show_attention(output, zone);
             output.note("list each backup with `longshore list --all`");
         }
         if !self.orphans.is_empty() {
@@ -121,16 +123,34 @@ impl Listing {
         }
     }
 
+    /// Prints how other commands name a backup of the list.
+    fn show_short_name(&self, output: Output) {
+        let own = self.entries.iter().filter(|entry| !entry.is(State::Adopted));
+        let names: Vec<ShortName> = own.map(Entry::short_name).collect();
+        // Commands read times in this zone, also if the list has another one.
+        let zone = TimeZone::of(false);
+        if let Some(newest) = names.last() {
+            let short_name = Times::of(zone, &names).text(newest);
+            output.note(format_args!("name a backup in other commands as '{short_name}' ({})", zone.name()));
+        }
+    }
+
     /// Prints the names of the backups that need attention; the line of a series only counts them.
-    fn show_attention(&self, output: Output) {
+    fn show_attention(&self, output: Output, zone: TimeZone) {
         let named: Vec<&Entry> = self.entries.iter().filter(|entry| entry.needs_attention()).collect();
         if named.is_empty() {
             return;
         }
         output.line("");
-        let row = |entry: &&Entry| vec![entry.name.to_string(), entry.destination_states()];
-        let rows: Vec<_> = named.iter().take(MAX_NAMED).map(row).collect();
-        output.table(&["ATTENTION", "DESTINATIONS"], &rows);
+        let shown = &named[..named.len().min(MAX_NAMED)];
+        let names: Vec<ShortName> = shown.iter().map(|entry| entry.short_name()).collect();
+        let times = Times::of(zone, &names);
+        let rows = shown.iter().zip(&names).map(|(entry, name)| {
+            vec![name.series.as_str().into(), times.cell(name), entry.destination_states(), entry.name.as_str().into()]
+        });
+        let columns =
+            [Column::text("ATTENTION").min(24), times.column(), Column::sentence("DESTINATIONS"), name_column()];
+        output.table(&Table::new(columns).rows(rows));
         if named.len() > MAX_NAMED {
             let more = named.len() - MAX_NAMED;
             output.note(format_args!("and {more} more: see `longshore list --all`"));

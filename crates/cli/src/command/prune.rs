@@ -5,8 +5,8 @@ mod explain;
 mod table;
 
 use longshore_core::Result;
-use longshore_retention::{Reason, in_words};
-use longshore_service::prune::{Mode, Overrides, Pruned, Request, SeriesPruned};
+use longshore_engine::prune::{Mode, Overrides, Pruned, Request, SeriesPruned};
+use longshore_retention::{Reason, describe_reasons};
 
 pub(super) use self::table::{print, print_removals};
 use crate::args::{Prune, Rule};
@@ -25,7 +25,7 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
         },
         retire: args.retired.as_deref(),
     };
-    let pruned = longshore_service::prune::prune(config, &request).await?;
+    let pruned = longshore_engine::prune::prune(config, &request).await?;
     recorder.record(pruned.as_slice());
     if args.json.json {
         output.json(&pruned);
@@ -42,7 +42,7 @@ fn keep_reason(series: &SeriesPruned, reasons: &[Reason]) -> String {
     // An adopted file has only a name and a size, so it is bad only if it is empty.
     match series.adopted && reasons.contains(&Reason::NotGood) {
         true => "empty: check the program that wrote it".to_owned(),
-        false => in_words(reasons),
+        false => describe_reasons(reasons),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::prune::{Mode, Pruned, RemoveRequest, remove_backup};
+use longshore_engine::prune::{Mode, Pruned, RemoveRequest, remove_backup};
 
 use crate::args::Remove;
+use crate::command::short_name::full_name;
 use crate::command::{Context, prune};
 use crate::exit_code::Exit;
 use crate::prompt::confirm_typed;
@@ -14,12 +15,9 @@ pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
     if args.why.trim().is_empty() {
         return Err(Error::new(Stage::Retention, Kind::Usage, "--why", "the reason is empty").hint("pass a reason"));
     }
-    let request = RemoveRequest {
-        name: &args.backup,
-        destination: args.destination.as_deref(),
-        why: &args.why,
-        mode: Mode::DryRun,
-    };
+    let name = full_name(config, &args.backup, args.destination.as_deref()).await?;
+    let request =
+        RemoveRequest { name: &name, destination: args.destination.as_deref(), why: &args.why, mode: Mode::DryRun };
     // Plan before the prompt, so that a refusal does not prompt.
     let planned = remove_backup(config, &request).await?;
     let goes = planned.iter().any(|pruned| pruned.series.iter().any(|series| !series.remove.is_empty()));

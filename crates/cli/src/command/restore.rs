@@ -11,20 +11,21 @@ use longshore_core::plugin::{
 };
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::catalogs::parse_time;
-use longshore_service::encryption_policy::{EncryptionPolicy, Unsealed};
-use longshore_service::restore::{Choice, Chosen, Compare, Globals, Restorer, Selector, choose, contents, save};
-use longshore_service::run_report::CommandResult;
+use longshore_engine::catalogs::parse_time;
+use longshore_engine::encryption_policy::{EncryptionPolicy, Unsealed};
+use longshore_engine::restore::{Choice, Chosen, Compare, Globals, Restorer, Selector, choose, contents, save};
+use longshore_engine::run_report::CommandResult;
 use secrecy::ExposeSecret;
 
 use crate::args::{self, Restore};
+use crate::command::short_name::full_name;
 use crate::command::{Context, identities, prompt_password};
 use crate::exit_code::Exit;
 use crate::plugins::{database_of, names_server, with_database, without_password};
 use crate::progress::restore_progress;
 use crate::prompt::confirm_typed;
 
-pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
+pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
     if args.jobs > 1 && args.scratch_dir.is_none() {
         let message = "parallel connections need the archive in a file, not a stream";
@@ -39,6 +40,11 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
     let policy = EncryptionPolicy::new(config, &identities, unsealed);
+    if args.run.is_none()
+        && let Some(words) = &args.subject
+    {
+        args.subject = Some(full_name(config, words, args.from.as_deref()).await?);
+    }
     let chosen = choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?;
     let Choice { backups: chosen, missing, warnings } = chosen;
     for warning in warnings.iter().chain(&missing) {
@@ -188,9 +194,9 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
         scratch_dir: args.scratch_dir.clone(),
         selection: selection(args)?,
         owners: if args.no_owner { Owners::Restorer } else { Owners::AsDumped },
-        privileges: if args.no_privileges { Privileges::Left } else { Privileges::AsDumped },
+        privileges: if args.no_privileges { Privileges::OwnerOnly } else { Privileges::AsDumped },
         role_map: role_map(&args.role_map)?,
-        statistics: if args.no_analyze { Statistics::Left } else { Statistics::Gathered },
+        statistics: if args.no_analyze { Statistics::Autovacuum } else { Statistics::Analyze },
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         search_path: if args.own_search_path { SearchPath::Own } else { SearchPath::Empty },
         stall_timeout: args.stall_timeout.duration(),

@@ -9,16 +9,16 @@ use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
-use longshore_core::quantity::age;
+use longshore_core::unit::format_age;
 use longshore_core::{Error, Result, Stage};
-use longshore_retention::{Every, Policy};
-use longshore_service::simulate::{Scenario, Simulation, simulate as run};
+use longshore_engine::simulate::{Scenario, Simulation, simulate as run};
+use longshore_retention::{CalendarUnit, Policy};
 use serde::Serialize;
 
 use crate::args::{Retention, Simulate};
 use crate::command::Context;
 use crate::exit_code::Exit;
-use crate::output::Output;
+use crate::output::{Column, Output, Priority, Table};
 
 /// The inputs and the result of a simulation.
 #[derive(Serialize)]
@@ -94,24 +94,36 @@ fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
     let (heading, every) = steps(simulation.end - simulation.start);
     let ends = simulation.ends_of(every);
     let rows = ends.iter().map(|day| {
-        let mut row = vec![local(day.time).format("%Y-%m-%d").to_string(), day.backups.to_string()];
-        row.extend(sized(day.backups));
-        row.extend([local(day.oldest).format("%Y-%m-%d").to_string(), age(day.time - day.oldest)]);
-        row
+        vec![
+            local(day.time).format("%Y-%m-%d").to_string().into(),
+            day.backups.to_string().into(),
+            sized(day.backups).unwrap_or_default().into(),
+            local(day.oldest).format("%Y-%m-%d").to_string().into(),
+            format_age(day.time - day.oldest).into(),
+        ]
     });
-    let sizes = if simulation.backup_bytes.is_some() { &[">SIZE"][..] } else { &[] };
-    let headings = [&[heading, ">BACKUPS"], sizes, &["OLDEST", ">AGE"]].concat();
-    output.table(&headings, &rows.collect::<Vec<_>>());
+    let columns = [
+        Column::fixed(heading),
+        Column::number("BACKUPS"),
+        Column::number("SIZE").priority(Priority::High).unless_blank(),
+        Column::fixed("OLDEST").priority(Priority::High),
+        Column::number("AGE").priority(Priority::Medium),
+    ];
+    output.table(&Table::new(columns).rows(rows));
     output.line(format_args!("\nafter the run of {}:\n", local(simulation.end).format("%a %Y-%m-%d %H:%M")));
     let rows = simulation.survivors.iter().map(|survivor| {
         vec![
-            local(survivor.time).format("%a %Y-%m-%d %H:%M").to_string(),
-            age(simulation.end - survivor.time),
-            survivor.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            local(survivor.time).format("%a %Y-%m-%d %H:%M").to_string().into(),
+            format_age(simulation.end - survivor.time).into(),
+            survivor.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into(),
         ]
     });
-    let time = format!("BACKUP ({})", simulation.timezone.name());
-    output.table(&[&time, ">AGE", "KEPT BY"], &rows.collect::<Vec<_>>());
+    let columns = [
+        Column::fixed(format!("BACKUP ({})", simulation.timezone.name())),
+        Column::number("AGE").priority(Priority::High),
+        Column::sentence("KEPT BY"),
+    ];
+    output.table(&Table::new(columns).rows(rows));
     let comes_to = |backups| sized(backups).map(|size| format!(" ({size})")).unwrap_or_default();
     let left = simulation.survivors.len();
     output.line(format_args!(
@@ -127,12 +139,12 @@ fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
 }
 
 /// Returns the heading and the step of the table over time, for a readable number of rows.
-fn steps(span: TimeDelta) -> (&'static str, Every) {
+fn steps(span: TimeDelta) -> (&'static str, CalendarUnit) {
     match span.num_days() {
-        ..=31 => ("END OF DAY", Every::Day),
-        32..=200 => ("END OF WEEK", Every::Week),
-        201..=1_500 => ("END OF MONTH", Every::Month),
-        1_501..=5_000 => ("END OF QUARTER", Every::Quarter),
-        _ => ("END OF YEAR", Every::Year),
+        ..=31 => ("END OF DAY", CalendarUnit::Day),
+        32..=200 => ("END OF WEEK", CalendarUnit::Week),
+        201..=1_500 => ("END OF MONTH", CalendarUnit::Month),
+        1_501..=5_000 => ("END OF QUARTER", CalendarUnit::Quarter),
+        _ => ("END OF YEAR", CalendarUnit::Year),
     }
 }

@@ -2,19 +2,19 @@
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
-use longshore_service::error_report::ErrorReport;
-use longshore_service::report::{ArtifactReport, Report};
+use longshore_engine::error_report::ErrorReport;
+use longshore_engine::report::{ArtifactReport, DestinationReport, Report};
 
 use crate::args::Run;
 use crate::command::Context;
 use crate::exit_code::Exit;
-use crate::output::Output;
+use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::progress;
 
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
     let job = config.job(args.job.as_deref())?;
-    let report = longshore_service::run::run(config, registry, job, progress::run_progress(*output)).await?;
+    let report = longshore_engine::run::run(config, registry, job, progress::run_progress(*output)).await?;
     recorder.record(&report);
     if args.json.json {
         output.json(&report);
@@ -26,8 +26,7 @@ pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
 
 /// Prints a table of artifacts, then warnings and problems.
 fn show(output: Output, report: &Report) {
-    let rows: Vec<_> = report.artifacts.iter().map(row).collect();
-    output.table(&["ARTIFACT", ">PLAINTEXT", ">STORED", ">TIME", "DESTINATIONS"], &rows);
+    output.table(&table(report));
     for warning in &report.warnings {
         output.warning(warning);
     }
@@ -52,24 +51,36 @@ fn show(output: Output, report: &Report) {
     }
 }
 
-fn row(artifact: &ArtifactReport) -> Vec<String> {
-    let destinations = artifact.destinations.iter().map(|at| match at.error {
-        None => match &at.caught_up_from {
-            None => at.destination.clone(),
-            Some(from) => format!("{} from {from}", at.destination),
-        },
-        Some(_) => format!("{} FAILED", at.destination),
+fn table(report: &Report) -> Table {
+    let columns = [
+        Column::text("ARTIFACT").min(24),
+        Column::number("PLAINTEXT").priority(Priority::Medium),
+        Column::number("STORED").priority(Priority::High),
+        Column::number("TIME").priority(Priority::High),
+        Column::sentence("DESTINATIONS"),
+    ];
+    Table::new(columns).rows(report.artifacts.iter().map(|artifact| row(artifact, &report.left_out)))
+}
+
+fn row(artifact: &ArtifactReport, left_out: &[DestinationReport]) -> Vec<Cell> {
+    let shipped = artifact.destinations.iter().map(|at| match (&at.error, &at.caught_up_from) {
+        (None, None) => at.destination.as_str().into(),
+        (None, Some(from)) => format!("{} from {from}", at.destination).into(),
+        (Some(_), _) => Cell::from(format!("{} ", at.destination)).and(State::Failed),
     });
+    let is_missing = |at: &&DestinationReport| artifact.destinations.iter().all(|it| it.destination != at.destination);
+    let skipped = left_out.iter().filter(is_missing);
+    let skipped = skipped.map(|at| Cell::from(format!("{} ", at.destination)).and(State::Skipped));
     let (plaintext, sealed, destinations) = match artifact.error {
-        Some(_) => ("-".to_owned(), "-".to_owned(), "FAILED".to_owned()),
+        Some(_) => ("-".into(), "-".into(), State::Failed.into()),
         None => (
-            HumanBytes(artifact.plaintext_bytes).to_string(),
-            HumanBytes(artifact.sealed_bytes).to_string(),
-            destinations.collect::<Vec<_>>().join(", "),
+            HumanBytes(artifact.plaintext_bytes).to_string().into(),
+            HumanBytes(artifact.sealed_bytes).to_string().into(),
+            Cell::list(shipped.chain(skipped)),
         ),
     };
     let seconds = format!("{:.1} s", artifact.seconds);
-    vec![artifact.subject.to_string(), plaintext, sealed, seconds, destinations]
+    vec![artifact.subject.to_string().into(), plaintext, sealed, seconds.into(), destinations]
 }
 
 fn print_warnings(output: Output, artifact: &ArtifactReport) {

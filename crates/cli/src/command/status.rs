@@ -6,7 +6,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use longshore_core::Result;
-use longshore_service::status::{IssueKind, Request, Status, status as read_status};
+use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
 use serde_json::{Map, Value};
 
 use crate::args::Status as Arguments;

@@ -2,13 +2,15 @@
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
-use longshore_service::sync::{Copied, CopyReason, Mode, Repair, Synced, sync as sync_job};
+use longshore_engine::sync::{Copied, CopyReason, Mode, Repair, Synced, sync as sync_job};
 
 use crate::args::Sync;
 use crate::command::Context;
+use crate::command::short_name::{ShortName, Times, backup_column, name_column};
 use crate::exit_code::Exit;
-use crate::output::Output;
+use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::progress;
+use crate::time_zone::TimeZone;
 
 pub(super) async fn sync(context: &Context, args: &Sync) -> Result<Exit> {
     let Context { config, output, recorder, .. } = context;
@@ -42,8 +44,7 @@ fn exit(synced: &Synced) -> Exit {
 
 fn show(output: Output, synced: &Synced, mode: Mode) {
     if !synced.copies.is_empty() {
-        let rows: Vec<_> = synced.copies.iter().map(|copied| row(copied, mode)).collect();
-        output.table(&["BACKUP", "FROM", "TO", ">SIZE", "WHY", "RESULT"], &rows);
+        output.table(&table(&synced.copies, mode));
     }
     for Copied { name, to, error, .. } in &synced.copies {
         if let Some(error) = error {
@@ -61,17 +62,39 @@ fn show(output: Output, synced: &Synced, mode: Mode) {
     }
 }
 
-fn row(copied: &Copied, mode: Mode) -> Vec<String> {
-    let why = match copied.why {
-        CopyReason::Missing => "missing",
-        CopyReason::Damaged => "damaged",
-    };
-    let result = match (&copied.error, mode) {
-        (Some(_), _) => "FAILED",
-        (None, Mode::DryRun) => "would copy",
-        (None, Mode::Act) => "copied",
-    };
-    [&copied.name.to_string(), &copied.from, &copied.to, &HumanBytes(copied.bytes).to_string(), why, result]
-        .map(str::to_owned)
-        .to_vec()
+fn table(all: &[Copied], mode: Mode) -> Table {
+    let names: Vec<ShortName> = all.iter().map(|copied| ShortName::of(&copied.name)).collect();
+    let times = Times::of(TimeZone::of(false), &names);
+    let rows = all.iter().zip(&names).map(|(copied, name)| {
+        let why = match copied.why {
+            CopyReason::Missing => "missing".into(),
+            CopyReason::Damaged => Cell::from(State::Damaged),
+        };
+        let result = match (&copied.error, mode) {
+            (Some(_), _) => State::Failed,
+            (None, Mode::DryRun) => State::WouldCopy,
+            (None, Mode::Act) => State::Copied,
+        };
+        vec![
+            name.series.as_str().into(),
+            times.cell(name),
+            copied.from.as_str().into(),
+            copied.to.as_str().into(),
+            HumanBytes(copied.bytes).to_string().into(),
+            why,
+            result.into(),
+            copied.name.as_str().into(),
+        ]
+    });
+    let columns = [
+        backup_column(),
+        times.column(),
+        Column::text("FROM").priority(Priority::High),
+        Column::text("TO"),
+        Column::number("SIZE").priority(Priority::Medium),
+        Column::fixed("WHY").priority(Priority::Low),
+        Column::fixed("RESULT"),
+        name_column(),
+    ];
+    Table::new(columns).rows(rows)
 }

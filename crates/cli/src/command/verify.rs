@@ -4,17 +4,20 @@ use indicatif::HumanBytes;
 use longshore_core::Result;
 use longshore_core::manifest::Verification;
 use longshore_core::pipeline::Depth;
-use longshore_service::verify::{BackupVerifier, Percent, Scope, VerifyResult};
+use longshore_engine::verify::{BackupVerifier, Percent, Scope, VerifyResult};
 
 use crate::args::Verify;
+use crate::command::short_name::{ShortName, Times, backup_column, full_name, name_column};
 use crate::command::{Context, identities};
 use crate::exit_code::Exit;
+use crate::output::{Cell, Column, Priority, State, Table};
 use crate::progress;
+use crate::time_zone::TimeZone;
 
 pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
     let which = match &args.backup {
-        Some(words) => Scope::Named(words.clone()),
+        Some(words) => Scope::Named(full_name(config, words, args.destination.as_deref()).await?),
         None if args.all => Scope::All,
         None => args.percent.and_then(Percent::new).map_or(Scope::Newest, Scope::Sample),
     };
@@ -33,8 +36,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     if args.json.json {
         output.json(&read);
     } else {
-        let rows: Vec<_> = read.iter().map(row).collect();
-        output.table(&["DESTINATION", "BACKUP", ">READ", "RESULT"], &rows);
+        output.table(&table(&read));
         for read in &read {
             if let Some(error) = &read.error {
                 // The error of an unreadable destination has no backup name.
@@ -67,17 +69,41 @@ fn exit(read: &[VerifyResult]) -> Exit {
     }
 }
 
-fn row(read: &VerifyResult) -> Vec<String> {
-    let result = match (read.depth, read.damaged) {
-        (Some(Depth::Decoded), _) if read.compared => {
-            format!("verified: {}, matches the record", verification_methods(&read.verified))
+fn table(all: &[VerifyResult]) -> Table {
+    let names: Vec<ShortName> = all.iter().map(|read| ShortName::parse(&read.name)).collect();
+    let times = Times::of(TimeZone::of(false), &names);
+    let rows = all.iter().zip(&names).map(|(read, name)| {
+        vec![
+            read.destination.as_str().into(),
+            name.series.as_str().into(),
+            times.cell(name),
+            HumanBytes(read.bytes).to_string().into(),
+            result(read),
+            read.name.as_str().into(),
+        ]
+    });
+    let columns = [
+        Column::text("DESTINATION").priority(Priority::Medium),
+        backup_column(),
+        times.column(),
+        Column::number("READ").priority(Priority::Low),
+        Column::sentence("RESULT").min(32),
+        name_column(),
+    ];
+    Table::new(columns).rows(rows)
+}
+
+fn result(read: &VerifyResult) -> Cell {
+    match (read.depth, read.damaged) {
+        (Some(Depth::Decoded), _) => {
+            let record = if read.compared { ", matches the record" } else { "" };
+            let methods = verification_methods(&read.verified);
+            Cell::from(State::Verified).and(format!(": {methods}{record}"))
         }
-        (Some(Depth::Decoded), _) => format!("verified: {}", verification_methods(&read.verified)),
-        (Some(Depth::Sealed), _) => "digest matches, not decoded".to_owned(),
-        (None, true) => "DAMAGED".to_owned(),
-        (None, false) => "FAILED".to_owned(),
-    };
-    vec![read.destination.clone(), read.name.clone(), HumanBytes(read.bytes).to_string(), result]
+        (Some(Depth::Sealed), _) => Cell::from(State::DigestMatches).and(", not decoded"),
+        (None, true) => State::Damaged.into(),
+        (None, false) => State::Failed.into(),
+    }
 }
 
 /// Returns the methods and names of the verifiers of the plaintext.

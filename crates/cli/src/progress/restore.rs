@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar};
 use longshore_core::Error;
 use longshore_core::key::BackupName;
-use longshore_service::restore::{Chosen, RestoreProgress, RestoreResult};
+use longshore_engine::restore::{Chosen, RestoreProgress, RestoreResult};
 
 use crate::output::Output;
 use crate::progress::{TICK, bar_style};

@@ -232,8 +232,8 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 
 impl Monitor {
     /// Waits until the destination has stalled for `limit`, and returns a description of the stall.
-    /// With `limits.spools`, the destination begins its work after the end of the body, and the time
-    /// after the end is not limited.
+    /// With `limits.spools`, the destination begins its work after the end of the body, and the
+    /// time after the end is not limited.
     async fn until_stalled(self, limit: Duration, limits: Limits) -> &'static str {
         loop {
             let now = Instant::now();

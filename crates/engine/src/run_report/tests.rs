@@ -11,8 +11,8 @@ use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
 use super::*;
-use crate::run_history::{RUN, last_runs};
 use crate::fixture::{catalogued, config};
+use crate::run_history::{RUN, last_runs};
 
 /// A configuration with one job and one destination.
 struct Case {

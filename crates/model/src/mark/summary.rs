@@ -46,33 +46,38 @@ impl Marks {
         Self { held, ..Self::default() }
     }
 
-    /// Returns the marks whose contents matter at `now`, besides their names.
-    pub fn to_read(names: &[MarkName], now: DateTime<Utc>) -> Vec<MarkName> {
-        let others = names.iter().filter(|name| {
-            matches!(name.kind, MarkKind::Restoring | MarkKind::Damaged | MarkKind::Withdrawn)
-                && !is_future_dated(name, now)
-        });
-        current_holds(names).chain(others).cloned().collect()
-    }
-
-    /// Combines the marks of a backup at `now`. `contents` are the contents of [`Marks::to_read`],
-    /// without marks that no longer exist, or the errors of unreadable ones. An unreadable mark
-    /// protects its backup.
-    pub fn combine(names: Vec<MarkName>, now: DateTime<Utc>, contents: Vec<(MarkName, Result<Mark>)>) -> Self {
-        let future_dated: BTreeSet<MarkName> =
-            names.iter().filter(|name| is_future_dated(name, now)).cloned().collect();
+    /// Returns the marks as far as their names describe them at `now`.
+    pub fn named(names: Vec<MarkName>, now: DateTime<Utc>) -> Self {
+        let is_future_dated =
+            |name: &&MarkName| name.time.time() > now + CLOCK_TOLERANCE && name.kind != MarkKind::Hold;
+        let future_dated: BTreeSet<MarkName> = names.iter().filter(is_future_dated).cloned().collect();
         let possibly_damaged =
             future_dated.iter().any(|name| name.kind == MarkKind::Damaged && name.time.time() <= now + PLAUSIBLE);
-        let mut marks = Self { names, future_dated, possibly_damaged, ..Self::default() };
+        Self { names, future_dated, possibly_damaged, ..Self::default() }
+    }
+
+    /// Returns the marks whose contents matter, besides their names.
+    pub fn to_read(&self) -> Vec<MarkName> {
+        let others = self.names.iter().filter(|name| {
+            matches!(name.kind, MarkKind::Restoring | MarkKind::Damaged | MarkKind::Withdrawn)
+                && !self.future_dated.contains(name)
+        });
+        self.holds().chain(others).cloned().collect()
+    }
+
+    /// Adds the contents of the marks of [`to_read`](Self::to_read), without marks that no longer
+    /// exist, or the errors of unreadable ones. An unreadable mark protects its backup.
+    #[must_use]
+    pub fn with_contents(mut self, contents: Vec<(MarkName, Result<Mark>)>) -> Self {
         for (name, content) in contents {
             let readable = content.is_ok();
             let mark = content.unwrap_or_else(|error| {
-                marks.unreadable.push((name.clone(), error.chain()));
+                self.unreadable.push((name.clone(), error.chain()));
                 Mark { why: format!("unreadable mark: {error}"), ..Mark::default() }
             });
-            marks.add(name, mark, readable);
+            self.add(name, mark, readable);
         }
-        marks
+        self
     }
 
     /// Adds the content of a mark.
@@ -110,7 +115,10 @@ impl Marks {
 
     /// Returns the marks of the current hold: those made since the last release.
     pub fn holds(&self) -> impl Iterator<Item = &MarkName> {
-        current_holds(&self.names)
+        let released = self.latest(MarkKind::Released);
+        let holds = self.names.iter().filter(|name| name.kind == MarkKind::Hold);
+        // A hold in the same second as a release may be a new one.
+        holds.filter(move |name| released.is_none_or(|released| name.time >= released))
     }
 
     /// Returns the time of the latest mark of a kind, except withdrawn and future ones.
@@ -192,18 +200,4 @@ impl Marks {
 /// Returns true if one hold lasts at least as long as another.
 pub(super) fn outlasts(one: &Hold, other: &Hold) -> bool {
     one.until.is_none() || other.until.is_some_and(|other| one.until.is_some_and(|one| one >= other))
-}
-
-/// Returns the marks of the current hold: those made since the last release.
-fn current_holds(names: &[MarkName]) -> impl Iterator<Item = &MarkName> {
-    let released = names.iter().filter(|name| name.kind == MarkKind::Released).map(|name| name.time).max();
-    // A hold in the same second as a release may be a new one.
-    names
-        .iter()
-        .filter(move |name| name.kind == MarkKind::Hold && released.is_none_or(|released| name.time >= released))
-}
-
-/// Returns true if a mark is dated in the future. Holds apply regardless of their date.
-fn is_future_dated(name: &MarkName, now: DateTime<Utc>) -> bool {
-    name.time.time() > now + CLOCK_TOLERANCE && name.kind != MarkKind::Hold
 }

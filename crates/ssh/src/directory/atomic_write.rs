@@ -169,7 +169,8 @@ impl Upload {
 
 impl Backend for Upload {
     /// Publishes the temporary file under its name, if its content matches the digest and the name
-    /// is free. After a lost connection, a second attempt finds out whether the first one succeeded.
+    /// is free. After a lost connection, a second attempt finds out whether the first one
+    /// succeeded.
     async fn publish(&mut self) -> Result<()> {
         let (directory, location) = (&self.directory, &self.location);
         let no_digest = || directory.error(Kind::Failed, "the body ended without a digest");

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use longshore_core::drill::{Compared, Comparison, Drill, Verdict};
+use longshore_core::drill::{Comparison, ComparisonOutcome, Drill, Verdict};
 use longshore_core::error::printable;
-use longshore_service::drill::Report;
+use longshore_engine::drill::Report;
 
-use super::verdict;
+use super::result;
 
 const STYLE: &str = "
 body { font: 10pt/1.4 sans-serif; color: #111; max-width: 60em; margin: 2em auto; padding: 0 1em; }
@@ -22,12 +22,12 @@ code { font-family: monospace; white-space: pre-wrap; }
 pub(super) fn render(report: &Report) -> String {
     let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let job = escaped(&report.job);
-    let all = verdict(report.verdict(), report.drills.iter().map(|drill| drill.compared).sum());
+    let (state, details) = result(report.verdict(), &report.drills);
     page += &format!("<title>Restore drill of {job}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n");
     page += &format!("<h1>Restore drill of {job}</h1>\n");
     let is_good = report.verdict() == Verdict::Good && report.passed_over.is_empty();
     let class = if is_good { "good" } else { "bad" };
-    page += &format!("<p class=\"{class}\">{}</p>\n", escaped(all));
+    page += &format!("<p class=\"{class}\">{state}{}</p>\n", escaped(&details));
     let mut facts = vec![
         ("run", report.run.clone()),
         ("destination", report.destination.clone()),
@@ -54,10 +54,11 @@ pub(super) fn render(report: &Report) -> String {
 /// Adds the section of one backup.
 fn drill_section(page: &mut String, drill: &Drill) {
     let class = if drill.verdict == Verdict::Good { "good" } else { "bad" };
+    let (state, details) = result(drill.verdict, std::slice::from_ref(drill));
     *page += &format!(
-        "<h2>{}</h2>\n<p class=\"{class}\">{}</p>\n",
+        "<h2>{}</h2>\n<p class=\"{class}\">{state}{}</p>\n",
         escaped(drill.backup.as_str()),
-        verdict(drill.verdict, drill.compared)
+        escaped(&details)
     );
     if !drill.why.is_empty() {
         *page += &format!("<p>{}</p>\n", escaped(&drill.why));
@@ -87,10 +88,10 @@ fn drill_section(page: &mut String, drill: &Drill) {
 
 fn compared(comparison: &Comparison) -> Vec<String> {
     let result = match &comparison.outcome {
-        Compared::Same => "same".to_owned(),
-        Compared::Different => "DIFFERENT".to_owned(),
-        Compared::Expected(reason) => format!("differs, as expected: {reason}"),
-        Compared::Not(reason) => format!("not compared: {reason}"),
+        ComparisonOutcome::Same => "same".to_owned(),
+        ComparisonOutcome::Different => "DIFFERENT".to_owned(),
+        ComparisonOutcome::Expected(reason) => format!("differs, as expected: {reason}"),
+        ComparisonOutcome::Not(reason) => format!("not compared: {reason}"),
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     vec![

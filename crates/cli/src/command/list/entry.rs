@@ -5,16 +5,15 @@ use indicatif::HumanBytes;
 use longshore_catalog::adopt::Adopted;
 use longshore_catalog::catalog::{Backup, Series};
 use longshore_core::Result;
-use longshore_core::error::printable;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
-use longshore_core::quantity::age;
 use longshore_core::subject::Subject;
-use longshore_service::encryption_policy::EncryptionPolicy;
+use longshore_engine::encryption_policy::EncryptionPolicy;
 use serde::{Serialize, Serializer};
 
-use crate::args::State;
-use crate::output::Output;
+use crate::args;
+use crate::command::short_name::{ShortName, Times, age_ago, backup_column, name_column, series_name};
+use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::time_zone::TimeZone;
 
 /// The state of a complete copy.
@@ -30,7 +29,7 @@ pub(super) struct Entry {
     age_seconds: i64,
     /// The state of each copy by destination: `whole`, or a problem.
     #[serde(serialize_with = "as_map")]
-    destinations: Vec<(String, String)>,
+    destinations: Vec<CopyState>,
     /// True if a copy is damaged.
     #[serde(skip)]
     damaged: bool,
@@ -52,9 +51,23 @@ struct Held {
     destinations: Vec<String>,
 }
 
+/// The state of a copy at a destination.
+struct CopyState {
+    destination: String,
+    state: State,
+    /// The state in words: `whole`, or a problem.
+    text: String,
+}
+
+impl CopyState {
+    fn of(destination: &str, state: State, text: impl Into<String>) -> Self {
+        Self { destination: destination.to_owned(), state, text: text.into() }
+    }
+}
+
 /// Serializes the states of the copies as a map by destination.
-fn as_map<S: Serializer>(destinations: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(destinations.iter().map(|(name, state)| (name, state)))
+fn as_map<S: Serializer>(destinations: &[CopyState], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(destinations.iter().map(|copy| (&copy.destination, &copy.text)))
 }
 
 /// The description of a backup.
@@ -123,8 +136,11 @@ impl Entry {
         let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
         self.damaged |= damage.is_some();
         let unsealed = policy.violation(&backup.manifest).map(|_| UNENCRYPTED);
-        let state = damage.unwrap_or_else(|| unsealed.or(backup.advice()).unwrap_or(INTACT).to_owned());
-        self.destinations.push((destination.to_owned(), state));
+        self.destinations.push(match (damage, unsealed.or(backup.advice())) {
+            (Some(damage), _) => CopyState::of(destination, State::Damaged, damage),
+            (None, Some(advice)) => CopyState::of(destination, State::Warning, advice),
+            (None, None) => CopyState::of(destination, State::Good, INTACT),
+        });
         if backup.marks.verified() {
             self.verified_at.push(destination.to_owned());
         }
@@ -141,9 +157,11 @@ impl Entry {
 
     /// Adds the copy of an adopted file at a destination.
     pub(super) fn add_adopted_copy(&mut self, destination: &str, file: &Adopted) {
-        let state = if file.is_good() { INTACT } else { "damaged: empty" };
         self.damaged |= !file.is_good();
-        self.destinations.push((destination.to_owned(), state.to_owned()));
+        self.destinations.push(match file.is_good() {
+            true => CopyState::of(destination, State::Good, INTACT),
+            false => CopyState::of(destination, State::Damaged, "damaged: empty"),
+        });
     }
 
     pub(super) fn series(&self) -> Series {
@@ -175,14 +193,20 @@ impl Entry {
         }
     }
 
-    /// Returns the age of the backup.
+    /// Returns the age of the backup: `2 h ago`.
     pub(super) fn age(&self) -> String {
-        age(TimeDelta::seconds(self.age_seconds))
+        age_ago(TimeDelta::seconds(self.age_seconds))
+    }
+
+    /// Returns the cluster, the subject and the time.
+    pub(super) fn short_name(&self) -> ShortName {
+        let series = self.series();
+        ShortName { series: series_name(&series.cluster, &series.subject.segment()), time: Some(self.time()) }
     }
 
     /// Returns the names of the destinations that have the backup.
     pub(super) fn at(&self) -> impl Iterator<Item = &str> {
-        self.destinations.iter().map(|(name, _)| name.as_str())
+        self.destinations.iter().map(|copy| copy.destination.as_str())
     }
 
     /// Returns true if a copy is damaged.
@@ -192,90 +216,83 @@ impl Entry {
 
     /// Returns true if a copy has any state but `whole`.
     pub(super) fn needs_attention(&self) -> bool {
-        self.destinations.iter().any(|(_, state)| state != INTACT)
+        self.destinations.iter().any(|copy| copy.state != State::Good)
     }
 
-    pub(super) fn is(&self, state: State) -> bool {
+    pub(super) fn is(&self, state: args::State) -> bool {
         match state {
-            State::Good => !self.is_damaged(),
-            State::Damaged => self.is_damaged(),
-            State::Held => self.held.is_some(),
-            State::Verified => !self.verified_at.is_empty(),
-            State::Drilled => !self.drilled_at.is_empty(),
-            State::Adopted => matches!(self.description, Description::Adopted { .. }),
+            args::State::Good => !self.is_damaged(),
+            args::State::Damaged => self.is_damaged(),
+            args::State::Held => self.held.is_some(),
+            args::State::Verified => !self.verified_at.is_empty(),
+            args::State::Drilled => !self.drilled_at.is_empty(),
+            args::State::Adopted => matches!(self.description, Description::Adopted { .. }),
         }
     }
 
     /// Returns the destinations that have the backup, each with its state unless complete.
-    pub(super) fn destination_states(&self) -> String {
-        let destination_states = self.destinations.iter().map(|(name, state)| match state.as_str() {
-            INTACT => name.clone(),
-            state => format!("{name} ({state})"),
-        });
-        destination_states.collect::<Vec<_>>().join(", ")
+    pub(super) fn destination_states(&self) -> Cell {
+        Cell::list(self.destinations.iter().map(|copy| match copy.state {
+            State::Good => copy.destination.as_str().into(),
+            state => Cell::from(format!("{} (", copy.destination)).and(Cell::coloured(state, &copy.text)).and(")"),
+        }))
     }
 
-    fn dump_verification(&self) -> String {
+    fn dump_verification(&self) -> Cell {
         match &self.description {
-            Description::Backup(manifest) if manifest.verified.is_empty() => "no".to_owned(),
+            Description::Backup(manifest) if manifest.verified.is_empty() => "no".into(),
             Description::Backup(manifest) => {
-                let methods = manifest.verified.iter().map(|verified| verified.method.clone());
-                methods.collect::<Vec<_>>().join(", ")
+                Cell::list(manifest.verified.iter().map(|verified| verified.method.as_str().into()))
             }
-            Description::Adopted { .. } => "adopted, not verified".to_owned(),
+            Description::Adopted { .. } => Cell::from("adopted, ").and(State::NotVerified),
         }
     }
 
     /// Returns the later checks: verified, drilled.
-    fn later_checks(&self) -> String {
-        let words = [(!self.verified_at.is_empty(), "verified"), (!self.drilled_at.is_empty(), "drilled")];
-        let words: Vec<_> = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
-        words.join(", ")
+    fn later_checks(&self) -> Cell {
+        let checks = [(!self.verified_at.is_empty(), State::Verified), (!self.drilled_at.is_empty(), State::Drilled)];
+        Cell::list(checks.into_iter().filter(|(is, _)| *is).map(|(_, state)| state.into()))
+    }
+
+    fn hold(&self, zone: TimeZone) -> Cell {
+        match &self.held {
+            None => Cell::default(),
+            Some(Held { why, until: None, .. }) => why.as_str().into(),
+            Some(Held { why, until: Some(until), .. }) => format!("until {}: {why}", zone.minute(*until)).into(),
+        }
     }
 }
 
 /// Prints one line per backup. Adds a column of jobs if several jobs made the backups, and a column
 /// of holds if any is in force.
 pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
-    let time = format!("?TIME ({})", zone.name());
-    let of_jobs = entries.iter().any(|entry| entry.job() != entries[0].job());
-    let (held, later_checks) = (
-        entries.iter().any(|entry| entry.held.is_some()),
-        entries.iter().any(|entry| !entry.later_checks().is_empty()),
-    );
-    let mut headings = vec!["BACKUP", &time, "?>AGE", ">SIZE", "?DUMP VERIFIED"];
-    if of_jobs {
-        headings.insert(1, "JOB");
-    }
-    if later_checks {
-        headings.push("?CHECKS");
-    }
-    if held {
-        headings.push("HELD");
-    }
-    headings.push("DESTINATIONS");
-    let row = |entry: &Entry| {
-        let mut cells = vec![
-            entry.name.to_string(),
-            zone.second(entry.time()),
-            entry.age(),
-            HumanBytes(entry.bytes()).to_string(),
+    let names: Vec<ShortName> = entries.iter().map(Entry::short_name).collect();
+    let times = Times::of(zone, &names);
+    let columns = [
+        backup_column(),
+        Column::text("JOB").priority(Priority::High).unless_uniform(),
+        times.column(),
+        Column::number("AGE").priority(Priority::High),
+        Column::number("SIZE").priority(Priority::Medium),
+        Column::text("DUMP VERIFIED").min(15).priority(Priority::Low),
+        Column::fixed("CHECKS").priority(Priority::Medium).unless_blank(),
+        Column::sentence("HELD").priority(Priority::High).unless_blank(),
+        Column::sentence("DESTINATIONS").min(20),
+        name_column(),
+    ];
+    let rows = entries.iter().zip(&names).map(|(entry, name)| {
+        vec![
+            name.series.as_str().into(),
+            entry.job().into(),
+            times.cell(name),
+            entry.age().into(),
+            HumanBytes(entry.bytes()).to_string().into(),
             entry.dump_verification(),
-        ];
-        if of_jobs {
-            cells.insert(1, printable(entry.job()));
-        }
-        if later_checks {
-            cells.push(entry.later_checks());
-        }
-        if held {
-            cells.push(entry.held.as_ref().map_or_else(String::new, |held| match held.until {
-                None => held.why.clone(),
-                Some(until) => format!("until {}: {}", zone.minute(until), held.why),
-            }));
-        }
-        cells.push(entry.destination_states());
-        cells
-    };
-    output.table(&headings, &entries.iter().map(row).collect::<Vec<_>>());
+            entry.later_checks(),
+            entry.hold(zone),
+            entry.destination_states(),
+            entry.name.as_str().into(),
+        ]
+    });
+    output.table(&Table::new(columns).rows(rows));
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use longshore_catalog::adopt::Adopted;
 use longshore_catalog::catalog::{Backup, Series};
+use longshore_config::Config;
 use longshore_core::Result;
-use longshore_core::quantity::Span;
-use longshore_service::catalogs::{Catalogued, matches_adopted, matches_backup, parse_time, unknown_backup};
-use longshore_service::config::Config;
+use longshore_core::unit::TimeSpan;
+use longshore_engine::catalogs::{Catalogued, matches_adopted, matches_backup, parse_time, unknown_backup};
 
 use super::entry::Entry;
 use crate::args::{List, State};
@@ -94,7 +94,7 @@ impl<'a> Filter<'a> {
 
 /// Parses a time, or a period before now.
 fn since(text: &str) -> Result<DateTime<Utc>> {
-    if let Ok(span) = Span::try_from(text.to_owned()) {
+    if let Ok(span) = TimeSpan::try_from(text.to_owned()) {
         let ago = chrono::TimeDelta::from_std(span.duration()).ok();
         return Ok(ago.and_then(|ago| Utc::now().checked_sub_signed(ago)).unwrap_or(DateTime::<Utc>::MIN_UTC));
     }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use indicatif::HumanBytes;
+use longshore_core::error::printable;
 use longshore_core::key::BackupName;
+use longshore_engine::prune::{Pruned, SeriesPruned};
+use longshore_engine::sweep::Swept;
 use longshore_retention::Reason;
-use longshore_service::prune::{Pruned, SeriesPruned};
-use longshore_service::sweep::Swept;
 
 use super::calendar::{Day, LEGEND, draw};
 use super::table::{print_notes, sweep_reason};
-use crate::output::Output;
+use crate::command::short_name::{name_column, series_name};
+use crate::output::{Column, Output, Priority, State, Table};
 
 pub(super) fn explain(output: Output, all: &[Pruned]) {
     if all.is_empty() {
@@ -27,8 +29,10 @@ pub(super) fn explain(output: Output, all: &[Pruned]) {
         }
         if !pruned.swept.is_empty() {
             output.line(format_args!("{}: files of interrupted uploads\n", pruned.destination));
-            let row = |swept: &Swept| vec![swept.name.clone(), "would remove".to_owned(), sweep_reason(swept)];
-            output.table(&["FILE", "DECISION", "REASON"], &pruned.swept.iter().map(row).collect::<Vec<_>>());
+            let row =
+                |swept: &Swept| vec![swept.name.as_str().into(), State::WouldRemove.into(), sweep_reason(swept).into()];
+            let columns = [Column::text("FILE").min(24), Column::fixed("DECISION"), Column::sentence("REASON")];
+            output.table(&Table::new(columns).rows(pruned.swept.iter().map(row)));
             output.line("");
         }
     }
@@ -48,9 +52,8 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
     let rows = rows(series);
     let local = |row: &Row<'_>| row.time.with_timezone(&series.timezone);
     output.line(format_args!(
-        "{destination}: {}/{}, {} {}\npolicy: {}\n",
-        series.cluster,
-        series.subject,
+        "{destination}: {}, {} {}\npolicy: {}\n",
+        printable(&series_name(&series.cluster, &series.subject)),
         if series.adopted { "adopt" } else { "job" },
         series.job,
         series.policy
@@ -66,15 +69,21 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
     output.line(format_args!("         {LEGEND}\n"));
     let cells = |row: &Row<'_>| {
         vec![
-            row.name.file_name().to_owned(),
-            local(row).format("%a %Y-%m-%d %H:%M").to_string(),
-            HumanBytes(row.bytes).to_string(),
-            if row.day == Day::Removed { "would remove" } else { "kept" }.to_owned(),
-            row.why.clone(),
+            local(row).format("%a %Y-%m-%d %H:%M").to_string().into(),
+            HumanBytes(row.bytes).to_string().into(),
+            if row.day == Day::Removed { State::WouldRemove } else { State::Kept }.into(),
+            row.why.as_str().into(),
+            row.name.as_str().into(),
         ]
     };
-    let time = format!("TIME ({})", series.timezone.name());
-    output.table(&["BACKUP", &time, ">SIZE", "DECISION", "REASON"], &rows.iter().map(cells).collect::<Vec<_>>());
+    let columns = [
+        Column::fixed(format!("TIME ({})", series.timezone.name())),
+        Column::number("SIZE").priority(Priority::High),
+        Column::fixed("DECISION"),
+        Column::sentence("REASON"),
+        name_column(),
+    ];
+    output.table(&Table::new(columns).rows(rows.iter().map(cells)));
     output.line(format_args!("\n{}\n", totals(&rows)));
 }
 
@@ -118,16 +127,16 @@ fn totals(rows: &[Row<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::key::Stamp;
-    use longshore_retention::{Cause, Policy};
-    use longshore_service::prune::{Kept, Removed};
+    use longshore_core::key::Timestamp;
+    use longshore_engine::prune::{Kept, Removed};
+    use longshore_retention::{Policy, RemoveReason};
 
     use super::*;
 
     #[test]
     fn counts_kept_and_removed_and_flags_damaged_backups() {
-        let name = |stamp| BackupName::new("main", "app", Stamp::parse(stamp).unwrap()).unwrap();
-        let time = |stamp| Stamp::parse(stamp).unwrap().time();
+        let name = |stamp| BackupName::new("main", "app", Timestamp::parse(stamp).unwrap()).unwrap();
+        let time = |stamp| Timestamp::parse(stamp).unwrap().time();
         let kept = |stamp, reasons| Kept { name: name(stamp), bytes: 1024, time: time(stamp), reasons };
         let (first, second, third) = ("2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000");
         let series = SeriesPruned {
@@ -142,7 +151,7 @@ mod tests {
                 name: name(second),
                 bytes: 512,
                 time: time(second),
-                cause: Cause::NoRule,
+                cause: RemoveReason::NoRule,
                 why: None,
             }],
             failed: Vec::new(),

@@ -1,34 +1,55 @@
 //! The report of a prune: a table of decisions, and problems.
 
-use longshore_core::error::printable;
-use longshore_service::prune::{Mode, Pruned, SeriesPruned, format_time};
-use longshore_service::sweep::Swept;
+use longshore_engine::prune::{Mode, Pruned, format_time};
+use longshore_engine::sweep::Swept;
 
-use crate::output::Output;
+use crate::command::short_name::{ShortName, Times, backup_column, name_column, series_name};
+use crate::output::{Column, Output, Priority, State, Table};
+use crate::time_zone::TimeZone;
+
+/// A backup, or a file of an interrupted upload, with the decision.
+struct Decision<'a> {
+    destination: &'a str,
+    short_name: ShortName,
+    state: State,
+    reason: String,
+    name: &'a str,
+}
 
 /// Prints all backups, oldest first, with decisions and reasons.
 pub(in crate::command) fn print(output: Output, all: &[Pruned], mode: Mode) {
-    let mut rows = Vec::new();
-    for pruned in all {
-        for series in &pruned.series {
-            rows.extend(decision_rows(series, mode).into_iter().map(|mut row| {
-                row.insert(0, pruned.destination.clone());
-                row
-            }));
-        }
-        for swept in &pruned.swept {
-            let decision = removal_result(swept.error.is_some(), mode);
-            rows.push(vec![pruned.destination.clone(), swept.name.clone(), decision, sweep_reason(swept)]);
-        }
-    }
+    let decisions: Vec<Decision<'_>> = all.iter().flat_map(|pruned| decisions(pruned, mode)).collect();
     if all.is_empty() {
         output.note("no job has a retention policy, and nothing is adopted");
-    } else if rows.is_empty() {
+    } else if decisions.is_empty() {
         output.note("no backups");
     } else {
-        output.table(&["DESTINATION", "BACKUP", "DECISION", "REASON"], &rows);
+        output.table(&table(&decisions));
     }
     print_notes(output, all);
+}
+
+fn table(decisions: &[Decision<'_>]) -> Table {
+    let times = Times::of(TimeZone::of(false), decisions.iter().map(|decision| &decision.short_name));
+    let rows = decisions.iter().map(|decision| {
+        vec![
+            decision.destination.into(),
+            decision.short_name.series.as_str().into(),
+            times.cell(&decision.short_name),
+            decision.state.into(),
+            decision.reason.as_str().into(),
+            decision.name.into(),
+        ]
+    });
+    let columns = [
+        Column::text("DESTINATION").priority(Priority::Medium),
+        backup_column(),
+        times.column(),
+        Column::fixed("DECISION"),
+        Column::sentence("REASON").min(16).priority(Priority::High),
+        name_column(),
+    ];
+    Table::new(columns).rows(rows)
 }
 
 /// Prints problems, files that were not adopted, and series that have ended.
@@ -69,30 +90,52 @@ pub(super) fn sweep_reason(swept: &Swept) -> String {
     }
 }
 
-/// Returns the rows of a series, oldest first: name, decision, reason.
-fn decision_rows(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
-    let keep = series.keep.iter().map(|kept| {
-        let reasons = super::keep_reason(series, &kept.reasons);
-        (kept.time, vec![kept.name.to_string(), "kept".to_owned(), reasons])
-    });
-    let remove = series.remove.iter().map(|removed| {
-        let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
-        let why = removed.why.as_ref().map_or_else(String::new, |why| format!(": {}", printable(why)));
-        (removed.time, vec![removed.name.to_string(), removal_result(failed, mode), format!("{}{why}", removed.cause)])
-    });
-    let mut all: Vec<_> = keep.chain(remove).collect();
-    all.sort_by_key(|(time, _)| *time);
-    all.into_iter().map(|(_, row)| row).collect()
+/// Returns the decisions at a destination: the backups of each series, oldest first, then files of
+/// interrupted uploads.
+fn decisions(pruned: &Pruned, mode: Mode) -> Vec<Decision<'_>> {
+    let destination = pruned.destination.as_str();
+    let mut all: Vec<Decision<'_>> = Vec::new();
+    for series in &pruned.series {
+        let short_name = |time| ShortName { series: series_name(&series.cluster, &series.subject), time: Some(time) };
+        let mut backups: Vec<Decision<'_>> = Vec::new();
+        backups.extend(series.keep.iter().map(|kept| Decision {
+            destination,
+            short_name: short_name(kept.time),
+            state: State::Kept,
+            reason: super::keep_reason(series, &kept.reasons),
+            name: kept.name.as_str(),
+        }));
+        backups.extend(series.remove.iter().map(|removed| {
+            let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
+            let why = removed.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            Decision {
+                destination,
+                short_name: short_name(removed.time),
+                state: removal_state(failed, mode),
+                reason: format!("{}{why}", removed.cause),
+                name: removed.name.as_str(),
+            }
+        }));
+        backups.sort_by_key(|decision| decision.short_name.time);
+        all.extend(backups);
+    }
+    all.extend(pruned.swept.iter().map(|swept| Decision {
+        destination,
+        short_name: ShortName { series: swept.name.clone(), time: None },
+        state: removal_state(swept.error.is_some(), mode),
+        reason: sweep_reason(swept),
+        name: &swept.name,
+    }));
+    all
 }
 
-/// Returns the result of a removal.
-fn removal_result(failed: bool, mode: Mode) -> String {
+/// Returns the state of a removal.
+fn removal_state(failed: bool, mode: Mode) -> State {
     match (failed, mode) {
-        (true, _) => "REMOVAL FAILED",
-        (false, Mode::DryRun) => "would remove",
-        (false, Mode::Act) => "removed",
+        (true, _) => State::NotRemoved,
+        (false, Mode::DryRun) => State::WouldRemove,
+        (false, Mode::Act) => State::Removed,
     }
-    .to_owned()
 }
 
 /// Prints the removals of retention at the end of a run.

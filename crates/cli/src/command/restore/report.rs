@@ -1,14 +1,15 @@
 //! The report of a restore: restored, different and skipped objects, as text and JSON.
 
 use longshore_core::check::{Finding, Outcome as Found};
-use longshore_core::drill::{Compared, Comparison, Phase};
+use longshore_core::drill::{Comparison, ComparisonOutcome, Phase};
 use longshore_core::error::printable;
 use longshore_core::left_out::LeftOut;
 use longshore_core::subject::Subject;
-use longshore_service::error_report::ErrorReport;
-use longshore_service::restore::{Chosen, RestoreResult, RestoredBackup};
+use longshore_engine::error_report::ErrorReport;
+use longshore_engine::restore::{Chosen, RestoreResult, RestoredBackup};
 use serde::Serialize;
 
+use crate::command::check::state;
 use crate::exit_code::Exit;
 use crate::output::Output;
 
@@ -21,12 +22,8 @@ pub(super) fn plan(output: Output, findings: &[Finding], as_json: bool) -> Exit 
         return if printed == Exit::Done { exit } else { printed };
     }
     for finding in findings {
-        let word = match finding.outcome {
-            Found::Good => "ok",
-            Found::Warning => "warning",
-            Found::Failed => "FAILED",
-        };
-        output.line(format_args!("{word:8} {}: {}", printable(&finding.subject), printable(&finding.message)));
+        let (subject, message) = (printable(&finding.subject), printable(&finding.message));
+        output.state(state(finding.outcome), format_args!("{subject}: {message}"));
         if let Some(remedy) = &finding.remedy {
             output.line(format_args!("{:8} hint: {}", "", printable(remedy)));
         }
@@ -130,11 +127,11 @@ fn not_made(output: Output, subject: &Subject, left_out: &LeftOut) {
 }
 
 fn different(outcome: &RestoredBackup) -> impl Iterator<Item = &Comparison> {
-    outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different)
+    outcome.comparisons.iter().filter(|comparison| comparison.outcome == ComparisonOutcome::Different)
 }
 
 fn same(outcome: &RestoredBackup) -> usize {
-    outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Same).count()
+    outcome.comparisons.iter().filter(|comparison| comparison.outcome == ComparisonOutcome::Same).count()
 }
 
 /// Prints the differences between the restored database and the record of the dump.
@@ -159,7 +156,10 @@ fn compared(output: Output, chosen: &Chosen, outcome: &RestoredBackup) {
         output.problem(&message, Some("run the job again: a backup without its details is damaged"));
     }
     let (same, different) = (same(outcome), different(outcome).count());
-    if same + different > 0 {
-        output.note(format_args!("{subject}: restored and compared: {same} objects equal, {different} differ"));
+    let equal = format!("{same} {} equal", if same == 1 { "object" } else { "objects" });
+    match (same, different) {
+        (0, 0) => {}
+        (_, 0) => output.note(format_args!("{subject}: restored and compared: {equal}")),
+        _ => output.note(format_args!("{subject}: restored and compared: {equal}, {different} differ")),
     }
 }

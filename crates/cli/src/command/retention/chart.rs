@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
+use longshore_engine::simulate::{Simulation, Survivor};
 use longshore_retention::Reason;
-use longshore_service::simulate::{Simulation, Survivor};
 
 use super::axis::{Axis, age_ticks, count_ticks};
 
@@ -172,18 +172,18 @@ fn escaped(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::quantity::{Size, Span};
+    use longshore_core::unit::{ByteSize, TimeSpan};
+    use longshore_engine::simulate::{Scenario, simulate};
     use longshore_retention::{Count, Policy};
-    use longshore_service::simulate::{Scenario, simulate};
 
     use super::*;
 
     fn chart(every: &str, lasting: &str) -> String {
         let policy = Policy { keep_last: Count::AtMost(2), keep_daily: Count::AtMost(5), ..Policy::default() };
-        let span = |text: &str| Span::try_from(text.to_owned()).unwrap();
+        let span = |text: &str| TimeSpan::try_from(text.to_owned()).unwrap();
         let start = DateTime::parse_from_rfc3339("2026-01-01T00:00:00Z").unwrap().to_utc();
         let (every, lasting) = (span(every), span(lasting));
-        let size = Some(Size::new(1 << 30));
+        let size = Some(ByteSize::new(1 << 30));
         let simulation = simulate(&Scenario { policy: &policy, start, every, lasting, size, until: None }).unwrap();
         draw("a < b", &policy.to_string(), &simulation)
     }

@@ -1,7 +1,7 @@
 //! The output of a monitoring plugin: `STATE - text | label=value …`.
 
 use longshore_core::{Error, Result};
-use longshore_service::status::{Issue, Level, Status};
+use longshore_engine::status::{Issue, Level, Status};
 
 use crate::command::status::table::about;
 use crate::exit_code::NagiosState;

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use indicatif::HumanBytes;
 use longshore_core::error::printable;
-use longshore_core::quantity::age;
 use longshore_core::run_report::Outcome;
-use longshore_service::status::{
+use longshore_core::unit::format_age;
+use longshore_engine::status::{
     AtDestination, BackupAge, Issue, JobStatus, Level, Proof, RunStatus, SeriesStatus, Status,
 };
 
-use crate::output::Output;
+use crate::command::short_name::series_name;
+use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::time_zone::TimeZone;
 
 /// Shorter restores and smaller dumps vary too much for a trend.
@@ -33,7 +34,7 @@ pub(super) fn show(output: Output, status: &Status, zone: TimeZone) {
         series(output, &status.series, zone);
         output.line("");
     }
-    jobs(output, &status.jobs);
+    jobs(output, &status.jobs, zone);
     destinations(output, status);
     for left in &status.not_captured {
         let subject = left.subject.as_ref().map_or_else(String::new, |subject| format!("/{}", printable(subject)));
@@ -64,31 +65,49 @@ fn attention(output: Output, status: &Status) {
         let worst_first = std::cmp::Reverse((attention.level, attention.kind));
         groups.entry((worst_first, attention.destination.clone())).or_default().push(attention);
     }
-    let mut rows = Vec::new();
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
     for ((_, destination), group) in groups {
         let destination = destination.unwrap_or_else(|| "all".to_owned());
         if group.len() <= MAX_ROWS {
             rows.extend(group.into_iter().map(|one| {
-                let series = one.series.clone().or_else(|| one.job.clone()).unwrap_or_else(|| "-".to_owned());
-                vec![level_text(one.level).to_owned(), series, destination.clone(), one.message.clone()]
+                let series = one.series.as_deref().map(decoded_series).or_else(|| one.job.clone());
+                vec![
+                    state(one.level).into(),
+                    series.unwrap_or_else(|| "-".to_owned()).into(),
+                    destination.as_str().into(),
+                    one.message.as_str().into(),
+                ]
             }));
             continue;
         }
-        let names: Vec<_> = group.iter().take(MAX_NAMED).filter_map(|one| one.series.clone()).collect();
+        let names = group.iter().take(MAX_NAMED).filter_map(|one| one.series.as_deref().map(decoded_series));
+        let names: Vec<_> = names.collect();
         let message =
             format!("{}; same for {} and {} more", group[0].message, names.join(", "), group.len() - names.len());
-        rows.push(vec![level_text(group[0].level).to_owned(), format!("{} series", group.len()), destination, message]);
+        let series = format!("{} series", group.len());
+        rows.push(vec![state(group[0].level).into(), series.into(), destination.into(), message.into()]);
     }
-    output.table(&["STATE", "SERIES", "DESTINATION", "PROBLEM"], &rows);
+    let columns = [
+        Column::fixed("STATE"),
+        Column::text("SERIES").min(20),
+        Column::text("DESTINATION").priority(Priority::High),
+        Column::sentence("PROBLEM"),
+    ];
+    output.table(&Table::new(columns).rows(rows));
     output.line("");
 }
 
-fn level_text(level: Level) -> &'static str {
+/// Returns the name of a series for people.
+fn decoded_series(series: &str) -> String {
+    series.rsplit_once('/').map_or_else(|| series.to_owned(), |(cluster, segment)| series_name(cluster, segment))
+}
+
+fn state(level: Level) -> State {
     match level {
-        Level::Good => "good",
-        Level::Unknown => "unknown",
-        Level::Warning => "warning",
-        Level::Critical => "CRITICAL",
+        Level::Good => State::Good,
+        Level::Unknown => State::Unknown,
+        Level::Warning => State::Warning,
+        Level::Critical => State::Critical,
     }
 }
 
@@ -96,45 +115,45 @@ fn level_text(level: Level) -> &'static str {
 fn series(output: Output, all: &[SeriesStatus], zone: TimeZone) {
     let names: BTreeSet<&str> =
         all.iter().flat_map(|series| &series.destinations).map(|at| at.destination.as_str()).collect();
-    let columns = if (2..=COLUMNS).contains(&names.len()) { names } else { BTreeSet::new() };
-    let mut headings = vec!["SERIES".to_owned(), "JOB".to_owned(), "STATE".to_owned(), ">NEWEST".to_owned()];
-    headings.extend(columns.iter().map(|name| format!(">{name}")));
-    let next_run = format!("?NEXT RUN ({})", zone.name());
-    let rest =
-        [">COPIES", "?>VERIFIED", "?>DRILLED", "?>RESTORE", "?>RESTORE ±", ">SIZE", "?>SIZE ±", next_run.as_str()];
-    headings.extend(rest.map(str::to_owned));
-    let mut rows: Vec<_> = all.iter().map(|series| row(series, &columns, zone)).collect();
-    let several = all.iter().any(|series| series.job != all[0].job);
-    let optional = |heading: &str| ["?>RESTORE", "?>RESTORE ±", "?>SIZE ±", next_run.as_str()].contains(&heading);
-    for place in (0..headings.len()).rev() {
-        let is_empty = optional(&headings[place]) && rows.iter().all(|row| row[place].is_empty());
-        if is_empty || headings[place] == "JOB" && !several {
-            headings.remove(place);
-            rows.iter_mut().for_each(|row| drop(row.remove(place)));
-        }
-    }
-    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    output.table(&headings, &rows);
+    let names = if (2..=COLUMNS).contains(&names.len()) { names } else { BTreeSet::new() };
+    let mut columns = vec![
+        Column::text("SERIES").min(24),
+        Column::text("JOB").priority(Priority::High).unless_uniform(),
+        Column::fixed("STATE"),
+        Column::number("NEWEST"),
+    ];
+    columns.extend(names.iter().map(|name| Column::number(*name).priority(Priority::Medium)));
+    columns.extend([
+        Column::number("COPIES").priority(Priority::High),
+        Column::number("VERIFIED").priority(Priority::Medium),
+        Column::number("DRILLED").priority(Priority::Medium),
+        Column::number("RESTORE").priority(Priority::Low).unless_blank(),
+        Column::number("RESTORE ±").priority(Priority::Lowest).unless_blank(),
+        Column::number("SIZE").priority(Priority::Medium),
+        Column::number("SIZE ±").priority(Priority::Lowest).unless_blank(),
+        Column::fixed(format!("NEXT RUN ({})", zone.name())).priority(Priority::Low).unless_blank(),
+    ]);
+    output.table(&Table::new(columns).rows(all.iter().map(|series| row(series, &names, zone))));
 }
 
-fn row(series: &SeriesStatus, columns: &BTreeSet<&str>, zone: TimeZone) -> Vec<String> {
+fn row(series: &SeriesStatus, names: &BTreeSet<&str>, zone: TimeZone) -> Vec<Cell> {
     let state = match series.level {
-        Level::Good if series.ended.is_some() => "ended",
-        level => level_text(level),
+        Level::Good if series.ended.is_some() => State::Ended,
+        level => state(level),
     };
-    let mut row = vec![
-        format!("{}/{}", series.cluster, series.subject),
-        series.job.clone(),
-        state.to_owned(),
-        series.newest.as_ref().map_or_else(|| "none".to_owned(), old),
+    let mut row: Vec<Cell> = vec![
+        series_name(&series.cluster, &series.subject).into(),
+        series.job.as_str().into(),
+        state.into(),
+        series.newest.as_ref().map_or_else(|| "none".to_owned(), old).into(),
     ];
-    row.extend(columns.iter().map(|name| {
+    row.extend(names.iter().map(|name| {
         let at = series.destinations.iter().find(|at| at.destination == *name);
-        at.map_or_else(|| "-".to_owned(), cell)
+        at.map_or_else(|| "-".into(), cell)
     }));
     let (size, restore) = (series.size.as_ref(), series.restore.as_ref());
     let usual = size.and_then(|size| size.median_plaintext_bytes);
-    row.extend([
+    let rest = [
         format!("{} of {}", series.copies.present.len(), series.copies.wanted),
         proved(series, |at| at.verified.as_ref()),
         proved(series, |at| at.drilled.as_ref()),
@@ -143,22 +162,23 @@ fn row(series: &SeriesStatus, columns: &BTreeSet<&str>, zone: TimeZone) -> Vec<S
         size.map_or_else(|| "-".to_owned(), |size| HumanBytes(size.plaintext_bytes).to_string()),
         size.and_then(|size| trend(size.plaintext_bytes as f64, usual? as f64, NOISE_BYTES)).unwrap_or_default(),
         series.next_run.map(|next| zone.minute(next)).unwrap_or_default(),
-    ]);
+    ];
+    row.extend(rest.map(Cell::from));
     row
 }
 
 /// Returns the age and state of the newest backup at one destination.
-fn cell(at: &AtDestination) -> String {
+fn cell(at: &AtDestination) -> Cell {
     let newest = at.newest.as_ref().map_or_else(|| "none".to_owned(), old);
     match (&at.damaged, at.stale) {
-        (Some(_), _) => format!("{newest} DAMAGED"),
-        (None, Some(true)) => format!("{newest} STALE"),
-        (None, _) => newest,
+        (Some(_), _) => Cell::from(format!("{newest} ")).and(State::Damaged),
+        (None, Some(true)) => Cell::from(format!("{newest} ")).and(State::Stale),
+        (None, _) => newest.into(),
     }
 }
 
 fn old(newest: &BackupAge) -> String {
-    age(TimeDelta::seconds(newest.age_seconds.max(0)))
+    format_age(TimeDelta::seconds(newest.age_seconds.max(0)))
 }
 
 /// Returns the age of the newest backup that was verified or drilled at any destination.
@@ -168,7 +188,7 @@ fn proved(series: &SeriesStatus, of: impl Fn(&AtDestination) -> Option<&Proof>) 
 }
 
 fn lasting(seconds: f64) -> String {
-    age(TimeDelta::seconds(seconds.round() as i64))
+    format_age(TimeDelta::seconds(seconds.round() as i64))
 }
 
 /// Returns the change from the usual value in percent, or `None` if both values are below `noise`.
@@ -177,45 +197,66 @@ fn trend(now: f64, usual: f64, noise: f64) -> Option<String> {
 }
 
 /// Prints a line per job with the outcome of its last run.
-fn jobs(output: Output, jobs: &[JobStatus]) {
+fn jobs(output: Output, jobs: &[JobStatus], zone: TimeZone) {
     let shown = jobs.iter().filter(|job| job.last_run.is_some() || job.running_since.is_some());
-    let rows: Vec<_> = shown.map(job).collect();
+    let rows: Vec<_> = shown.map(|shown| job(shown, zone)).collect();
     if !rows.is_empty() {
-        output.table(&["JOB", "LAST RUN", ">ENDED", "HOST", "NOW"], &rows);
+        let columns = [
+            Column::text("JOB").min(20),
+            Column::fixed("LAST RUN"),
+            Column::number("ENDED").priority(Priority::High),
+            Column::text("HOST").priority(Priority::Medium),
+            Column::sentence("NOW"),
+        ];
+        output.table(&Table::new(columns).rows(rows));
         output.line("");
     }
 }
 
-fn job(job: &JobStatus) -> Vec<String> {
-    let last = |cell: fn(&RunStatus) -> String| job.last_run.as_ref().map_or_else(|| "-".to_owned(), cell);
+fn job(job: &JobStatus, zone: TimeZone) -> Vec<Cell> {
+    let last = |cell: fn(&RunStatus) -> Cell| job.last_run.as_ref().map_or_else(|| "-".into(), cell);
     vec![
-        job.job.clone(),
-        last(|run| match run.outcome {
-            Outcome::Done => "done".to_owned(),
-            other => other.to_string().to_uppercase(),
-        }),
-        last(|run| format!("{} ago", run.age())),
-        last(|run| run.host.clone()),
-        job.running_since.map_or_else(String::new, |since| format!("running since {}", since.format("%Y-%m-%d %H:%M"))),
+        job.job.as_str().into(),
+        last(|run| outcome(run.outcome).into()),
+        last(|run| format!("{} ago", run.format_age()).into()),
+        last(|run| run.host.as_str().into()),
+        job.running_since.map_or_else(Cell::default, |since| format!("running since {}", zone.minute(since)).into()),
     ]
 }
 
+/// Returns the state of a run with this outcome.
+fn outcome(outcome: Outcome) -> State {
+    match outcome {
+        Outcome::Done => State::Done,
+        Outcome::Partial => State::Partial,
+        Outcome::Failed => State::Failed,
+        Outcome::Damaged => State::Damaged,
+        Outcome::Refused => State::Refused,
+        Outcome::Locked => State::Locked,
+        Outcome::Interrupted => State::Interrupted,
+        Outcome::Lost => State::Lost,
+    }
+}
+
 fn destinations(output: Output, status: &Status) {
-    let rows: Vec<_> = status
-        .destinations
-        .iter()
-        .map(|destination| match &destination.error {
-            Some(_) => [&destination.name, "CANNOT BE READ", "", "", ""].map(str::to_owned).to_vec(),
-            None => vec![
-                destination.name.clone(),
-                destination.series.to_string(),
-                destination.backups.to_string(),
-                HumanBytes(destination.bytes).to_string(),
-                destination.free_bytes.map_or_else(|| "-".to_owned(), |free| HumanBytes(free).to_string()),
-            ],
-        })
-        .collect();
-    output.table(&["DESTINATION", ">SERIES", ">BACKUPS", ">USED", ">FREE"], &rows);
+    let rows = status.destinations.iter().map(|destination| match &destination.error {
+        Some(_) => vec![destination.name.as_str().into(), State::CannotBeRead.into()],
+        None => vec![
+            destination.name.as_str().into(),
+            destination.series.to_string().into(),
+            destination.backups.to_string().into(),
+            HumanBytes(destination.bytes).to_string().into(),
+            destination.free_bytes.map_or_else(|| "-".into(), |free| HumanBytes(free).to_string().into()),
+        ],
+    });
+    let columns = [
+        Column::text("DESTINATION").min(20),
+        Column::number("SERIES"),
+        Column::number("BACKUPS").priority(Priority::High),
+        Column::number("USED").priority(Priority::High),
+        Column::number("FREE").priority(Priority::Medium),
+    ];
+    output.table(&Table::new(columns).rows(rows));
     // The problems above contain the errors; print only their hints.
     let failed = status.destinations.iter().filter_map(|at| Some((&at.name, at.error.as_ref()?.hint.as_ref()?)));
     for (destination, hint) in failed {
