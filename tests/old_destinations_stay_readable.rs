@@ -78,7 +78,7 @@ fn verify_decodes_all_backups() {
 
 /// Restores each format, and a database that is named as a reserved word.
 #[test]
-fn restore_brings_every_format_back() {
+fn restore_works_for_every_format() {
     let old = OldDestination::new();
     let target = Cluster::start(&Installation::system(), &[]);
     let restore = |backup: &str, database: &str| {
@@ -107,7 +107,7 @@ fn drill_proves_an_old_run() {
 }
 
 #[test]
-fn prune_removes_what_no_rule_keeps() {
+fn prune_applies_the_policy() {
     let old = OldDestination::new();
     let config = fs::read_to_string(old.test_env.config_path()).unwrap();
     fs::write(old.test_env.config_path(), config.replace("keep_last = 2", "keep_last = 1")).unwrap();

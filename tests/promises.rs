@@ -60,5 +60,6 @@ mod sync_copies_missing_backups;
 mod tampering_is_detected;
 mod unencrypted_backups_are_refused;
 mod unknown_names_get_suggestions;
+mod verbose_logs_hold_no_secret;
 mod verify_detects_damage;
 mod verify_detects_tampering;

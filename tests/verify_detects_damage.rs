@@ -59,10 +59,10 @@ fn cut_or_moved_manifest_is_damage() {
 fn newer_manifest_version_is_not_damage() {
     let test_env = with_backup();
     let manifest = manifest(&test_env.local().join("main/bulk"));
-    let newer = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1,", "\"format\": 2,");
+    let newer = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1,", "\"format\": 3,");
     std::fs::write(&manifest, newer).unwrap();
-    test_env.longshore(&["list"]).expect(3).shows("manifest format 2");
-    test_env.longshore(&["verify"]).expect(3).shows("manifest format 2").stdout_omits("damaged");
+    test_env.longshore(&["list"]).expect(3).shows("manifest format 3");
+    test_env.longshore(&["verify"]).expect(3).shows("manifest format 3").stdout_omits("damaged");
 }
 
 #[test]

@@ -161,7 +161,8 @@ impl TestEnv {
                 command.env_remove(name);
             }
         }
-        command.env("HOME", self.folder.path()).env_remove("LONGSHORE_CONFIG").stdin(Stdio::null());
+        command.env("HOME", self.folder.path()).env_remove("LONGSHORE_CONFIG").env_remove("LONGSHORE_LOG");
+        command.stdin(Stdio::null());
         command.arg("--config").arg(self.config_path());
         command
     }

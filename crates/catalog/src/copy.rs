@@ -4,12 +4,11 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use longshore_core::cleanup::run_cleanup;
+use longshore_core::event::{Observer, report_reads};
 use longshore_core::pipeline::{has_file, ship_record, stored_bytes};
-use longshore_core::progress::Progress;
 use longshore_core::stage::Store;
-use longshore_core::stream::{ByteStream, collect, drain};
+use longshore_core::stream::{collect, drain};
 use longshore_model::error::{Kind, Result, Stage};
 use longshore_model::key::Key;
 use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -19,7 +18,7 @@ use crate::catalog::Backup;
 
 /// Copies a backup and its holds from one destination to another, and compares the bytes with the
 /// digests of the manifest in transit. Files from an interrupted copy are not uploaded again.
-pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
+pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &Arc<dyn Observer>) -> Result<()> {
     let key = backup.name.manifest();
     // The original bytes: the manifest may have been written by a newer version of this program.
     let written = collect(from.fetch(&key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await?;
@@ -28,7 +27,7 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
     let mut copied = Vec::new();
     for file in manifest.files().collect::<Vec<_>>().into_iter().rev() {
         let shipped = async {
-            let body = with_progress(stored_bytes(from, &file).await?, Arc::clone(progress));
+            let body = report_reads(stored_bytes(from, &file).await?, Arc::clone(observer));
             to.ship(&file.key, body).await
         };
         match shipped.await {
@@ -68,18 +67,18 @@ async fn copy_holds(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result
 
 /// Replaces a damaged backup by a good copy. Verifies the good copy first, since the damaged backup
 /// is deleted before the upload.
-pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
-    verify_stored(from, backup, progress).await?;
+pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &Arc<dyn Observer>) -> Result<()> {
+    verify_stored(from, backup, observer).await?;
     for key in backup.manifest.keys()? {
         to.remove(&key).await?;
     }
-    copy(from, to, backup, progress).await
+    copy(from, to, backup, observer).await
 }
 
 /// Reads the stored bytes of a backup to their end, and compares them with its manifest.
-pub async fn verify_stored(store: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
+pub async fn verify_stored(store: &dyn Store, backup: &Backup, observer: &Arc<dyn Observer>) -> Result<()> {
     for file in backup.manifest.files() {
-        drain(with_progress(stored_bytes(store, &file).await?, Arc::clone(progress))).await?;
+        drain(report_reads(stored_bytes(store, &file).await?, Arc::clone(observer))).await?;
     }
     Ok(())
 }
@@ -87,10 +86,6 @@ pub async fn verify_stored(store: &dyn Store, backup: &Backup, progress: &Arc<dy
 /// Returns true if the destination certainly has no file of this key.
 async fn is_missing(store: &dyn Store, key: &Key) -> bool {
     store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
-}
-
-fn with_progress(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
-    stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
 }
 
 /// Returns true if an error means that the backup is damaged, and not that a destination is

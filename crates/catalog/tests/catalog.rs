@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longshore_catalog::catalog::{Backup, Catalog, Presence, Series};
+use longshore_core::event::ignore;
 use longshore_core::key::{BackupName, Key, Timestamp};
 use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use longshore_core::mark::{Mark, MarkKind, MarkName, Marks};
-use longshore_core::progress::no_progress;
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
 use longshore_retention::{
@@ -24,7 +24,7 @@ async fn back_up(store: &MemoryStore, job: &str, subject: &Subject, times: &[&st
     let pipeline = pipeline([("memory", store.clone())]);
     for time in times {
         let order = order(job, subject, time);
-        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await;
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &ignore()).await;
         let delivery = shipped.expect("the dump is sound").deliveries.remove(0);
         delivery.result.expect("the upload succeeds");
     }
@@ -168,7 +168,7 @@ async fn files_of_a_damaged_manifest_are_no_orphans() {
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..2]).await;
     // One manifest is from a newer version, and the other is damaged: deleting their artifacts
     // would destroy backups.
-    store.put(&key(&format!("main/app/app-{}.json", TIMES[0])), r#"{"format":2}"#);
+    store.put(&key(&format!("main/app/app-{}.json", TIMES[0])), r#"{"format":3}"#);
     store.put(&key(&format!("main/app/app-{}.json", TIMES[1])), "damaged");
     store.put(&key(&format!("main/app/app-{}.details.json.xor", TIMES[1])), "details");
     let catalog = Catalog::read(&store).await.unwrap();
@@ -183,7 +183,7 @@ async fn details_of_a_manifest_are_no_orphan() {
     let details = serde_json::Map::from_iter([("tables".to_owned(), 17.into())]);
     pipeline.verify.push(Arc::new(FakeVerify::Finds(details)));
     let order = order("nightly", &Subject::database("app"), TIMES[0]);
-    pipeline.back_up(&order, dumped(random(1, 10)), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 10)), &ignore()).await.unwrap();
     assert_eq!(store.keys().len(), 3);
     assert_eq!(orphans(&Catalog::read(&store).await.unwrap()), []);
 }

@@ -9,7 +9,8 @@ mod retention;
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use longshore_core::terms::MaxAge;
 
 pub(crate) use self::example::command;
@@ -19,6 +20,7 @@ pub(crate) use self::remove::Remove;
 pub(crate) use self::restore::Restore;
 pub(crate) use self::retention::{Retention, Simulate};
 use crate::output::Colour;
+use crate::progress::RestoreStates;
 
 /// Verified, encrypted, off-site PostgreSQL backups with restore drills.
 ///
@@ -38,11 +40,34 @@ pub(crate) struct Args {
     /// Print only results and errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Log to stderr; repeat for more [env: LONGSHORE_LOG].
+    ///
+    /// -v logs programs, connections and retries, with their durations; -vv also requests, queries
+    /// and cleanup. Secrets are never logged.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
     /// Choose when to use colours; NO_COLOR and CLICOLOR_FORCE are respected.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Colour,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+}
+
+impl Args {
+    /// Parses the command line of this process.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches()?)?.validated()
+    }
+
+    /// Fails for global flags that exclude each other. clap finds such a conflict only if both
+    /// flags are on the same side of the verb.
+    fn validated(self) -> Result<Self, clap::Error> {
+        if self.quiet && self.verbose > 0 {
+            let message = "the argument '--quiet' cannot be used with '--verbose'";
+            return Err(command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(self)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,12 +171,12 @@ impl Verb {
     }
 
     /// Returns a function that describes the state after an interruption.
-    pub(crate) fn state_after_interrupt(&self) -> fn() -> String {
+    pub(crate) fn state_after_interrupt(&self) -> fn(&RestoreStates) -> String {
         match self {
-            Self::Restore(_) => crate::progress::restore_state,
-            Self::Drill(_) => || "everything created for the drill was removed, and no result was recorded".to_owned(),
-            Self::Inspect(_) | Self::List(_) | Self::Status(_) => || "nothing was changed".to_owned(),
-            _ => || "incomplete files do not count as backups".to_owned(),
+            Self::Restore(_) => RestoreStates::description,
+            Self::Drill(_) => |_| "everything created for the drill was removed, and no result was recorded".to_owned(),
+            Self::Inspect(_) | Self::List(_) | Self::Status(_) => |_| "nothing was changed".to_owned(),
+            _ => |_| "incomplete files do not count as backups".to_owned(),
         }
     }
 }
@@ -439,4 +464,27 @@ pub(crate) struct Json {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' ')).and_then(Args::validated)
+    }
+
+    #[test]
+    fn verbose_counts_before_and_after_the_verb() {
+        for (line, expected) in [("longshore run", 0), ("longshore -v run", 1), ("longshore run -vv", 2)] {
+            assert_eq!(parsed(line).unwrap().verbose, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn quiet_and_verbose_exclude_each_other() {
+        for line in ["longshore -q -v run", "longshore -q run -v", "longshore run --quiet --verbose"] {
+            assert_eq!(parsed(line).unwrap_err().kind(), ErrorKind::ArgumentConflict, "{line}");
+        }
+    }
 }

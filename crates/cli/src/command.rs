@@ -28,8 +28,9 @@ use secrecy::SecretString;
 
 use crate::args::{Args, Identity, Password, Verb};
 use crate::exit_code::Exit;
-use crate::output::{self, Output};
+use crate::output::Output;
 use crate::plugins;
+use crate::progress::RestoreStates;
 use crate::prompt::{self, TerminalPrompt};
 use crate::recorder::Recorder;
 
@@ -39,16 +40,17 @@ struct Context {
     registry: Registry,
     output: Output,
     recorder: Recorder,
+    restore_states: RestoreStates,
 }
 
 /// Executes the verb of the command line.
-pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) -> Exit {
+pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder, restore_states: &RestoreStates) -> Exit {
     let path = args.config.unwrap_or_else(default_config_path);
     let is_default =
         path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
     let reported = args.verb.reported();
     let context = || {
-        let context = Context::new(&path, *output, recorder.clone())?;
+        let context = Context::new(&path, *output, recorder.clone(), restore_states.clone())?;
         // From here on, every outcome of an acting verb is reported.
         reported.iter().for_each(|reported| recorder.begin(&context.config, reported));
         Ok(context)
@@ -83,11 +85,11 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) ->
 }
 
 impl Context {
-    fn new(path: &std::path::Path, output: Output, recorder: Recorder) -> Result<Self> {
+    fn new(path: &std::path::Path, output: Output, recorder: Recorder, restore_states: RestoreStates) -> Result<Self> {
         let registry = plugins::registry();
         let config = Config::load(path, &registry)?;
-        output::suggest_identity(longshore_engine::identity::default_file(&config));
-        Ok(Self { config, registry, output, recorder })
+        output.suggest_identity(longshore_engine::identity::default_file(&config));
+        Ok(Self { config, registry, output, recorder, restore_states })
     }
 
     /// Prompts for the password of the server of the job, or of all jobs, if requested.

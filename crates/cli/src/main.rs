@@ -7,6 +7,7 @@
 //! | `plugins.rs` | the list of plugins; no other file names one |
 //! | `output.rs` | all printing |
 //! | `progress.rs` | progress bars on a terminal, lines elsewhere |
+//! | `log.rs` | the log of `--verbose` and `LONGSHORE_LOG` |
 //! | `recorder.rs` | the run report of the current verb |
 //! | `prompt.rs` | secrets from a terminal or the environment |
 //! | `signals.rs` | signals, and cleanup before exit |
@@ -16,6 +17,7 @@
 mod args;
 mod command;
 mod exit_code;
+mod log;
 mod output;
 mod plugins;
 mod progress;
@@ -27,26 +29,29 @@ mod time_zone;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::FromArgMatches;
 use futures_util::FutureExt;
+use longshore_core::cleanup::CleanupScope;
 
 use crate::args::Args;
 use crate::exit_code::Exit;
 use crate::output::Output;
+use crate::progress::RestoreStates;
 use crate::recorder::Recorder;
 use crate::signals::Signals;
 
 fn main() -> ExitCode {
     // Files of this process and its children are readable by their owner only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let parsed = args::command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches));
-    let args = match parsed {
+    let args = match Args::of_process() {
         Ok(args) => args,
-        Err(error) => return output::usage(&error).into(),
+        Err(error) => return Output::new(false).usage(&error).into(),
     };
     args.color.apply();
     let output = Output::new(args.quiet);
-    let worked = panic::catch_unwind(|| work(args, &output));
+    if let Err(error) = log::start(args.verbose, output) {
+        return output.error(&error).into();
+    }
+    let worked = panic::catch_unwind(AssertUnwindSafe(|| work(args, &output)));
     worked.unwrap_or(Exit::Bug).into()
 }
 
@@ -56,21 +61,22 @@ fn work(args: Args, output: &Output) -> Exit {
         Err(error) => return output.failure(&format!("cannot start the async runtime: {error}")),
     };
     let interrupted_state = args.verb.state_after_interrupt();
-    let recorder = Recorder::default();
-    let (exit, left, mut signals) = runtime.block_on(async {
+    let (recorder, restore_states) = (Recorder::default(), RestoreStates::default());
+    let cleanup = CleanupScope::default();
+    let (exit, left, mut signals) = runtime.block_on(cleanup.run(async {
         let mut signals = Signals::listen();
         // A panic must not prevent cleanup.
-        let executed = AssertUnwindSafe(command::execute(args, output, &recorder)).catch_unwind();
+        let executed = AssertUnwindSafe(command::execute(args, output, &recorder, &restore_states)).catch_unwind();
         let exit = tokio::select! {
             exit = executed => exit.unwrap_or(Exit::Bug),
-            exit = signals.first() => output.interrupted(&interrupted_state(), exit),
+            exit = signals.first() => output.interrupted(&interrupted_state(&restore_states), exit),
         };
         recorder.end(exit, &mut signals, output).await;
-        (exit, signals::clean_up(&mut signals, output).await, signals)
-    });
+        (exit, signals::clean_up(&cleanup, &mut signals, output).await, signals)
+    }));
     signals::shut_down(runtime, left, &mut signals, output);
     match exit {
-        Exit::Done if output::was_lost() => Exit::Failed,
+        Exit::Done if output.was_lost() => Exit::Failed,
         exit => exit,
     }
 }

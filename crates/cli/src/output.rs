@@ -4,12 +4,13 @@ mod colour;
 mod state;
 mod table;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use indicatif::MultiProgress;
 use longshore_core::Error;
 use longshore_core::plugin::IDENTITY_HINT;
 use serde::Serialize;
@@ -31,11 +32,30 @@ const STATE_WIDTH: usize = 9;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     quiet: bool,
+    shared: &'static Shared,
+}
+
+/// The state that all copies of an output share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The progress bars on stderr.
+    bars: MultiProgress,
+    /// True if output was lost.
+    is_lost: AtomicBool,
+    /// The hint that suggests the identity file beside the configuration.
+    identity_hint: OnceLock<String>,
 }
 
 impl Output {
+    /// Returns a new output. Its state is never freed: a program has one output.
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet }
+        Self { quiet, shared: Box::leak(Box::default()) }
+    }
+
+    /// Returns the progress bars. Lines that are printed while bars are visible have to be printed
+    /// above them.
+    pub(crate) fn bars(self) -> &'static MultiProgress {
+        &self.shared.bars
     }
 
     /// Returns true if notes and progress are disabled.
@@ -45,7 +65,7 @@ impl Output {
 
     /// Prints a line of the result.
     pub(crate) fn line(self, line: impl Display) {
-        print_stdout(format_args!("{line}\n"));
+        self.print_stdout(format_args!("{line}\n"));
     }
 
     /// Prints the result as JSON.
@@ -61,7 +81,7 @@ impl Output {
 
     /// Prints bytes of the result unchanged.
     pub(crate) fn bytes(self, bytes: &[u8]) {
-        finish(io::stdout().write_all(bytes));
+        self.finish(io::stdout().write_all(bytes));
     }
 
     /// Prints a table, fitted to the width of the terminal.
@@ -78,18 +98,25 @@ impl Output {
     /// Prints a note, unless notes are disabled.
     pub(crate) fn note(self, note: impl Display) {
         if !self.quiet {
-            print_stderr(format_args!("{note}\n"));
+            self.print_stderr(format_args!("{note}\n"));
         }
     }
 
     /// Prints a warning.
     pub(crate) fn warning(self, warning: impl Display) {
-        print_stderr(format_args!("{WARNING}warning:{WARNING:#} {warning}\n"));
+        self.print_stderr(format_args!("{WARNING}warning:{WARNING:#} {warning}\n"));
     }
 
     /// Prints the hint of a warning.
     pub(crate) fn hint(self, hint: impl Display) {
-        print_stderr(format_args!("hint: {hint}\n"));
+        self.print_stderr(format_args!("hint: {hint}\n"));
+    }
+
+    /// Prints a line of the log above the progress bars. A failure loses no result, so it does not
+    /// count as lost output.
+    pub(crate) fn log_line(self, line: &str) -> io::Result<()> {
+        let bars = self.bars();
+        if bars.is_hidden() { io::stderr().write_all(format!("{line}\n").as_bytes()) } else { bars.println(line) }
     }
 
     /// Prints an error with its causes and hint. Returns its exit code.
@@ -103,18 +130,18 @@ impl Output {
             }
             next = cause.source();
         }
-        if let Some(hint) = error.remedy().map(remedy) {
+        if let Some(hint) = error.remedy().map(|hint| self.hint_text(hint)) {
             text += &format!("{HINT}hint:{HINT:#} {hint}\n");
         }
-        print_stderr(format_args!("{text}"));
+        self.print_stderr(format_args!("{text}"));
         Exit::from(error)
     }
 
     /// Prints an error message with its hint.
     pub(crate) fn problem(self, message: &str, hint: Option<&str>) {
-        print_stderr(format_args!("{BAD}error:{BAD:#} {message}\n"));
-        if let Some(hint) = hint.map(remedy) {
-            print_stderr(format_args!("{HINT}hint:{HINT:#} {hint}\n"));
+        self.print_stderr(format_args!("{BAD}error:{BAD:#} {message}\n"));
+        if let Some(hint) = hint.map(|hint| self.hint_text(hint)) {
+            self.print_stderr(format_args!("{HINT}hint:{HINT:#} {hint}\n"));
         }
     }
 
@@ -126,24 +153,49 @@ impl Output {
 
     /// Prints that a signal ended the verb, and the state that it leaves.
     pub(crate) fn interrupted(self, interrupted_state: &str, exit: Exit) -> Exit {
-        print_stderr(format_args!("interrupted: {interrupted_state}\n"));
+        self.print_stderr(format_args!("interrupted: {interrupted_state}\n"));
         exit
     }
-}
 
-/// The hint that suggests the identity file beside the configuration.
-static IDENTITY: OnceLock<String> = OnceLock::new();
-
-/// Makes hints about a missing identity suggest this file, if any.
-pub(crate) fn suggest_identity(file: Option<PathBuf>) {
-    if let Some(file) = file {
-        IDENTITY.get_or_init(|| format!("try the identity beside the configuration: --identity {}", file.display()));
+    /// Prints clap's help, version or usage error.
+    pub(crate) fn usage(self, error: &clap::Error) -> Exit {
+        self.finish(error.print());
+        if error.use_stderr() { Exit::Usage } else { Exit::Done }
     }
-}
 
-/// Returns the text to print for the hint of an error.
-fn remedy(hint: &str) -> &str {
-    if hint == IDENTITY_HINT { IDENTITY.get().map_or(hint, String::as_str) } else { hint }
+    /// Makes hints about a missing identity suggest this file, if any.
+    pub(crate) fn suggest_identity(self, file: Option<PathBuf>) {
+        if let Some(file) = file {
+            let hint = || format!("try the identity beside the configuration: --identity {}", file.display());
+            self.shared.identity_hint.get_or_init(hint);
+        }
+    }
+
+    /// Returns the text to print for the hint of an error.
+    fn hint_text(self, hint: &str) -> &str {
+        if hint == IDENTITY_HINT { self.shared.identity_hint.get().map_or(hint, String::as_str) } else { hint }
+    }
+
+    /// Returns true if output was lost, for example on a full disk.
+    pub(crate) fn was_lost(self) -> bool {
+        self.shared.is_lost.load(Ordering::Relaxed)
+    }
+
+    fn print_stdout(self, text: fmt::Arguments<'_>) {
+        self.finish(anstream::stdout().write_fmt(text));
+    }
+
+    fn print_stderr(self, text: fmt::Arguments<'_>) {
+        self.finish(anstream::stderr().write_fmt(text));
+    }
+
+    /// Records lost output. A reader that closes a pipe early, like `head`, loses nothing: the work
+    /// continues, and the exit code reports its outcome.
+    fn finish(self, written: io::Result<()>) {
+        if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            self.shared.is_lost.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Prints a prompt. Returns true if it was written.
@@ -152,39 +204,9 @@ pub(crate) fn prompt(question: &str) -> bool {
     stderr.write_fmt(format_args!("{question}: ")).and_then(|()| stderr.flush()).is_ok()
 }
 
-/// Prints clap's help, version or usage error.
-pub(crate) fn usage(error: &clap::Error) -> Exit {
-    finish(error.print());
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
-}
-
 /// Returns the width of the terminal, or `None` if stdout is a pipe or a file.
 fn width() -> Option<usize> {
     let size = || terminal_size::terminal_size_of(io::stdout());
     let width = || size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0).max(MIN_WIDTH));
     io::stdout().is_terminal().then(width)
-}
-
-fn print_stdout(text: std::fmt::Arguments<'_>) {
-    finish(anstream::stdout().write_fmt(text));
-}
-
-fn print_stderr(text: std::fmt::Arguments<'_>) {
-    finish(anstream::stderr().write_fmt(text));
-}
-
-/// True if output was lost.
-static LOST: AtomicBool = AtomicBool::new(false);
-
-/// Returns true if output was lost, for example on a full disk.
-pub(crate) fn was_lost() -> bool {
-    LOST.load(Ordering::Relaxed)
-}
-
-/// Records lost output. A reader that closes a pipe early, like `head`, loses nothing: the work
-/// continues, and the exit code reports its outcome.
-fn finish(written: io::Result<()>) {
-    if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
-        LOST.store(true, Ordering::Relaxed);
-    }
 }

@@ -1,4 +1,6 @@
-//! The list of plugins. No other file names a plugin.
+//! The list of plugins. No other file names a plugin, and no type of a plugin leaves this file.
+
+mod facts;
 
 use std::path::Path;
 
@@ -6,22 +8,22 @@ use longshore_config::registry::Registry;
 use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
-pub(crate) use longshore_pg_archive::{Compression, Facts, Table};
-#[cfg(test)]
-pub(crate) use longshore_pg_archive::{Format, read};
+use longshore_engine::inspect::local_time::to_local_time;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::{Map, Value};
+
+pub(crate) use self::facts::{Compression, Facts, Origin, Table};
 
 /// Returns a registry of all plugins.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry {
-        default_verify: "pg_archive",
-        default_restore: "pg_restore",
-        default_scratch: "initdb",
-        default_examine: "pg_dump",
+        default_verify: "pg_archive".to_owned(),
+        default_scratch: "initdb".to_owned(),
+        default_examine: "pg_dump".to_owned(),
         ..Registry::default()
     };
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
@@ -45,9 +47,65 @@ pub(crate) fn registry() -> Registry {
 }
 
 /// Returns the contents of a dump as recorded by its verifier.
-pub(crate) fn archive(details: &serde_json::Map<String, serde_json::Value>) -> Option<Facts> {
+pub(crate) fn archive(details: &Map<String, Value>) -> Option<Facts> {
+    recorded(details).map(without_plugin_types)
+}
+
+/// Returns the recorded table of contents in the format of `pg_restore --list`. Empty for a script.
+pub(crate) fn listing(details: &Map<String, Value>) -> Vec<String> {
+    let Some(facts) = recorded(details) else { return Vec::new() };
+    let summer_time = facts.origin.header.as_ref().and_then(|header| header.summer_time);
+    let created = to_local_time(facts.origin.created.as_deref().unwrap_or_default(), summer_time);
+    let mut lines = facts.toc_head(&created);
+    lines.extend(facts.toc);
+    lines
+}
+
+fn recorded(details: &Map<String, Value>) -> Option<longshore_pg_archive::Facts> {
     let facts = details.get(longshore_verify_pg_archive::DETAILS)?;
-    Facts::deserialize(facts).ok()
+    longshore_pg_archive::Facts::deserialize(facts).ok()
+}
+
+fn without_plugin_types(facts: longshore_pg_archive::Facts) -> Facts {
+    use longshore_pg_archive::Compression as Recorded;
+    let table = |table: longshore_pg_archive::Table| Table {
+        database: table.database,
+        schema: table.schema,
+        name: table.name,
+        rows: table.rows,
+        bytes: table.bytes,
+        rows_xxh3: table.rows_xxh3,
+    };
+    Facts {
+        format: facts.format.to_string(),
+        is_archive: facts.format.is_archive(),
+        compression: match facts.compression {
+            Recorded::None => Compression::None,
+            Recorded::Gzip => Compression::Gzip,
+            Recorded::Lz4 => Compression::Lz4,
+            Recorded::Zstd => Compression::Zstd,
+        },
+        origin: Origin {
+            version: facts.origin.version,
+            created: facts.origin.created,
+            database: facts.origin.database,
+            server_version: facts.origin.server_version,
+            tool_version: facts.origin.tool_version,
+        },
+        tables: facts.tables.into_iter().map(table).collect(),
+        large_objects: facts.large_objects.count,
+        large_object_bytes: facts.large_objects.bytes,
+        toc_entries: facts.toc_entries,
+        bytes: facts.bytes,
+        extra_files: facts.extra_files.count,
+        extra_file_names: facts.extra_files.names,
+    }
+}
+
+/// Returns the contents of a dump.
+#[cfg(test)]
+pub(crate) fn facts_of(dump: &[u8]) -> Facts {
+    without_plugin_types(longshore_pg_archive::read(dump, &mut |_| {}).unwrap())
 }
 
 /// Returns the database of a connection string, if it names one.
@@ -133,8 +191,72 @@ pub(crate) async fn query_server(connection: &str) -> Result<ServerInfo> {
 #[cfg(test)]
 mod tests {
     use longshore_config::Config;
+    use longshore_core::manifest::Format;
+    use longshore_pg_archive::{HeaderDetails, LargeObjects};
 
     use super::*;
+
+    const SCRIPT: &[u8] = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (a) FROM stdin;\n1\n\\.\n\n\n\
+        --\n-- PostgreSQL database dump complete\n--\n\n";
+
+    fn details(facts: &longshore_pg_archive::Facts) -> Map<String, Value> {
+        let facts = serde_json::to_value(facts).unwrap();
+        Map::from_iter([(longshore_verify_pg_archive::DETAILS.to_owned(), facts)])
+    }
+
+    #[test]
+    fn every_format_has_a_restore_plugin() {
+        let registry = registry();
+        for format in [Format::Custom, Format::Plain, Format::Tar, Format::Directory] {
+            assert_eq!(registry.restore.name_for(&format).unwrap(), "pg_restore", "{format:?}");
+        }
+    }
+
+    #[test]
+    fn recorded_facts_keep_their_values() {
+        let script = longshore_pg_archive::read(SCRIPT, &mut |_| {}).unwrap();
+        let facts = archive(&details(&script)).unwrap();
+        assert_eq!((facts.format.as_str(), facts.is_archive), ("script of pg_dump", false));
+        assert_eq!((facts.bytes, facts.toc_entries, facts.extra_files), (SCRIPT.len() as u64, 0, 0));
+        let table = Table {
+            database: None,
+            schema: Some("public".to_owned()),
+            name: "t".to_owned(),
+            rows: Some(1),
+            bytes: 2,
+            rows_xxh3: script.tables[0].rows_xxh3.clone(),
+        };
+        assert_eq!(facts.tables, [table]);
+        assert_eq!(listing(&details(&script)), [] as [&str; 0]);
+        assert!(archive(&Map::new()).is_none());
+    }
+
+    #[test]
+    fn recorded_archive_is_listed_as_by_pg_restore() {
+        let script = longshore_pg_archive::read(SCRIPT, &mut |_| {}).unwrap();
+        let origin = longshore_pg_archive::Origin {
+            database: Some("shop".to_owned()),
+            header: Some(HeaderDetails { integer_bytes: 4, offset_bytes: 8, level: None, summer_time: None }),
+            ..Default::default()
+        };
+        let custom = longshore_pg_archive::Facts {
+            format: longshore_pg_archive::Format::Custom,
+            compression: longshore_pg_archive::Compression::Lz4,
+            origin,
+            large_objects: LargeObjects { count: 2, bytes: 30, xxh3: String::new() },
+            toc: vec!["215; 1259 16390 TABLE public t app".to_owned()],
+            toc_entries: 5,
+            ..script
+        };
+        let lines = listing(&details(&custom));
+        assert_eq!((lines[0].as_str(), lines[2].as_str()), (";", ";     dbname: shop"));
+        assert_eq!(lines.last().unwrap(), "215; 1259 16390 TABLE public t app");
+        let facts = archive(&details(&custom)).unwrap();
+        assert_eq!((facts.format.as_str(), facts.is_archive), ("custom format", true));
+        assert_eq!((facts.compression, facts.compression.to_string()), (Compression::Lz4, "lz4".to_owned()));
+        assert_eq!((facts.large_objects, facts.large_object_bytes, facts.toc_entries), (2, 30, 5));
+        assert_eq!(facts.origin.database.as_deref(), Some("shop"));
+    }
 
     #[test]
     fn loads_example_configuration() {

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
-use longshore_core::{Stage, cleanup};
+use longshore_core::Stage;
+use longshore_core::cleanup::CleanupScope;
 use rustix::process::Signal as Number;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -85,10 +86,10 @@ async fn next(signal: &mut Option<Signal>) {
 }
 
 /// Waits for cleanup at servers and destinations. Returns the time that is left for local cleanup.
-pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration {
+pub(crate) async fn clean_up(scope: &CleanupScope, signals: &mut Signals, output: &Output) -> Duration {
     let deadline = Instant::now() + CLEANUP_TIMEOUT;
-    let ended = wait(cleanup::wait(), deadline, signals, output).await;
-    for error in cleanup::failures() {
+    let ended = wait(scope.wait(), deadline, signals, output).await;
+    for error in scope.failures() {
         let remedy = error.remedy().filter(|_| error.stage() == Stage::Restore).unwrap_or(LEFTOVERS_HINT);
         output.warning(format_args!("not cleaned up: {}; {remedy}", error.chain()));
     }

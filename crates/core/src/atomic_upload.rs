@@ -87,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cleanup;
+    use crate::cleanup::CleanupScope;
     use crate::error::{Kind, Stage};
 
     /// Files that take a while to publish and to remove.
@@ -132,9 +132,9 @@ mod tests {
 
     #[tokio::test]
     async fn finish_keeps_a_published_file() {
-        let files = Files::default();
-        AtomicUpload::new(files.clone()).finish(Ok(())).await.unwrap();
-        cleanup::wait().await;
+        let (files, scope) = (Files::default(), CleanupScope::default());
+        scope.run(AtomicUpload::new(files.clone()).finish(Ok(()))).await.unwrap();
+        scope.wait().await;
         assert_eq!(files.state(), (true, false));
     }
 
@@ -153,16 +153,16 @@ mod tests {
 
     #[tokio::test]
     async fn dropped_uploads_remove_the_files() {
-        let files = Files::default();
-        drop(AtomicUpload::new(files.clone()));
-        cleanup::wait().await;
+        let (files, scope) = (Files::default(), CleanupScope::default());
+        scope.run(async { drop(AtomicUpload::new(files.clone())) }).await;
+        scope.wait().await;
         assert_eq!(files.state(), (false, true));
 
         // The caller is cancelled while the file is published.
         let files = Files::default();
-        let finish = AtomicUpload::new(files.clone()).finish(Ok(()));
+        let finish = scope.run(AtomicUpload::new(files.clone()).finish(Ok(())));
         assert!(tokio::time::timeout(Duration::from_millis(10), finish).await.is_err());
-        cleanup::wait().await;
+        scope.wait().await;
         assert_eq!(files.state(), (false, true));
     }
 }

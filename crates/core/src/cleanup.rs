@@ -1,36 +1,102 @@
 //! Cleanup at a destination that outlives its caller: pending work is completed or rolled back. A
 //! program waits for the cleanup before it exits, up to a limit of its own.
+//!
+//! A [`CleanupScope`] owns the cleanup of one run. The scope is current in the run's task, and in
+//! the tasks that the functions of this module start. Cleanup of a task without a scope still runs,
+//! but no caller can wait for it, and its error is only logged.
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::error::{Error, Kind, Result, Stage};
 
-/// The tasks in progress in this process. The tracker is closed from the beginning, which permits
-/// waiting for the tasks.
-static TASKS: LazyLock<TaskTracker> = LazyLock::new(|| {
-    let tracker = TaskTracker::new();
-    tracker.close();
-    tracker
-});
+tokio::task_local! {
+    /// The scope of the current task.
+    static CURRENT: CleanupScope;
+}
 
-/// The errors of failed cleanup since the last call of [`failures`].
-static FAILURES: Mutex<Vec<Error>> = Mutex::new(Vec::new());
+/// The cleanup of one run: its tasks in progress, and the errors of those that failed. Clones share
+/// both.
+#[derive(Debug, Clone, Default)]
+pub struct CleanupScope(Arc<Tasks>);
 
-/// Spawns `work` as a task that outlives its caller, to clean up after dropped values. [`failures`]
-/// returns its error. Without a runtime, `work` is dropped, and a later sweep has to clean up.
-pub fn spawn_cleanup(work: impl Future<Output = Result<()>> + Send + 'static) {
-    let recorded = async {
-        if let Err(error) = work.await {
-            lock_failures().push(error);
-        }
-    };
-    if let Ok(runtime) = Handle::try_current() {
-        TASKS.spawn_on(recorded, &runtime);
+#[derive(Debug)]
+struct Tasks {
+    /// Closed from the beginning, which permits waiting for the tasks.
+    tracker: TaskTracker,
+    failures: Mutex<Vec<Error>>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        let tracker = TaskTracker::new();
+        tracker.close();
+        Self { tracker, failures: Mutex::default() }
     }
+}
+
+impl CleanupScope {
+    /// Runs `work` in this scope. If `work` is dropped, its values are dropped in this scope, too.
+    pub async fn run<F: Future>(&self, work: F) -> F::Output {
+        CURRENT.scope(self.clone(), work).await
+    }
+
+    /// Waits until all cleanup of this scope has ended.
+    pub async fn wait(&self) {
+        self.0.tracker.wait().await;
+    }
+
+    /// Returns and clears the errors of failed cleanup.
+    pub fn failures(&self) -> Vec<Error> {
+        std::mem::take(&mut *self.0.failures.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the scope of the current task, or an empty one.
+    fn current() -> Self {
+        CURRENT.try_with(Self::clone).unwrap_or_default()
+    }
+
+    /// Starts a task in this scope. Without a runtime, `work` is dropped.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
+        let runtime = Handle::try_current().ok()?;
+        let scoped = CURRENT.scope(self.clone(), work).in_current_span();
+        Some(self.0.tracker.spawn_on(scoped, &runtime))
+    }
+
+    /// Starts cleanup in this scope.
+    fn spawn_cleanup(&self, work: impl Future<Output = Result<()>> + Send + 'static) {
+        let tasks = Arc::clone(&self.0);
+        let recorded = async move {
+            tracing::debug!(target: "longshore::cleanup", "started");
+            match work.await {
+                Ok(()) => tracing::debug!(target: "longshore::cleanup", "ended"),
+                Err(error) => {
+                    tracing::warn!(target: "longshore::cleanup", error = %error.chain(), "failed");
+                    tasks.failures.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+                }
+            }
+        };
+        // Without a runtime, a later sweep has to clean up.
+        drop(self.spawn(recorded));
+    }
+}
+
+/// Wraps the work of a task so that it has the scope and the span of the current task. Tasks that
+/// poll and drop the streams of a run need this.
+pub fn inherit<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(CleanupScope::current(), work).in_current_span()
+}
+
+/// Spawns `work` as a task that outlives its caller, to clean up after dropped values.
+/// [`CleanupScope::failures`] returns its error. Without a runtime, `work` is dropped, and a later
+/// sweep has to clean up.
+pub fn spawn_cleanup(work: impl Future<Output = Result<()>> + Send + 'static) {
+    CleanupScope::current().spawn_cleanup(work);
 }
 
 /// Runs `work` like [`spawn_cleanup`], and waits for its end, successful or not.
@@ -50,34 +116,22 @@ pub async fn run_cleanup(work: impl Future<Output = Result<()>> + Send + 'static
 pub async fn shield<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let (sender, receiver) = oneshot::channel();
     // A result without a receiver is dropped within this task, and so is its own cleanup.
-    let task = TASKS.spawn(async { drop(sender.send(work.await)) });
+    let task = CleanupScope::current().spawn(async { drop(sender.send(work.await)) });
     if let Ok(result) = receiver.await {
         return result;
     }
     let aborted = Error::new(Stage::Ship, Kind::Failed, "", "a task at the destination was aborted");
-    Err(match task.await {
-        Ok(()) => aborted,
-        Err(panicked) => aborted.because(panicked),
+    Err(match task {
+        Some(task) => match task.await {
+            Ok(()) => aborted,
+            Err(panicked) => aborted.because(panicked),
+        },
+        None => aborted,
     })
-}
-
-/// Waits until all tasks have ended.
-pub async fn wait() {
-    TASKS.wait().await;
-}
-
-/// Returns and clears the errors of failed cleanup.
-pub fn failures() -> Vec<Error> {
-    std::mem::take(&mut *lock_failures())
-}
-
-fn lock_failures() -> MutexGuard<'static, Vec<Error>> {
-    FAILURES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
@@ -97,18 +151,22 @@ mod tests {
         }
     }
 
+    fn denied(subject: &str) -> Error {
+        Error::new(Stage::Ship, Kind::Denied, subject, "may not be removed")
+    }
+
     #[tokio::test]
     async fn abandoned_work_ends_and_is_cleaned_up() {
-        let cleaned_up = Arc::new(AtomicBool::new(false));
+        let (scope, cleaned_up) = (CleanupScope::default(), Arc::new(AtomicBool::new(false)));
         let pending = PendingCleanup(Arc::clone(&cleaned_up));
-        let call = shield(async move {
+        let call = scope.run(shield(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             Ok(pending)
-        });
+        }));
         // The caller is cancelled while the task runs.
         assert!(tokio::time::timeout(Duration::from_millis(10), call).await.is_err());
         assert!(!cleaned_up.load(Ordering::Relaxed));
-        wait().await;
+        scope.wait().await;
         assert!(cleaned_up.load(Ordering::Relaxed));
     }
 
@@ -128,11 +186,11 @@ mod tests {
 
     #[tokio::test]
     async fn failed_cleanup_is_reported() {
-        let denied = Error::new(Stage::Ship, Kind::Denied, "a file of this test", "may not be removed");
-        let failure = denied.clone();
-        run_cleanup(async { Err(failure) }).await;
-        // Tests of one process share the list of failures.
-        assert!(failures().iter().any(|error| error.subject() == denied.subject()));
+        let scope = CleanupScope::default();
+        scope.run(run_cleanup(async { Err(denied("a file")) })).await;
+        let subjects = || scope.failures().iter().map(|error| error.subject().to_owned()).collect::<Vec<_>>();
+        assert_eq!(subjects(), ["a file"]);
+        assert!(subjects().is_empty(), "failures are returned once");
     }
 
     #[tokio::test]
@@ -140,5 +198,48 @@ mod tests {
         assert_eq!(shield(async { Ok(7) }).await.unwrap(), 7);
         let aborted = shield::<()>(async { panic!("a bug") }).await.unwrap_err();
         assert!(aborted.chain().contains("was aborted") && aborted.chain().contains("a bug"), "{}", aborted.chain());
+    }
+
+    #[tokio::test]
+    async fn scopes_report_only_their_own_failures() {
+        let scopes = [CleanupScope::default(), CleanupScope::default()];
+        let run = async |scope: &CleanupScope, subject: &'static str| {
+            // The cleanup of a task in a task, of a dropped value, and of the run itself.
+            let nested = async move {
+                spawn_cleanup(async move { Err(denied(subject)) });
+                tokio::spawn(inherit(async move { run_cleanup(async move { Err(denied(subject)) }).await }));
+                Ok(())
+            };
+            scope.run(shield(nested)).await.unwrap();
+            scope.wait().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        tokio::join!(run(&scopes[0], "first"), run(&scopes[1], "second"));
+        for (scope, expected) in scopes.iter().zip(["first", "second"]) {
+            let failures = scope.failures();
+            assert_eq!(failures.len(), 2);
+            assert!(failures.iter().all(|error| error.subject() == expected), "{failures:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn scopes_wait_only_for_their_own_cleanup() {
+        let (hanging, idle) = (CleanupScope::default(), CleanupScope::default());
+        hanging.run(async { spawn_cleanup(std::future::pending()) }).await;
+        tokio::time::timeout(Duration::from_secs(5), idle.wait()).await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), hanging.wait()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn dropped_runs_are_cleaned_up_in_their_scope() {
+        let (scope, cleaned_up) = (CleanupScope::default(), Arc::new(AtomicBool::new(false)));
+        let pending = PendingCleanup(Arc::clone(&cleaned_up));
+        let run = scope.run(async move {
+            std::future::pending::<()>().await;
+            drop(pending);
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(10), run).await.is_err());
+        scope.wait().await;
+        assert!(cleaned_up.load(Ordering::Relaxed));
     }
 }

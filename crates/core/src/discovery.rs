@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::{Error, printable};
+use crate::key::BackupName;
 use crate::manifest::Server;
 use crate::subject::Subject;
 
@@ -37,6 +38,19 @@ pub struct DiscoveredSubject {
     /// The approximate number of bytes to read: a database's size on disk, for progress and free
     /// space.
     pub estimated_bytes: Option<u64>,
+    /// The backups of the same run that a full restore needs.
+    pub run_needs: RunNeeds,
+    /// The backups of earlier runs that a full restore needs, at every destination.
+    pub needs: Vec<BackupName>,
+}
+
+/// The backups of the same run that a full restore of a backup needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunNeeds {
+    /// None: the backup contains all that it needs.
+    Nothing,
+    /// The globals: every backup of the run whose subject is a part of the cluster as SQL.
+    Globals,
 }
 
 /// A part of a server that no backup contains.

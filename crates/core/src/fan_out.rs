@@ -4,6 +4,7 @@
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
+use crate::cleanup::inherit;
 use crate::error::Error;
 use crate::stream::{self, ByteStream, OnEnd, StreamSender};
 
@@ -16,7 +17,7 @@ use crate::stream::{self, ByteStream, OnEnd, StreamSender};
 pub fn fan_out(source: ByteStream, count: usize) -> (Vec<ByteStream>, OnEnd<Error>) {
     let (senders, branches): (Vec<_>, Vec<_>) = (0..count).map(|_| stream::channel()).unzip();
     let failure = OnEnd::new();
-    tokio::spawn(drive(source, senders, failure.clone()));
+    tokio::spawn(inherit(drive(source, senders, failure.clone())));
     (branches, failure)
 }
 

@@ -8,11 +8,12 @@
 //! | [`standby`] | pausing the replay of a standby, and its conflicts |
 //! | [`stream`] | the stream between stages: its contract and its adapters |
 //! | [`meter`], [`compress`], [`fan_out`] | processing of the bytes between the stages |
-//! | [`progress`] | progress events |
+//! | [`event`] | the events of a run, and their observers |
 //! | [`pipeline`] | composed stages: back up, fetch and read back |
 //! | [`root_dir`] | checks of a destination's root directory |
 //! | [`temp_name`] | the names of temporary files |
 //! | [`cleanup`] | cleanup at a destination that outlives its caller |
+//! | [`child_log`] | the log of child processes |
 //! | [`atomic_upload`] | the publication or rollback of an uploaded file |
 //! | [`plugin`], [`cluster`] | building stages from settings; the connection to a cluster |
 //! | [`store`], [`retry`] | destinations with limits and resumption; retries |
@@ -25,17 +26,18 @@
 
 pub mod atomic_upload;
 pub mod check;
+pub mod child_log;
 pub mod cleanup;
 pub mod cluster;
 pub mod compress;
 pub mod credential;
 pub mod discovery;
+pub mod event;
 pub mod fan_out;
 pub mod lock;
 pub mod meter;
 pub mod pipeline;
 pub mod plugin;
-pub mod progress;
 pub mod regular_file;
 pub mod retry;
 pub mod root_dir;

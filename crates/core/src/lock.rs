@@ -79,6 +79,7 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     }
     let mut lock = Lock { file, name, previous: (!written.is_empty()).then_some(written) };
     lock.set_holder(holder)?;
+    tracing::info!(target: "longshore::lock", file = lock.name, "locked");
     Ok(lock)
 }
 

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 pub use crate::cluster::Cluster;
 use crate::compress::Compression;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::format::Format;
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 use crate::store::STALL_TIMEOUT;
 use crate::unit::TimeSpan;
@@ -64,6 +65,12 @@ pub trait Plugin<S: PluginKind + ?Sized>: DeserializeOwned + Clone + Send + Sync
 
     /// Builds the stage.
     fn build(self, context: &S::Context) -> Result<Box<S>>;
+}
+
+/// A restore plugin that is part of this program. The format of a backup selects the plugin.
+pub trait RestorePlugin: Plugin<dyn Restore> {
+    /// The formats that the plugin restores. No other plugin restores them.
+    const FORMATS: &'static [Format];
 }
 
 /// The context of a job.
@@ -168,9 +175,56 @@ pub trait Ask: Send + Sync {
     fn secret(&self, question: &str) -> Option<SecretString>;
 }
 
-/// The target of a restore.
+/// The target of a restore. Each restore plugin serves only some kinds of targets; building it for
+/// another kind fails with [`Usage`](Kind::Usage).
+#[allow(clippy::large_enum_variant, reason = "a restore has one target")]
 #[derive(Debug, Clone)]
-pub struct Target {
+pub enum Target {
+    /// A database of a running server, or all databases of the server.
+    Database(DatabaseTarget),
+    /// A data directory that no server uses yet.
+    DataDirectory(DataDirectory),
+}
+
+impl Target {
+    /// Returns the database, for a plugin that restores only into databases.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Usage`](Kind::Usage) for another kind of target.
+    pub fn expect_database(&self, plugin: &str) -> Result<&DatabaseTarget> {
+        match self {
+            Self::Database(target) => Ok(target),
+            Self::DataDirectory(target) => {
+                let message = format!("{plugin} restores into a database, not into a data directory");
+                Err(Error::new(Stage::Restore, Kind::Usage, target.path.display().to_string(), message)
+                    .hint("pass the connection of a running server: --to CONNECTION"))
+            }
+        }
+    }
+
+    /// Returns true if the restore adds rows to existing ones.
+    pub fn appends(&self) -> bool {
+        match self {
+            Self::Database(target) => target.content == TargetContent::Append,
+            Self::DataDirectory(_) => false,
+        }
+    }
+}
+
+/// A data directory to restore into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDirectory {
+    /// The directory, which is new or empty.
+    pub path: PathBuf,
+    /// The folders of tablespaces on the source host, each with the new or empty folder that
+    /// replaces it. A restored cluster never uses the folders of the source.
+    pub tablespaces: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// A database, or all databases of a cluster, to restore into.
+#[derive(Debug, Clone)]
+pub struct DatabaseTarget {
     /// The cluster, with a connection that names the database.
     pub cluster: Cluster,
     /// The handling of a missing database.
@@ -225,7 +279,7 @@ pub enum SearchPath {
 /// takes.
 pub const RESTORE_STALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-impl Target {
+impl DatabaseTarget {
     /// Returns a target with default settings: an existing, empty database, restored by one
     /// connection.
     pub fn new(cluster: Cluster) -> Self {
@@ -344,4 +398,43 @@ pub enum TargetContent {
     Append,
     /// Drop a database that contains anything, and create it again.
     Replace,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> DatabaseTarget {
+        DatabaseTarget::new(Cluster {
+            name: "target".to_owned(),
+            connection: String::new().into(),
+            password: None,
+            bin_dir: None,
+        })
+    }
+
+    #[test]
+    fn data_directory_is_refused_for_database_restores() {
+        let path = PathBuf::from("/var/lib/postgresql/17/restored");
+        let target = Target::DataDirectory(DataDirectory { path, tablespaces: BTreeMap::new() });
+        let error = target.expect_database("pg_restore").unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(
+            error.to_string(),
+            "restore \"/var/lib/postgresql/17/restored\": pg_restore restores into a database, not into a data directory"
+        );
+        assert!(error.remedy().unwrap().contains("--to"), "{error:?}");
+        assert!(Target::Database(database()).expect_database("pg_restore").is_ok());
+    }
+
+    #[test]
+    fn only_append_adds_rows_to_existing_ones() {
+        for (content, appends) in
+            [(TargetContent::MustBeEmpty, false), (TargetContent::Replace, false), (TargetContent::Append, true)]
+        {
+            assert_eq!(Target::Database(DatabaseTarget { content, ..database() }).appends(), appends, "{content:?}");
+        }
+        let directory = DataDirectory { path: PathBuf::from("/restored"), tablespaces: BTreeMap::new() };
+        assert!(!Target::DataDirectory(directory).appends());
+    }
 }

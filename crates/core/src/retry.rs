@@ -27,12 +27,14 @@ pub fn policy() -> ExponentialBuilder {
 pub struct Retries {
     subject: String,
     pauses: backon::ExponentialBackoff,
+    /// The number of failed attempts.
+    failed: u32,
 }
 
 impl Retries {
     /// Returns the retries of an operation on `subject`, a name for the log.
     pub fn new(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), pauses: policy().build() }
+        Self { subject: subject.into(), pauses: policy().build(), failed: 0 }
     }
 
     /// Starts from the beginning, after progress.
@@ -42,8 +44,9 @@ impl Retries {
 
     /// Waits before the next attempt. Returns false if the attempts are used up.
     pub async fn pause(&mut self, error: &Error) -> bool {
+        self.failed += 1;
         let Some(pause) = self.pauses.next() else { return false };
-        log(&self.subject, error, pause);
+        log(&self.subject, self.failed, error, pause);
         tokio::time::sleep(pause).await;
         true
     }
@@ -55,14 +58,16 @@ impl Retries {
 ///
 /// Fails with the error of the last attempt.
 pub async fn while_unavailable<T, F: Future<Output = Result<T>>>(subject: &str, work: impl FnMut() -> F) -> Result<T> {
-    work.retry(policy())
-        .when(|error| error.kind() == Kind::Unavailable)
-        .notify(|error, pause| log(subject, error, pause))
-        .await
+    let mut failed = 0;
+    let notify = |error: &Error, pause| {
+        failed += 1;
+        log(subject, failed, error, pause);
+    };
+    work.retry(policy()).when(|error| error.kind() == Kind::Unavailable).notify(notify).await
 }
 
-fn log(subject: &str, error: &Error, pause: Duration) {
-    tracing::warn!(target: "longshore::retry", subject, error = %error.chain(), ?pause, "retrying");
+fn log(subject: &str, failed: u32, error: &Error, pause: Duration) {
+    tracing::warn!(target: "longshore::retry", subject, failed_attempts = failed, error = %error.chain(), ?pause, "retrying");
 }
 
 #[cfg(test)]

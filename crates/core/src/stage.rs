@@ -24,4 +24,4 @@ pub use self::store::{
     Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
 };
 pub use self::verify::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport};
-pub use crate::discovery::{DiscoveredSubject, Discovery};
+pub use crate::discovery::{DiscoveredSubject, Discovery, RunNeeds};

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use longshore_catalog::catalog::Catalog;
 use longshore_core::compress::Compression;
+use longshore_core::event::ignore;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::{Digest, Hash};
 use longshore_core::pipeline::{Depth, Pipeline, read_back};
-use longshore_core::progress::no_progress;
 use longshore_core::provenance::Provenance;
 use longshore_core::stage::Dumped;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
@@ -62,7 +62,7 @@ async fn backup_is_complete_at_every_destination() {
     let (near, far, mut pipeline) = two_stores();
     pipeline.encrypt = Some(Arc::new(Xor));
     let dump = Dumped { compression: Compression::Zstd { level: 3, threads: 2 }, ..dumped(random(1, LONG)) };
-    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &no_progress()).await.unwrap();
+    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &ignore()).await.unwrap();
     for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
         delivery.result.as_ref().unwrap();
         let manifest = manifest_of(store);
@@ -71,7 +71,7 @@ async fn backup_is_complete_at_every_destination() {
         let plaintext = blake3::hash(&random_bytes(1, LONG as usize)).to_hex().to_string();
         assert_eq!(manifest.artifact.plaintext, Digest { bytes: LONG, hash: Hash::Blake3(plaintext) });
         assert_eq!(manifest.artifact.sealed, Digest::of(&store.get(&manifest.artifact.key).unwrap()));
-        let read = read_back(store, &manifest, Some(&Xor), &[], &no_progress()).await.unwrap();
+        let read = read_back(store, &manifest, Some(&Xor), &[], &ignore()).await.unwrap();
         assert_eq!(read.depth, Depth::Decoded);
     }
 }
@@ -80,7 +80,7 @@ async fn backup_is_complete_at_every_destination() {
 async fn empty_dump_is_a_backup() {
     let (near, _, pipeline) = two_stores();
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(from_bytes("")), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(from_bytes("")), &ignore()).await.unwrap();
     assert_eq!(manifest_of(&near).artifact.plaintext.bytes, 0);
 }
 
@@ -92,7 +92,7 @@ async fn failed_dump_leaves_nothing() {
             pipeline.encrypt = Some(Arc::new(Xor));
             pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
             let dump = Dumped { compression, ..dumped(fails_after(length)) };
-            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &no_progress()).await.unwrap_err();
+            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &ignore()).await.unwrap_err();
             assert!(is_failure(&error), "unexpected error: {}", error.chain());
             assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
         }
@@ -104,7 +104,7 @@ async fn abandoned_dump_leaves_nothing() {
     for length in [0, LONG] {
         let (near, far, pipeline) = two_stores();
         let dump = dumped(abandoned_after(length));
-        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &no_progress()).await.unwrap_err();
+        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &ignore()).await.unwrap_err();
         assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
     }
 }
@@ -118,7 +118,7 @@ async fn failed_verification_leaves_nothing() {
         Arc::new(FakeVerify::Finds(Map::new())),
     ];
     let order = order("nightly", &appdb(), TIME);
-    let error = pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap_err();
+    let error = pipeline.back_up(&order, dumped(random(1, LONG)), &ignore()).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
 }
@@ -127,8 +127,8 @@ async fn failed_verification_leaves_nothing() {
 async fn cancelled_run_leaves_nothing() {
     let (near, far, pipeline) = two_stores();
     let order = order("nightly", &appdb(), TIME);
-    let progress = no_progress();
-    let run = pipeline.back_up(&order, dumped(stalls_after(LONG)), &progress);
+    let observer = ignore();
+    let run = pipeline.back_up(&order, dumped(stalls_after(LONG)), &observer);
     tokio::time::timeout(Duration::from_millis(200), run).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
@@ -145,7 +145,7 @@ async fn failed_destination_does_not_affect_others() {
         let (near, far, pipeline) = two_stores();
         far.fault(Operation::Ship, fault);
         let order = order("nightly", &appdb(), TIME);
-        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap();
+        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &ignore()).await.unwrap();
         let [at_near, at_far] = &shipped.deliveries[..] else {
             panic!("{:?}", shipped.deliveries);
         };
@@ -157,7 +157,7 @@ async fn failed_destination_does_not_affect_others() {
         let results: Vec<_> = manifest.shipments.iter().map(|to| (to.destination.as_str(), to.arrived)).collect();
         assert_eq!(results, [("near", true), ("far", false)]);
         assert_eq!(manifest.shipments[0].bytes, manifest.artifact.sealed.bytes);
-        read_back(&near, &manifest, None, &[], &no_progress()).await.unwrap();
+        read_back(&near, &manifest, None, &[], &ignore()).await.unwrap();
     }
 }
 
@@ -172,7 +172,7 @@ async fn destination_without_manifest_has_no_backup() {
             store.keys().iter().for_each(|key| store.lose(key));
         }
         let order = order("nightly", &appdb(), TIME);
-        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &ignore()).await.unwrap();
         shipped.deliveries[0].result.as_ref().unwrap();
         assert_eq!(shipped.deliveries[1].result.as_ref().unwrap_err().kind(), Kind::Denied, "{ending}");
         let catalog = Catalog::read(&far).await.unwrap();
@@ -188,7 +188,7 @@ async fn all_destinations_may_fail_independently() {
     near.fault(Operation::Ship, Fault::Deny);
     far.fault(Operation::Ship, Fault::FailAfter(10));
     let order = order("nightly", &appdb(), TIME);
-    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &ignore()).await.unwrap();
     assert_eq!(shipped.manifest, None);
     let kinds = shipped.deliveries.iter().map(|delivery| delivery.result.as_ref().unwrap_err().kind());
     assert_eq!(kinds.collect::<Vec<_>>(), [Kind::Denied, Kind::Unavailable]);
@@ -200,7 +200,7 @@ async fn manifest_is_uploaded_last() {
     let (near, far, mut pipeline) = two_stores();
     pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, LONG)), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, LONG)), &ignore()).await.unwrap();
     let stem = "main/appdb/appdb-2026-06-07_091500";
     let expected = [".dump", ".details.json", ".json"].map(|ending| key(&format!("{stem}{ending}")));
     assert_eq!(near.shipped(), expected);
@@ -215,7 +215,7 @@ async fn confidential_details_are_encrypted() {
     pipeline.encrypt = Some(Arc::new(Xor));
     pipeline.verify = vec![Arc::new(FakeVerify::Finds(Map::new())), Arc::new(FakeVerify::Finds(details()))];
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &ignore()).await.unwrap();
 
     let manifest = manifest_of(&near);
     assert_eq!(manifest.verified.len(), 2);
@@ -241,7 +241,7 @@ async fn empty_reports_have_no_details() {
     let (near, _, mut pipeline) = two_stores();
     pipeline.verify.push(Arc::new(FakeVerify::Finds(Map::new())));
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &ignore()).await.unwrap();
     assert_eq!(manifest_of(&near).details, None);
     assert_eq!(near.keys().len(), 2);
 }
@@ -250,15 +250,15 @@ async fn empty_reports_have_no_details() {
 async fn second_backup_of_a_time_overwrites_nothing() {
     let (near, far, pipeline) = two_stores();
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &ignore()).await.unwrap();
     let first = manifest_of(&near);
-    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), &no_progress()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), &ignore()).await.unwrap();
     for delivery in &shipped.deliveries {
         assert_eq!(delivery.result.as_ref().unwrap_err().kind(), Kind::AlreadyExists);
     }
     for store in [&near, &far] {
         assert_eq!(manifest_of(store), first);
-        read_back(store, &first, None, &[], &no_progress()).await.unwrap();
+        read_back(store, &first, None, &[], &ignore()).await.unwrap();
     }
 }
 
@@ -269,7 +269,7 @@ async fn needs_differ_by_destination() {
     let globals = BackupName::new("main", "globals", order.time).unwrap();
     // The globals did not arrive at the other destination.
     order.needs = [("near".to_owned(), vec![globals.clone()])].into();
-    pipeline.back_up(&order, dumped(random(1, 10)), &no_progress()).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 10)), &ignore()).await.unwrap();
     assert_eq!(manifest_of(&near).needs, [globals]);
     assert_eq!(manifest_of(&far).needs, []);
 }

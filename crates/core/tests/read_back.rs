@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use longshore_core::compress::Compression;
+use longshore_core::event::{Event, Observer, ignore};
 use longshore_core::key::Key;
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, ReadBack, Source, open, open_from, read_back};
-use longshore_core::progress::{Progress, no_progress};
 use longshore_core::stage::{Decrypt, Dumped, Ship, Verify};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
@@ -24,9 +24,11 @@ use serde_json::json;
 #[derive(Default)]
 struct Counter(AtomicU64);
 
-impl Progress for Counter {
-    fn read(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+impl Observer for Counter {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::BytesRead(bytes) = event {
+            self.0.fetch_add(*bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -64,13 +66,13 @@ async fn backup(encoding: Encoding) -> (MemoryStore, Manifest) {
     }
     let dump = Dumped { compression: encoding.compression, ..dumped(random(1, LENGTH)) };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
-    let shipped = pipeline.back_up(&order, dump, &no_progress()).await.expect("the dump succeeds");
+    let shipped = pipeline.back_up(&order, dump, &ignore()).await.expect("the dump succeeds");
     (store, shipped.manifest.expect("the manifest was written"))
 }
 
 /// Reads a backup back with all keys.
 async fn read(store: &MemoryStore, manifest: &Manifest) -> Result<ReadBack> {
-    read_back(store, manifest, Some(&Xor), &[], &no_progress()).await
+    read_back(store, manifest, Some(&Xor), &[], &ignore()).await
 }
 
 /// A modification of a stored file.
@@ -127,12 +129,12 @@ async fn verifies_only_digests_without_an_identity() {
     let sealed = Encoding { compression: ZSTD, encryption: Encryption::Encrypted };
     let (store, manifest) = backup(sealed).await;
     let verifiers: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
-    let read = read_back(&store, &manifest, None, &verifiers, &no_progress()).await.unwrap();
+    let read = read_back(&store, &manifest, None, &verifiers, &ignore()).await.unwrap();
     assert_eq!(read.depth, Depth::Sealed, "the verifier cannot read encrypted bytes");
     for (action, damage) in ACTIONS {
         let whole = store.get(&manifest.artifact.key).unwrap();
         store.damage(&manifest.artifact.key, damage);
-        let error = read_back(&store, &manifest, None, &[], &no_progress()).await.expect_err(action);
+        let error = read_back(&store, &manifest, None, &[], &ignore()).await.expect_err(action);
         assert_eq!(error.kind(), Kind::Corrupt, "{action}");
         store.put(&manifest.artifact.key, whole);
     }
@@ -143,7 +145,7 @@ async fn verifier_error_fails_the_read_back() {
     for encoding in encodings() {
         let (store, manifest) = backup(encoding).await;
         let verifiers: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
-        let error = read_back(&store, &manifest, Some(&Xor), &verifiers, &no_progress()).await.unwrap_err();
+        let error = read_back(&store, &manifest, Some(&Xor), &verifiers, &ignore()).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     }
 }
@@ -169,8 +171,8 @@ async fn opened_plaintext_equals_the_dump() {
         let opened = open(&store, &manifest, Some(&Xor)).await.unwrap();
         assert_eq!(digest(opened).await.unwrap(), dumped, "{encoding:?}");
         let counter = Arc::new(Counter::default());
-        let progress: Arc<dyn Progress> = counter.clone();
-        read_back(&store, &manifest, Some(&Xor), &[], &progress).await.unwrap();
+        let observer: Arc<dyn Observer> = counter.clone();
+        read_back(&store, &manifest, Some(&Xor), &[], &observer).await.unwrap();
         assert_eq!(counter.0.load(Ordering::Relaxed), LENGTH);
     }
 }
@@ -224,7 +226,7 @@ impl Decrypt for WrongIdentity {
 async fn wrong_plaintext_is_corrupt() {
     for compression in [Compression::None, ZSTD] {
         let (store, manifest) = backup(Encoding { compression, encryption: Encryption::Encrypted }).await;
-        let error = read_back(&store, &manifest, Some(&WrongIdentity), &[], &no_progress()).await.unwrap_err();
+        let error = read_back(&store, &manifest, Some(&WrongIdentity), &[], &ignore()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 }

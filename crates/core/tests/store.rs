@@ -10,9 +10,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use longshore_core::event::ignore;
 use longshore_core::key::Key;
 use longshore_core::pipeline::{Destination, Pipeline};
-use longshore_core::progress::no_progress;
 use longshore_core::stage::{Capabilities, Entry, Limits, ObjectLocks, Ship, Store};
 use longshore_core::store::{MaxRate, RateLimiter, StoreSettings, with_settings};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
@@ -191,7 +191,7 @@ async fn hanging_destination_does_not_block_others() {
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
     let dump = dumped(random(1, 24 * CHUNK_BYTES as u64));
-    let shipped = pipeline.back_up(&order, dump, &no_progress()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dump, &ignore()).await.unwrap();
     shipped.deliveries[0].result.as_ref().unwrap();
     assert_eq!(shipped.deliveries[1].result.as_ref().unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(near.keys().len(), 2);
@@ -205,6 +205,6 @@ async fn manifest_upload_times_out() {
     let destinations = vec![Destination { name: "near".to_owned(), store: Arc::from(limited(near.clone())) }];
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
-    let shipped = pipeline.back_up(&order, dumped(from_bytes("dump")), &no_progress()).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(from_bytes("dump")), &ignore()).await.unwrap();
     assert_eq!(shipped.deliveries[0].result.as_ref().unwrap_err().kind(), Kind::Unavailable);
 }

@@ -42,6 +42,6 @@ pub(crate) fn expect_recorded_definitions(
     plaintext: ByteStream,
 ) -> Result<ByteStream> {
     let Some(recorded) = recorded else { return Ok(plaintext) };
-    let verifier = registry.verify.build(registry.default_verify, &site_without_server())?;
+    let verifier = registry.verify.build(&registry.default_verify, &site_without_server())?;
     Ok(verifier.expect_recorded(manifest, recorded, plaintext))
 }

@@ -28,18 +28,19 @@ use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
 use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
+use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::decode;
-use longshore_core::plugin::{Cleanup, IDENTITY_HINT, Identities, Scripts, Target, TargetDatabase};
-use longshore_core::progress::Progress;
+use longshore_core::plugin::{Cleanup, DatabaseTarget, IDENTITY_HINT, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::provenance::Mismatch;
 use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Examine, Restore, RestoreRequest, Scratch, ScratchCluster, Store};
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 use self::artifact::{read, save};
 use self::choice::{Choice, choose};
@@ -49,9 +50,8 @@ use crate::details::{Details, expect_details, fetch_details};
 use crate::encryption_policy::{EncryptionPolicy, Unsealed};
 use crate::error_report::ErrorReport;
 use crate::identity::drill_identities;
-use crate::inspect::with_progress;
 use crate::origin::OriginCheck;
-use crate::restore::lease;
+use crate::restore::{RestoreStages, lease, restore_stage};
 
 pub use self::choice::Request;
 
@@ -115,8 +115,8 @@ pub struct Driller<'a> {
     pub scratch_dir: Option<&'a Path>,
     /// The treatment of unencrypted backups of a job that encrypts.
     pub unsealed: Unsealed,
-    /// The observer of the restore's progress.
-    pub progress: Arc<dyn Progress>,
+    /// The observer.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// A backup under drill.
@@ -149,7 +149,7 @@ impl DrillContext<'_> {
     /// Returns true if the backup can be restored to the scratch server: globals only to a server
     /// of the drill's own.
     fn can_restore(&self, manifest: &Manifest) -> bool {
-        manifest.subject.is_database() || self.scratch.accepts_globals()
+        manifest.subject.kind() != SubjectKind::ClusterSql || self.scratch.accepts_globals()
     }
 }
 
@@ -165,9 +165,8 @@ struct Restored {
 }
 
 impl Driller<'_> {
-    /// Drills the chosen backups. Calls `on_step` with the next step. Always cleans up the
-    /// scratch server.
-    pub async fn drill(&self, request: &Request, on_step: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    /// Drills the chosen backups. Always cleans up the scratch server.
+    pub async fn drill(&self, request: &Request) -> Result<Report> {
         let job = self.config.job(request.job.as_deref())?;
         let choice = choose(self.config, job, request).await?;
         let Choice { destination, store, backups, missing, mut warnings, passed_over } = choice;
@@ -176,12 +175,12 @@ impl Driller<'_> {
         warnings.extend(policy.expect(backups.iter().map(|backup| &*backup.manifest))?);
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
-        on_step("preparing the scratch server");
+        self.observer.event(&Event::StepStarted(Step::PrepareScratch));
         let begun = Instant::now();
         let wanted: Vec<RestoreRequest<'_>> = candidates.iter().map(DrillCandidate::wanted).collect();
         let scratch = self.scratch(job)?.make(&wanted).await?;
         let scratch_seconds = seconds(begun);
-        let examiner = self.registry.examine.build(self.registry.default_examine, &scratch.cluster())?;
+        let examiner = self.registry.examine.build(&self.registry.default_examine, &scratch.cluster())?;
         let context = DrillContext {
             job,
             destination: &destination,
@@ -205,7 +204,7 @@ impl Driller<'_> {
             left: None,
         };
         for warning in scratch.warnings() {
-            on_step(&warning);
+            self.observer.event(&Event::Warned(&warning));
             report.warnings.push(warning);
         }
         let databases: Vec<_> = candidates.iter().map(|candidate| &candidate.backup.manifest.subject).collect();
@@ -215,8 +214,8 @@ impl Driller<'_> {
                 report.notes.push(format!("a query names database \"{}\", which was not drilled", query.database));
             }
         }
-        let drilled = self.restore_and_examine(&context, candidates, &mut report, on_step).await;
-        on_step("cleaning up the scratch server");
+        let drilled = self.restore_and_examine(&context, candidates, &mut report).await;
+        self.observer.event(&Event::StepStarted(Step::RemoveScratch));
         let removed = scratch.remove().await;
         drilled?;
         report.left = removed.err().as_ref().map(ErrorReport::from);
@@ -231,7 +230,7 @@ impl Driller<'_> {
         }
         match &job.drill.scratch {
             Some(scratch) => scratch(&site),
-            None => self.registry.scratch.build(self.registry.default_scratch, &site),
+            None => self.registry.scratch.build(&self.registry.default_scratch, &site),
         }
     }
 
@@ -270,16 +269,18 @@ impl Driller<'_> {
         context: &DrillContext<'_>,
         candidates: Vec<DrillCandidate>,
         report: &mut Report,
-        on_step: &(dyn Fn(&str) + Sync),
     ) -> Result<()> {
         self.prepare(context, &candidates).await?;
         let bytes = candidates.iter().map(|candidate| candidate.backup.manifest.artifact.plaintext.bytes);
-        self.progress.planned(bytes.fold(0, u64::saturating_add));
+        self.observer.event(&Event::BytesPlanned(bytes.fold(0, u64::saturating_add)));
         let mut restored = Vec::new();
         for candidate in candidates {
-            on_step(&format!("restoring {} from \"{}\"", candidate.backup.name, context.destination));
-            let of_cluster = !candidate.backup.manifest.subject.is_database();
-            let result = self.restore(context, &candidate, &mut report.notes).await;
+            let observer = of_backup(&self.observer, candidate.backup.name.clone());
+            observer.event(&Event::StepStarted(Step::Restore { destination: context.destination }));
+            let of_cluster = candidate.backup.manifest.subject.kind() == SubjectKind::ClusterSql;
+            let span = tracing::info_span!(target: "longshore::drill", "drill", backup = %candidate.backup.name);
+            let restoring = self.restore(context, &candidate, &mut report.notes, observer);
+            let result = restoring.instrument(span).await;
             let failed = result.error.is_some();
             restored.push((candidate, result));
             if failed && of_cluster {
@@ -287,7 +288,9 @@ impl Driller<'_> {
             }
         }
         for (candidate, restored) in restored {
-            on_step(&format!("examining {}", candidate.backup.manifest.subject));
+            let observer = of_backup(&self.observer, candidate.backup.name.clone());
+            let subject = &candidate.backup.manifest.subject;
+            observer.event(&Event::StepStarted(Step::Examine { subject }));
             let drill = self.record_drill(context, &candidate, restored, report).await?;
             if let Err(error) = mark_result(context, &candidate.backup, &drill).await {
                 report.unmarked.push(ErrorReport::from(&error));
@@ -298,19 +301,23 @@ impl Driller<'_> {
     }
 
     fn restorer(&self, context: &DrillContext<'_>, manifest: &Manifest) -> Result<Box<dyn Restore>> {
+        restore_stage(self.registry, &self.target(context, manifest)?, manifest)
+    }
+
+    /// Returns the target of a backup in the scratch server.
+    fn target(&self, context: &DrillContext<'_>, manifest: &Manifest) -> Result<Target> {
         let cluster = match &manifest.subject {
             Subject::Database { name } => context.scratch.target(name)?,
             _ => context.scratch.cluster(),
         };
-        let target = Target {
+        Ok(Target::Database(DatabaseTarget {
             database: TargetDatabase::Create,
             jobs: self.jobs,
             scratch_dir: Some(context.scratch.folder().to_owned()),
             scripts: self.scripts,
             cleanup: Cleanup::WithCluster,
-            ..Target::new(cluster)
-        };
-        self.registry.restore.build(self.registry.default_restore, &target)
+            ..DatabaseTarget::new(cluster)
+        }))
     }
 
     /// Checks that the scratch server can take the backups, before any bytes are fetched.
@@ -324,8 +331,9 @@ impl Driller<'_> {
         };
         for wanted in targets.into_iter().filter(|wanted| !wanted.is_empty()) {
             let manifest = wanted[0].manifest;
-            let findings = self.restorer(context, manifest)?.prepare(wanted).await;
-            let findings = match findings {
+            let target = self.target(context, manifest)?;
+            let stages = RestoreStages::build(self.registry, &target, wanted.iter().map(|wanted| wanted.manifest))?;
+            let findings = match stages.prepare(wanted).await {
                 Ok(findings) => findings,
                 Err(error) => {
                     let compatibility =
@@ -354,6 +362,7 @@ impl Driller<'_> {
         context: &DrillContext<'_>,
         candidate: &DrillCandidate,
         notes: &mut Vec<String>,
+        observer: Arc<dyn Observer>,
     ) -> Restored {
         let started = Utc::now().trunc_subsecs(3);
         let (mut phases, mut left_out) = (Vec::new(), Vec::new());
@@ -379,7 +388,7 @@ impl Driller<'_> {
             let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
             let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
             let plaintext = expect_recorded_definitions(self.registry, manifest, details, plaintext)?;
-            let plaintext = with_progress(plaintext, Arc::clone(&self.progress));
+            let plaintext = report_reads(plaintext, observer);
             let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
             notes.extend(adaptation_notes);
             // No recorded details: a drill restores everything.

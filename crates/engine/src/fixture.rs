@@ -11,7 +11,7 @@ use longshore_core::key::{BackupName, Key, Timestamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
 use longshore_core::run_report::{Id, Outcome, RunReport};
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_retention::Policy;
 use longshore_testkit::memory::MemoryStore;
 
@@ -66,7 +66,8 @@ pub(crate) fn put_run_with(
         manifest.time = Timestamp::parse(time).unwrap();
         manifest.run = format!("{time}-0");
         manifest.run_backups = 1 + databases.len() as u32;
-        manifest.needs = names.first().cloned().into_iter().filter(|_| subject.is_database()).collect();
+        manifest.needs =
+            names.first().cloned().into_iter().filter(|_| subject.kind() == SubjectKind::Database).collect();
         manifest.subject = subject;
         let name = manifest.name().unwrap();
         manifest.artifact.key = name.artifact(".dump.zst.age").unwrap();
@@ -76,6 +77,28 @@ pub(crate) fn put_run_with(
         names.push(name);
     }
     names
+}
+
+/// Gives a backup the name that 0.1.0 gave it.
+pub(crate) fn rename_as_0_1_0(manifest: &mut Manifest) {
+    if let Some(segment) = manifest.subject.former_segment() {
+        let name = BackupName::new(&manifest.cluster.name, segment, manifest.time).unwrap();
+        manifest.artifact.key = name.artifact(".dump.zst.age").unwrap();
+    }
+}
+
+/// Stores a base backup of a run at `time`, by the same job. Returns its name.
+pub(crate) fn put_base(store: &MemoryStore, time: &str) -> BackupName {
+    let key = Key::parse("main/base/base-2026-11-29_030000.json").unwrap();
+    let mut manifest = Manifest::from_bytes(&key, include_bytes!("../../model/testdata/manifest-2.json")).unwrap();
+    manifest.job = self::manifest().job;
+    manifest.time = Timestamp::parse(time).unwrap();
+    manifest.run = format!("{time}-0");
+    manifest.artifact.sealed = Digest::of(b"abc");
+    let name = manifest.name().unwrap();
+    manifest.artifact.key = name.artifact(".base.tar.zst.age").unwrap();
+    put(store, &manifest);
+    name
 }
 
 /// Returns the job that made the backups.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use longshore_config::Config;
 use longshore_config::registry::Registry;
+use longshore_core::event::{Observer, report_reads};
 use longshore_core::manifest::{Format, Verification};
 use longshore_core::pipeline::open;
 use longshore_core::plugin::Identities;
-use longshore_core::progress::Progress;
 use longshore_core::stage::{DEFINITIONS, UNKNOWN_FORMAT_HINT};
 use longshore_core::stream::{ByteStream, drain};
 use longshore_core::subject::Subject;
@@ -74,8 +74,8 @@ pub struct Inspector<'a> {
     pub registry: &'a Registry,
     /// The identities that decrypt dumps.
     pub identities: &'a Identities,
-    /// The observer of the progress.
-    pub progress: Arc<dyn Progress>,
+    /// The observer.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Inspector<'_> {
@@ -89,7 +89,7 @@ impl Inspector<'_> {
         let cluster_wide =
             format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
         let subject = if cluster_wide { Subject::All } else { Subject::database(name) };
-        let verified = self.verify(&subject, format, unwrapped.stream).await;
+        let verified = self.verify(&subject, format.clone(), unwrapped.stream).await;
         let (verified, details) = verified.map_err(|error| match error.about(name) {
             error if error.kind() == Kind::Corrupt && foreign_format::is_changed_by_terminal(&unwrapped.head) => {
                 error.hint(foreign_format::TERMINAL_HINT)
@@ -131,7 +131,8 @@ impl Inspector<'_> {
             None => {
                 let decryptor = decryptor(self.registry, self.identities, backup)?;
                 let plaintext = open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?;
-                let (verified, details) = self.verify(&backup.manifest.subject, artifact.format, plaintext).await?;
+                let (verified, details) =
+                    self.verify(&backup.manifest.subject, artifact.format.clone(), plaintext).await?;
                 (Source::Reading, verified, details)
             }
         };
@@ -139,7 +140,7 @@ impl Inspector<'_> {
             name: backup.name.to_string(),
             destination: Some(chosen.destination),
             wrappings: artifact.encryption.iter().chain(&artifact.compression).cloned().collect(),
-            format: artifact.format,
+            format: artifact.format.clone(),
             from,
             verified,
             details: without_definitions(details),
@@ -154,10 +155,10 @@ impl Inspector<'_> {
         format: Format,
         plaintext: ByteStream,
     ) -> Result<(Vec<Verification>, Map<String, Value>)> {
-        let verifier = self.registry.verify.build(self.registry.default_verify, &site_without_server())?;
-        let progress = Arc::clone(&self.progress);
-        let verified = verifier.verify(subject, format, plaintext, &self.progress);
-        drain(with_progress(verified.stream, progress)).await.map_err(|error| match (error.stage(), error.kind()) {
+        let verifier = self.registry.verify.build(&self.registry.default_verify, &site_without_server())?;
+        let observer = Arc::clone(&self.observer);
+        let verified = verifier.verify(subject, format, plaintext, &observer);
+        drain(report_reads(verified.stream, observer)).await.map_err(|error| match (error.stage(), error.kind()) {
             // A verifier's own hint about a changed dump is more specific.
             (Stage::Verify, Kind::Usage) if error.remedy().is_none_or(|remedy| remedy == UNKNOWN_FORMAT_HINT) => {
                 error.hint(SUPPORTED_FORMATS)
@@ -175,10 +176,4 @@ impl Inspector<'_> {
 fn without_definitions(mut details: Map<String, Value>) -> Map<String, Value> {
     details.remove(DEFINITIONS);
     details
-}
-
-/// Reports the number of bytes of every chunk of a stream.
-pub(crate) fn with_progress(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
-    use futures_util::StreamExt;
-    stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
 }

@@ -30,7 +30,6 @@
 //! | `destination_state` | the state of a destination, kept on this host between two prunes |
 //! | `dirs` | the default directories for locks and state |
 //! | `decrypted` | the record of backups that were decrypted on this host |
-//! | [`progress`] | progress notifications of a run |
 
 pub mod catalogs;
 pub mod check;
@@ -51,7 +50,6 @@ mod lock;
 mod mode;
 mod mount;
 mod origin;
-pub mod progress;
 pub mod prune;
 mod replay_pause;
 pub mod report;

@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use longshore_config::registry::Registry;
 use longshore_core::Result;
 use longshore_core::check::{Check, Finding};
+use longshore_core::event::Observer;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::progress::Progress;
 use longshore_core::stage::{HEADER_BYTES, Verified, Verify};
 use longshore_core::stream::{ByteStream, OnEnd};
 use longshore_core::subject::Subject;
@@ -26,7 +26,7 @@ pub(crate) struct OriginCheck {
 impl OriginCheck {
     /// Creates a check that reads headers with the default verifier.
     pub(crate) fn new(registry: &Registry, manifest: &Manifest) -> Result<Self> {
-        let reader = Arc::from(registry.verify.build(registry.default_verify, &site_without_server())?);
+        let reader = Arc::from(registry.verify.build(&registry.default_verify, &site_without_server())?);
         Ok(Self { manifest: Arc::new(manifest.clone()), reader })
     }
 
@@ -36,11 +36,15 @@ impl OriginCheck {
         let (manifest, reader) = (Arc::clone(&self.manifest), Arc::clone(&self.reader));
         let stream = async_stream::try_stream! {
             let mut head = BytesMut::new();
-            while head.len() < HEADER_BYTES {
+            // Headers of other formats are not those of the reader.
+            let is_dump = manifest.artifact.format.is_dump();
+            while is_dump && head.len() < HEADER_BYTES {
                 let Some(chunk) = plaintext.next().await else { break };
                 head.extend_from_slice(&chunk?);
             }
-            reader.origin(&manifest.subject, &head)?.expect(&manifest)?;
+            if is_dump {
+                reader.origin(&manifest.subject, &head)?.expect(&manifest)?;
+            }
             if !head.is_empty() {
                 yield head.freeze();
             }
@@ -60,7 +64,7 @@ impl Check for OriginCheck {
 }
 
 impl Verify for OriginCheck {
-    fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+    fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         // No findings: the verifiers beside this one report them.
         Verified { stream: self.checked(plaintext), report: OnEnd::new() }
     }
@@ -86,7 +90,7 @@ mod tests {
     }
 
     impl Verify for DatabaseNameReader {
-        fn verify(&self, _: &Subject, _: Format, stream: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+        fn verify(&self, _: &Subject, _: Format, stream: ByteStream, _: &Arc<dyn Observer>) -> Verified {
             Verified { stream, report: OnEnd::new() }
         }
 
@@ -112,5 +116,13 @@ mod tests {
         assert_eq!((error.kind(), error.stage()), (Kind::Corrupt, Stage::Verify));
         let lost = Error::new(Stage::Ship, Kind::Unavailable, "", "connection lost");
         assert_eq!(checked(failed(lost)).await.unwrap_err().kind(), Kind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn header_of_another_format_is_not_read() {
+        let mut base = manifest();
+        base.artifact.format = Format::Base;
+        let check = OriginCheck { manifest: Arc::new(base), reader: Arc::new(DatabaseNameReader) };
+        assert_eq!(collect(check.checked(from_bytes("crmdb")), 1 << 20, Stage::Verify, "").await.unwrap(), "crmdb");
     }
 }

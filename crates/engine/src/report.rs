@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::Result;
 use longshore_core::compress::CompressionStats;
 use longshore_core::discovery::NotCaptured;
+use longshore_core::event::{DestinationResult, Event, Observer, Scope, SubjectResult};
 use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::manifest::Verification;
 use longshore_core::meter::Digest;
@@ -109,6 +110,11 @@ pub struct DestinationReport {
 }
 
 impl DestinationReport {
+    /// Returns the result in the form of an event.
+    fn event(&self) -> DestinationResult<'_> {
+        DestinationResult { destination: &self.destination, seconds: self.seconds, failed: self.error.is_some() }
+    }
+
     /// Creates the report of a result.
     pub fn new(destination: &str, bytes: u64, seconds: f64, result: &Result<()>) -> Self {
         let error = result.as_ref().err();
@@ -136,6 +142,19 @@ pub enum Outcome {
 }
 
 impl ArtifactReport {
+    /// Notifies the observer of the run that the copy of the subject ended.
+    pub(crate) fn notify(&self, observer: &dyn Observer) {
+        let destinations: Vec<_> = self.destinations.iter().map(DestinationReport::event).collect();
+        let result = SubjectResult {
+            plaintext_bytes: self.plaintext_bytes,
+            sealed_bytes: self.sealed_bytes,
+            destinations: &destinations,
+            error: self.error.as_ref().map(|error| error.message.as_str()),
+        };
+        let event = &Event::SubjectFinished(result);
+        observer.event(&Event::Scoped { scope: Scope::Subject(&self.subject), event });
+    }
+
     /// Returns the outcome of the copy.
     pub fn outcome(&self) -> Outcome {
         let failed = self.destinations.iter().filter(|destination| destination.error.is_some()).count();

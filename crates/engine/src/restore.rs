@@ -1,6 +1,7 @@
 //! Restores: one subject, or everything that a run made, globals first.
 
 mod choice;
+mod stages;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,15 +15,18 @@ use longshore_config::registry::Registry;
 use longshore_core::check::{self, Finding};
 use longshore_core::drill::{Comparison, Drill, Phase};
 use longshore_core::error::printable;
+use longshore_core::event::{Event, Observer, RestoreStart, Step, ignore, of_backup, report_reads};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::left_out::LeftOut;
 use longshore_core::mark::MarkKind;
 use longshore_core::pipeline::{Source, open_from};
-use longshore_core::plugin::{Identities, Target, TargetContent};
+use longshore_core::plugin::{Identities, Target};
 use longshore_core::stage::{self, Restore, RestoreRequest, Store};
 use longshore_core::stream::{ByteStream, collect, drain, transform};
+use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
+use tracing::Instrument;
 
 use self::choice::LastDrill;
 use crate::comparison::expect_recorded_definitions;
@@ -31,27 +35,25 @@ use crate::hold::mark;
 use crate::origin::OriginCheck;
 
 pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
+pub(crate) use self::stages::{RestoreStages, restore_stage};
 
 /// Streams the plaintext of a chosen backup from its destinations in turn, without the
-/// first `skipped`.
+/// first `skipped`. The observer is that of the backup.
 async fn plaintext(
     registry: &Registry,
     chosen: &Chosen,
     identities: &Identities,
     skipped: usize,
-    progress: &Arc<dyn RestoreProgress>,
+    observer: &Arc<dyn Observer>,
 ) -> Result<ByteStream> {
     let decryptor = crate::stages::decryptor(registry, identities, &chosen.backup)?;
-    let (name, progress) = (chosen.backup.name.clone(), Arc::clone(progress));
-    let on_source_failed = move |error: &Error, to: &Source| progress.source_failed(&name, error, &to.name);
+    let observer = Arc::clone(observer);
+    let on_source_failed =
+        move |error: &Error, to: &Source| observer.event(&Event::SourceFailed { error, next: &to.name });
     let sources = chosen.sources.get(skipped..).unwrap_or_default();
     let manifest = &chosen.backup.manifest;
     let origin = OriginCheck::new(registry, manifest)?;
     Ok(origin.checked(open_from(sources, manifest, decryptor.as_deref(), on_source_failed).await?))
-}
-
-fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
-    registry.restore.build(registry.default_restore, target)
 }
 
 /// The result of restoring one backup.
@@ -82,40 +84,6 @@ pub enum Compare {
     Nothing,
 }
 
-/// An observer of a restore's progress. No method may block.
-pub trait RestoreProgress: Send + Sync {
-    /// Called with a warning of the target before the restore begins.
-    fn warned(&self, warning: &str);
-
-    /// Called when the restore of a backup begins, with an estimated duration in seconds if a drill
-    /// was recorded.
-    fn began(&self, chosen: &Chosen, estimated_seconds: Option<f64>);
-
-    /// Called when more bytes of plaintext were read.
-    fn read(&self, backup: &BackupName, bytes: u64);
-
-    /// Called when a destination failed and another takes over.
-    fn source_failed(&self, backup: &BackupName, error: &Error, to: &str);
-
-    /// Called when a backup was restored and its comparison with the record of the dump begins.
-    fn comparing(&self, backup: &BackupName);
-
-    /// Called when the restore of a backup has ended.
-    fn ended(&self, backup: &BackupName, restored: &RestoreResult);
-}
-
-/// An observer that ignores all notifications.
-pub struct NoProgress;
-
-impl RestoreProgress for NoProgress {
-    fn warned(&self, _: &str) {}
-    fn began(&self, _: &Chosen, _: Option<f64>) {}
-    fn read(&self, _: &BackupName, _: u64) {}
-    fn source_failed(&self, _: &BackupName, _: &Error, _: &str) {}
-    fn comparing(&self, _: &BackupName) {}
-    fn ended(&self, _: &BackupName, _: &RestoreResult) {}
-}
-
 /// Restores backups.
 pub struct Restorer<'a> {
     /// The plugins.
@@ -129,27 +97,32 @@ pub struct Restorer<'a> {
     /// The comparison of restored databases.
     pub compare: Compare,
     /// The observer.
-    pub progress: Arc<dyn RestoreProgress>,
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Restorer<'_> {
     /// Restores into the target. Checks everything before the first byte is fetched. After that, a
     /// failed database does not stop the others, but failed globals do.
     pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<RestoreResult>> {
-        let restorer = restorer(self.registry, self.target)?;
+        let stages = self.stages(chosen)?;
         let records = self.records(chosen).await?;
-        let findings = restorer.prepare(&wanted(chosen, &records)).await?;
+        let findings = stages.prepare(&wanted(chosen, &records)).await?;
         expect_no_failures(&findings)?;
         let warnings: BTreeSet<_> =
             findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(format_finding).collect();
-        warnings.iter().for_each(|warning| self.progress.warned(warning));
-        self.restore_all(&*restorer, chosen, &records).await
+        warnings.iter().for_each(|warning| self.observer.event(&Event::Warned(warning)));
+        self.restore_all(&stages, chosen, &records).await
     }
 
     /// Checks the target as a restore would, without restoring.
     pub async fn plan(&self, chosen: &[Chosen]) -> Result<Vec<Finding>> {
         let records = self.records(chosen).await?;
-        restorer(self.registry, self.target)?.prepare(&wanted(chosen, &records)).await
+        self.stages(chosen)?.prepare(&wanted(chosen, &records)).await
+    }
+
+    /// Builds the stages that restore the backups.
+    fn stages(&self, chosen: &[Chosen]) -> Result<RestoreStages> {
+        RestoreStages::build(self.registry, self.target, chosen.iter().map(|chosen| &*chosen.backup.manifest))
     }
 
     /// Reads the record of each backup. Details of another backup are an error before anything is
@@ -171,10 +144,10 @@ impl Restorer<'_> {
                 }
                 Err(error) => {
                     let unreadable = error.chain();
-                    self.progress.warned(&format!(
+                    self.observer.event(&Event::Warned(&format!(
                         "{}: the record of its dump cannot be read, so fewer checks precede the restore and no comparison follows it: {unreadable}",
                         chosen.backup.name
-                    ));
+                    )));
                     DumpRecord { details: None, unreadable: Some(unreadable) }
                 }
             };
@@ -186,14 +159,15 @@ impl Restorer<'_> {
     /// Restores all backups, globals first.
     async fn restore_all(
         &self,
-        restorer: &dyn Restore,
+        stages: &RestoreStages,
         chosen: &[Chosen],
         records: &[DumpRecord],
     ) -> Result<Vec<RestoreResult>> {
-        let (databases, globals): (Vec<_>, Vec<_>) =
-            chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
+        let all = chosen.iter().zip(records).zip(stages.iter());
+        let (globals, others): (Vec<_>, Vec<_>) =
+            all.partition(|((chosen, _), _)| chosen.backup.manifest.subject.kind() == SubjectKind::ClusterSql);
         let mut all = Vec::new();
-        for (chosen, record) in globals {
+        for ((chosen, record), restorer) in globals {
             let restored = self.restore_backup(restorer, chosen, record).await;
             let has_failed = restored.is_err();
             all.push(restored);
@@ -202,9 +176,9 @@ impl Restorer<'_> {
             }
         }
         // Restores end in any order: a long one does not delay the others.
-        let restores = databases.into_iter().enumerate();
+        let restores = others.into_iter().enumerate();
         let restores: Vec<_> = restores
-            .map(|(index, (chosen, record))| {
+            .map(|(index, ((chosen, record), restorer))| {
                 let restored = self.restore_backup(restorer, chosen, record);
                 async move { (index, restored.await) }
             })
@@ -220,14 +194,23 @@ impl Restorer<'_> {
     /// with their record.
     async fn restore_backup(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &DumpRecord) -> RestoreResult {
         let defined = recorded.details.as_ref();
-        let record = defined.filter(|_| chosen.backup.manifest.subject.is_database());
-        self.progress.began(chosen, estimate(chosen).await);
+        let record = defined.filter(|_| chosen.backup.manifest.subject.kind() == SubjectKind::Database);
+        let observer = of_backup(&self.observer, chosen.backup.name.clone());
+        let estimated_seconds = estimate(chosen).await;
+        observer.event(&Event::RestoreStarted(RestoreStart {
+            subject: &chosen.backup.manifest.subject,
+            destination: &chosen.destination,
+            plaintext_bytes: chosen.backup.manifest.artifact.plaintext.bytes,
+            estimated_seconds,
+        }));
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
-        let mut restored = self.restore_from_sources(restorer, chosen, record, defined).await;
+        let span = tracing::info_span!(target: "longshore::restore", "restore", backup = %chosen.backup.name);
+        let restoring = self.restore_from_sources(restorer, chosen, record, defined, &observer);
+        let mut restored = restoring.instrument(span).await;
         if let (Ok((outcome, Some(database))), Some(record)) = (&mut restored, record)
             && let Some(details) = restorer.comparable_details(record, &outcome.left_out)
         {
-            self.progress.comparing(&chosen.backup.name);
+            observer.event(&Event::StepStarted(Step::Compare));
             self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {
@@ -240,7 +223,8 @@ impl Restorer<'_> {
         {
             outcome.not_compared.clone_from(&recorded.unreadable);
         }
-        self.progress.ended(&chosen.backup.name, &restored);
+        let phases = restored.as_ref().map(|outcome| outcome.phases.as_slice());
+        observer.event(&Event::RestoreFinished(phases));
         restored
     }
 
@@ -252,25 +236,22 @@ impl Restorer<'_> {
         chosen: &Chosen,
         record: Option<&Map<String, Value>>,
         defined: Option<&Map<String, Value>>,
+        observer: &Arc<dyn Observer>,
     ) -> Result<(RestoredBackup, Option<String>)> {
         let wanted = RestoreRequest { manifest: &chosen.backup.manifest, details: record };
         let mut damaged: Option<Error> = None;
         for skipped in 0..chosen.sources.len() {
-            let (name, progress) = (chosen.backup.name.clone(), Arc::clone(&self.progress));
             let restored = async {
-                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, &self.progress).await?;
+                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, observer).await?;
                 let recorded = defined.filter(|_| self.compare == Compare::Recorded);
                 let plaintext =
                     expect_recorded_definitions(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
-                let observed = plaintext.inspect(move |chunk| {
-                    progress.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
-                });
-                restorer.restore(wanted, observed.boxed()).await
+                restorer.restore(wanted, report_reads(plaintext, Arc::clone(observer))).await
             };
             match (restored.await, damaged.take()) {
                 (Ok(restored), _) => {
                     let stage::Restored { notes, phases, database, warnings, left_out } = restored;
-                    warnings.iter().for_each(|warning| self.progress.warned(warning));
+                    warnings.iter().for_each(|warning| observer.event(&Event::Warned(warning)));
                     return Ok((RestoredBackup { notes, phases, left_out, ..RestoredBackup::default() }, database));
                 }
                 // The first attempt left data in an existing database, so the next
@@ -278,8 +259,8 @@ impl Restorer<'_> {
                 (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
                 (Err(error), _) => match chosen.sources.get(skipped + 1) {
                     // With `Append`, a second attempt would duplicate rows.
-                    Some(next) if error.kind() == Kind::Corrupt && self.target.content != TargetContent::Append => {
-                        self.progress.source_failed(&chosen.backup.name, &error, &next.name);
+                    Some(next) if error.kind() == Kind::Corrupt && !self.target.appends() => {
+                        observer.event(&Event::SourceFailed { error: &error, next: &next.name });
                         damaged = Some(error);
                     }
                     _ => return Err(error),
@@ -294,7 +275,7 @@ impl Restorer<'_> {
 
     /// Returns true if the result is to be compared. Rows appended to existing ones cannot be.
     fn is_compared(&self) -> bool {
-        self.compare == Compare::Recorded && self.target.content != TargetContent::Append
+        self.compare == Compare::Recorded && !self.target.appends()
     }
 
     /// Compares a restored database with the record of the dump.
@@ -305,12 +286,13 @@ impl Restorer<'_> {
         chosen: &Chosen,
         details: &Map<String, Value>,
     ) {
+        let Target::Database(target) = self.target else { return };
         if !self.is_compared() {
             return;
         }
         let begun = Instant::now();
         let compared = async {
-            let examiner = self.registry.examine.build(self.registry.default_examine, &self.target.cluster)?;
+            let examiner = self.registry.examine.build(&self.registry.default_examine, &target.cluster)?;
             examiner.compare(database, &chosen.backup.manifest, details).await
         };
         match compared.await {
@@ -406,10 +388,6 @@ pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key>
     name.key().ok()
 }
 
-fn no_progress() -> Arc<dyn RestoreProgress> {
-    Arc::new(NoProgress)
-}
-
 /// Returns the contents of a backup, one entry a line.
 pub async fn contents(
     registry: &Registry,
@@ -417,8 +395,8 @@ pub async fn contents(
     target: &Target,
     identities: &Identities,
 ) -> Result<Vec<String>> {
-    let plaintext = plaintext(registry, chosen, identities, 0, &no_progress()).await?;
-    restorer(registry, target)?.contents(&chosen.backup.manifest, plaintext).await
+    let plaintext = plaintext(registry, chosen, identities, 0, &ignore()).await?;
+    restore_stage(registry, target, &chosen.backup.manifest)?.contents(&chosen.backup.manifest, plaintext).await
 }
 
 /// Writes the plaintext to a new file of mode 600. Removes an incomplete file.
@@ -427,7 +405,7 @@ pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities:
     if let Ok(Some(details)) = fetch_chosen_details(registry, identities, chosen).await {
         expect_same_backup(&chosen.backup.manifest, &details)?;
     }
-    let plaintext = plaintext(registry, chosen, identities, 0, &no_progress()).await?;
+    let plaintext = plaintext(registry, chosen, identities, 0, &ignore()).await?;
     let name = path.display().to_string();
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);

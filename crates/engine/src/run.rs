@@ -1,6 +1,8 @@
 //! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
 mod recovery_conflict;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,23 +15,23 @@ use longshore_catalog::catalog::{Catalog, Series};
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
 use longshore_core::discovery::Connections;
+use longshore_core::event::{Event, Observer, of_subject};
 use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::lock::Lock;
 use longshore_core::manifest::Cluster;
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{BackupSpec, Delivery, Destination, Pipeline, Shipped};
-use longshore_core::progress::Progress;
 use longshore_core::run_report::Class;
-use longshore_core::stage::{DiscoveredSubject, Dump};
-use longshore_core::subject::Subject;
+use longshore_core::stage::{DiscoveredSubject, Dump, RunNeeds};
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result};
 use longshore_retention::SeriesMode;
+use tracing::Instrument;
 
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
 use crate::lock::JobLock;
 use crate::mount;
-use crate::progress::{RunProgress, SubjectProgress};
 use crate::prune::{self, Mode, Pruned};
 use crate::replay_pause;
 use crate::report::{ArtifactReport, CompressionCost, DestinationReport, Outcome, Report};
@@ -40,7 +42,7 @@ use crate::sync;
 
 /// Runs a job. An error means that nothing was copied. The report contains the failures of a run
 /// that has begun.
-pub async fn run(config: &Config, registry: &Registry, job: &Job, progress: Arc<dyn RunProgress>) -> Result<Report> {
+pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<dyn Observer>) -> Result<Report> {
     let lock = JobLock::take(config, job).await?;
     // Building all stages first finds invalid settings before any data is read or written.
     let dumps: Vec<Arc<dyn Dump>> =
@@ -66,7 +68,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, progress: Arc<
     }
 
     let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
-    progress.planned(&surveyed);
+    observer.event(&Event::RunPlanned(&surveyed));
     let run = ActiveRun {
         pipeline: Pipeline {
             verify,
@@ -80,7 +82,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, progress: Arc<
         time: lock.time,
         cluster: Cluster { name: job.site.cluster.name.clone(), server },
         is_standby,
-        progress,
+        observer,
     };
     let mut artifacts = run.report_missing(missing);
     let pause = match dumps.first().filter(|_| is_standby) {
@@ -230,47 +232,63 @@ struct ActiveRun {
     time: Timestamp,
     cluster: Cluster,
     is_standby: bool,
-    progress: Arc<dyn RunProgress>,
+    observer: Arc<dyn Observer>,
 }
 
 impl ActiveRun {
     /// Reports the subjects that the settings name but that cannot be copied.
     fn report_missing(&self, missing: Vec<(Subject, Error)>) -> Vec<ArtifactReport> {
         let reports = missing.into_iter().map(|(subject, error)| artifact_report(&subject, Err(error), 0.0));
-        reports.inspect(|report| self.progress.ended(report)).collect()
+        reports.inspect(|report| report.notify(&*self.observer)).collect()
     }
 
-    /// Copies all subjects: first, one at a time, those that databases need; then databases,
-    /// several at once.
+    /// Copies all subjects: first, one at a time, the globals, which others may need; then the
+    /// others, several at once.
     async fn copy_all(
         &self,
         subjects: Vec<(Arc<dyn Dump>, DiscoveredSubject)>,
         parallel: usize,
     ) -> Vec<ArtifactReport> {
-        let (databases, cluster_wide): (Vec<_>, Vec<_>) =
-            subjects.into_iter().partition(|(_, surveyed)| surveyed.subject.is_database());
+        let (globals, others): (Vec<_>, Vec<_>) =
+            subjects.into_iter().partition(|(_, surveyed)| surveyed.subject.kind() == SubjectKind::ClusterSql);
         let mut reports = Vec::new();
-        let mut needs = Needs::new();
-        for (dump, surveyed) in cluster_wide {
-            let report = self.copy(&*dump, surveyed.subject, Needs::new()).await;
+        let mut run_globals = Needs::new();
+        for (dump, surveyed) in globals {
+            let needs = self.needs(&surveyed, &run_globals);
+            let report = self.copy(&*dump, surveyed.subject, needs).await;
             if let Some(name) = &report.name {
                 for at in report.destinations.iter().filter(|at| at.error.is_none()) {
-                    needs.entry(at.destination.clone()).or_default().push(name.clone());
+                    run_globals.entry(at.destination.clone()).or_default().push(name.clone());
                 }
             }
             reports.push(report);
         }
-        let copies = databases
-            .into_iter()
-            .map(async |(dump, surveyed)| self.copy(&*dump, surveyed.subject, needs.clone()).await);
+        let copies = others.into_iter().map(async |(dump, surveyed)| {
+            let needs = self.needs(&surveyed, &run_globals);
+            self.copy(&*dump, surveyed.subject, needs).await
+        });
         reports.extend(futures_util::stream::iter(copies).buffer_unordered(parallel).collect::<Vec<_>>().await);
         reports
+    }
+
+    /// Returns the backups that a subject's backup needs according to its source, given the globals
+    /// of the run that each destination has.
+    fn needs(&self, surveyed: &DiscoveredSubject, run_globals: &Needs) -> Needs {
+        let mut needs = match surveyed.run_needs {
+            RunNeeds::Nothing => Needs::new(),
+            RunNeeds::Globals => run_globals.clone(),
+        };
+        for destination in &self.pipeline.destinations {
+            needs.entry(destination.name.clone()).or_default().extend(surveyed.needs.iter().cloned());
+        }
+        needs
     }
 
     /// Copies one subject.
     async fn copy(&self, dump: &dyn Dump, subject: Subject, needs: Needs) -> ArtifactReport {
         let begun = Instant::now();
-        self.progress.began(&subject);
+        let observer = of_subject(&self.observer, subject.clone());
+        observer.event(&Event::SubjectStarted);
         let order = BackupSpec {
             job: self.job.clone(),
             run: self.run_id.clone(),
@@ -281,18 +299,22 @@ impl ActiveRun {
             subject,
             needs,
         };
-        let subject_progress = SubjectProgress { run: Arc::clone(&self.progress), subject: order.subject.clone() };
-        let progress: Arc<dyn Progress> = Arc::new(subject_progress);
         let attempt = async || {
             let dumped = dump.dump(&order.subject).await?;
-            self.pipeline.back_up(&order, dumped, &progress).await
+            self.pipeline.back_up(&order, dumped, &observer).await
         };
-        let shipped = match (&order.subject, dump.standby().filter(|_| self.is_standby)) {
-            (Subject::Database { name }, Some(standby)) => recovery_conflict::retry_once(standby, name, attempt).await,
-            _ => attempt().await,
+        let copying = async {
+            match (&order.subject, dump.standby().filter(|_| self.is_standby)) {
+                (Subject::Database { name }, Some(standby)) => {
+                    recovery_conflict::retry_once(standby, name, attempt).await
+                }
+                _ => attempt().await,
+            }
         };
+        let span = tracing::info_span!(target: "longshore::run", "copy", subject = %order.subject);
+        let shipped = copying.instrument(span).await;
         let report = artifact_report(&order.subject, shipped, begun.elapsed().as_secs_f64());
-        self.progress.ended(&report);
+        report.notify(&*self.observer);
         report
     }
 }

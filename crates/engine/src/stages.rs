@@ -14,7 +14,7 @@ use longshore_core::stage::{Decrypt, Verify};
 pub(crate) fn verifiers(registry: &Registry, job: Option<&Job>, site: &JobContext) -> Result<Vec<Arc<dyn Verify>>> {
     match job.and_then(|job| job.verify.as_ref()) {
         Some(verifiers) => verifiers.iter().map(|verifier| verifier(site).map(Arc::from)).collect(),
-        None => Ok(vec![Arc::from(registry.verify.build(registry.default_verify, site)?)]),
+        None => Ok(vec![Arc::from(registry.verify.build(&registry.default_verify, site)?)]),
     }
 }
 

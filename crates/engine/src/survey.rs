@@ -6,7 +6,7 @@ use std::sync::Arc;
 use longshore_core::discovery::{Connections, DiscoveredSubject, NotCaptured};
 use longshore_core::manifest::Server;
 use longshore_core::stage::Dump;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 
 /// The combined survey of all dump stages of a job.
@@ -20,7 +20,7 @@ pub(crate) struct JobSurvey {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Surveys the server with every dump stage. Subjects of the whole cluster come first.
+/// Surveys the server with every dump stage. Parts of the cluster as SQL come first, files last.
 pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
     let mut server = None;
     let mut subjects: Vec<(Arc<dyn Dump>, DiscoveredSubject)> = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
     // A database that one stage omits and another dumps is captured.
     not_captured.retain(|left: &NotCaptured| left.subject.as_ref().is_none_or(|subject| !seen.contains(subject)));
     not_captured.dedup();
-    subjects.sort_by_key(|(_, surveyed)| surveyed.subject.is_database());
+    subjects.sort_by_key(|(_, surveyed)| surveyed.subject.kind());
     match server {
         Some(server) if !subjects.is_empty() => {
             Ok(JobSurvey { server, subjects, missing, not_captured, connections, is_standby, warnings })
@@ -96,7 +96,8 @@ impl Parallelism {
 impl JobSurvey {
     /// Decides how many databases are dumped at once, if the settings permit `configured`.
     pub(crate) fn parallel(&self, configured: usize) -> Parallelism {
-        let databases = self.subjects.iter().filter(|(_, surveyed)| surveyed.subject.is_database()).count();
+        let databases =
+            self.subjects.iter().filter(|(_, surveyed)| surveyed.subject.kind() == SubjectKind::Database).count();
         let configured = configured.min(databases).max(1);
         let Some(connections) = &self.connections else { return Parallelism::Configured(configured) };
         match connections.copies() {

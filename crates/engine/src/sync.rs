@@ -15,10 +15,10 @@ use futures_util::future::join_all;
 use longshore_catalog::catalog::{Backup, Catalog, Presence, Series};
 use longshore_catalog::copy::{copy, is_damage, replace, verify_stored};
 use longshore_config::{Config, Job};
+use longshore_core::event::{Observer, ignore};
 use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::mark::MarkKind;
 use longshore_core::pipeline::Depth;
-use longshore_core::progress::{Progress, no_progress};
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
@@ -109,7 +109,7 @@ pub async fn sync(
     job: &Job,
     repair: Repair,
     mode: Mode,
-    progress: Arc<dyn Progress>,
+    observer: Arc<dyn Observer>,
 ) -> Result<Synced> {
     if job.ship.len() < 2 {
         let message = "the job ships to one destination only, so there is nothing to copy from";
@@ -120,7 +120,7 @@ pub async fn sync(
     let (all, mut problems) = read(config, job).await;
     let damaged = match repair {
         Repair::Yes => {
-            let (damaged, unread) = find_damaged(job, &all, mode, &progress).await;
+            let (damaged, unread) = find_damaged(job, &all, mode, &observer).await;
             problems.extend(unread);
             damaged
         }
@@ -131,7 +131,7 @@ pub async fn sync(
     let copies = match mode {
         Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.report(None, 0.0, Ok(()))).collect(),
         Mode::Act => {
-            let (copies, damaged) = execute(config, plan.copies, &progress).await?;
+            let (copies, damaged) = execute(config, plan.copies, &observer).await?;
             plan.unrepaired.extend(damaged.into_iter().map(|((destination, name), error)| Unrepaired {
                 destination,
                 name: Some(name),
@@ -162,7 +162,7 @@ pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(V
     for copies in &mut plan.copies {
         copies.retain(|planned| planned.backup.manifest.run == run);
     }
-    execute(config, plan.copies, &no_progress()).await
+    execute(config, plan.copies, &ignore()).await
 }
 
 /// Reads the catalogs of a job's destinations. Also returns the errors of unreadable ones.
@@ -204,12 +204,12 @@ async fn find_damaged(
     job: &Job,
     all: &[Catalogued],
     mode: Mode,
-    progress: &Arc<dyn Progress>,
+    observer: &Arc<dyn Observer>,
 ) -> (Damaged, Vec<Unrepaired>) {
     let reads = all.iter().map(async |at| {
         let (mut damaged, mut unread) = (Vec::new(), Vec::new());
         for backup in job_backups(job, at).filter(|backup| backup.artifact == Presence::Whole) {
-            let proven = verify_stored(&*at.store, backup, progress).await;
+            let proven = verify_stored(&*at.store, backup, observer).await;
             if mode == Mode::Act {
                 // The result is valid even if the mark cannot be stored.
                 mark_result(at, backup, Depth::Sealed, proven.as_ref().err()).await.ok();
@@ -366,7 +366,7 @@ fn plan<'a>(
         // Newest first, with the backups that a database needs before it.
         copies.sort_by_key(|planned| {
             let manifest = &planned.backup.manifest;
-            (Reverse(manifest.time), manifest.subject.is_database(), planned.backup.name.clone())
+            (Reverse(manifest.time), manifest.subject.kind(), planned.backup.name.clone())
         });
         plan.copies.push(copies);
     }
@@ -385,7 +385,7 @@ fn job_backups<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Ba
 async fn execute(
     config: &Config,
     plans: Vec<Vec<PlannedCopy<'_>>>,
-    progress: &Arc<dyn Progress>,
+    observer: &Arc<dyn Observer>,
 ) -> Result<(Vec<Copied>, Damaged)> {
     let mut work = Vec::new();
     for copies in &plans {
@@ -393,7 +393,7 @@ async fn execute(
         let parallel = config.destination(&first.to.name)?.parallel.unwrap_or(1);
         work.push(
             futures_util::stream::iter(copies)
-                .map(async |planned| copy_backup(planned, progress).await)
+                .map(async |planned| copy_backup(planned, observer).await)
                 .buffered(parallel)
                 .collect::<Vec<_>>(),
         );
@@ -404,8 +404,8 @@ async fn execute(
 
 /// Replaces a damaged backup by a good copy, and stores a mark that it is good again, which
 /// supersedes an older mark of damage.
-async fn repair_backup(from: &Catalogued, planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) -> Result<()> {
-    replace(&*from.store, &*planned.to.store, planned.backup, progress).await?;
+async fn repair_backup(from: &Catalogued, planned: &PlannedCopy<'_>, observer: &Arc<dyn Observer>) -> Result<()> {
+    replace(&*from.store, &*planned.to.store, planned.backup, observer).await?;
     let name = &planned.backup.name;
     let own = planned.to.catalog.backups().find(|own| own.name == *name);
     let last =
@@ -417,7 +417,7 @@ async fn repair_backup(from: &Catalogued, planned: &PlannedCopy<'_>, progress: &
 }
 
 /// Copies one backup, from the next source if one fails. Also returns sources found damaged.
-async fn copy_backup(planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) -> (Copied, Damaged) {
+async fn copy_backup(planned: &PlannedCopy<'_>, observer: &Arc<dyn Observer>) -> (Copied, Damaged) {
     let begun = Instant::now();
     let (mut source, mut damaged) = (None, Damaged::new());
     let to: &dyn Store = &*planned.to.store;
@@ -425,13 +425,13 @@ async fn copy_backup(planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) ->
         Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has a good copy"));
     for from in &planned.from {
         result = match planned.why {
-            CopyReason::Missing => match copy(&*from.store, to, planned.backup, progress).await {
+            CopyReason::Missing => match copy(&*from.store, to, planned.backup, observer).await {
                 Err(error) if error.kind() == Kind::AlreadyExists && planned.leftovers == Leftovers::Replaced => {
-                    replace(&*from.store, to, planned.backup, progress).await
+                    replace(&*from.store, to, planned.backup, observer).await
                 }
                 copied => copied,
             },
-            CopyReason::Damaged => repair_backup(from, planned, progress).await,
+            CopyReason::Damaged => repair_backup(from, planned, observer).await,
         };
         match &result {
             Ok(()) => {
@@ -441,7 +441,7 @@ async fn copy_backup(planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) ->
             Err(error) if is_damage(error) => {
                 let name = &planned.backup.name;
                 damaged.extend(
-                    confirm_damage(from, name, progress).await.map(|error| ((from.name.clone(), name.clone()), error)),
+                    confirm_damage(from, name, observer).await.map(|error| ((from.name.clone(), name.clone()), error)),
                 );
             }
             Err(_) => {}
@@ -452,9 +452,9 @@ async fn copy_backup(planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) ->
 
 /// Reads a backup again after its copy failed with damage, which may be the fault of either
 /// destination. Marks the source and returns the error if the source is damaged.
-async fn confirm_damage(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>) -> Option<Error> {
+async fn confirm_damage(at: &Catalogued, name: &BackupName, observer: &Arc<dyn Observer>) -> Option<Error> {
     let own = at.catalog.backups().find(|own| own.name == *name)?;
-    let error = verify_stored(&*at.store, own, progress).await.err().filter(is_damage)?;
+    let error = verify_stored(&*at.store, own, observer).await.err().filter(is_damage)?;
     Some(match mark_result(at, own, Depth::Sealed, Some(&error)).await {
         Ok(()) => error,
         Err(unnoted) => error.because(unnoted),

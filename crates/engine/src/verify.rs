@@ -15,13 +15,13 @@ use longshore_catalog::catalog::Backup;
 use longshore_catalog::copy::{is_damage, verify_stored};
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
+use longshore_core::event::{Event, Observer, ignore, of_backup};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
 use longshore_core::mark::{Mark, MarkKind};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, read_back};
 use longshore_core::plugin::{Identities, JobContext};
-use longshore_core::progress::{Part, Progress, no_progress};
 use longshore_core::stage::{Store, Verify};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -116,8 +116,8 @@ pub struct BackupVerifier<'a> {
     pub identities: &'a Identities,
     /// The folder for unpacking formats that cannot be streamed, if not the job's.
     pub scratch_dir: Option<&'a Path>,
-    /// The observer of the progress.
-    pub progress: Arc<dyn Progress>,
+    /// The observer.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl BackupVerifier<'_> {
@@ -151,7 +151,8 @@ impl BackupVerifier<'_> {
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| scope.may_select(key));
         let mut all: Vec<_> = unreadable.map(|(key, error)| failed_result(&at.name, key.as_str(), error)).collect();
         let backups = selected_backups(at, scope);
-        self.progress.planned(backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add));
+        let bytes = backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add);
+        self.observer.event(&Event::BytesPlanned(bytes));
         let reads = backups.into_iter().map(async |backup| {
             let mut read = self.verify_backup(at, backup).await?;
             histories.record_decoded(backup, &mut read);
@@ -183,15 +184,16 @@ impl BackupVerifier<'_> {
         if let Some(scratch_dir) = self.scratch_dir {
             site.scratch_dir = Some(scratch_dir.to_owned());
         }
-        let counting = Arc::new(Counting { bytes: AtomicU64::new(0), inner: Arc::clone(&self.progress) });
-        let progress: Arc<dyn Progress> = counting.clone();
+        let observer = of_backup(&self.observer, backup.name.clone());
+        let counting = Arc::new(Counting { bytes: AtomicU64::new(0), inner: observer });
+        let observer: Arc<dyn Observer> = counting.clone();
         // Damage of the stored bytes, until decoding begins.
         let mut found_by = Depth::Sealed;
         let read = async {
             let decryptor = decryptor(self.registry, self.identities, backup)?;
             let mut verifiers = read_back_verifiers(self.registry, job, &site)?;
             verifiers.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
-            let read = read_back(&*at.store, &backup.manifest, decryptor.as_deref(), &verifiers, &progress).await?;
+            let read = read_back(&*at.store, &backup.manifest, decryptor.as_deref(), &verifiers, &observer).await?;
             expect_details(&backup.manifest)?;
             if read.depth == Depth::Sealed {
                 return Ok((read, false));
@@ -204,7 +206,7 @@ impl BackupVerifier<'_> {
         };
         let read = read.await;
         let is_damaged = read.as_ref().is_err_and(is_damage);
-        if is_damaged && self.decodes(backup) && verify_stored(&*at.store, backup, &no_progress()).await.is_ok() {
+        if is_damaged && self.decodes(backup) && verify_stored(&*at.store, backup, &ignore()).await.is_ok() {
             // The stored bytes match their digest: only decoding finds the damage.
             found_by = Depth::Decoded;
         }
@@ -256,20 +258,18 @@ pub(crate) async fn mark_result(
     longshore_catalog::mark::put(&mark, &*at.store, &backup.name, kind, time).await.map(drop)
 }
 
-/// Counts the bytes read of one backup, and passes them on to the observer of all.
+/// Counts the bytes read of one backup, and passes all events on.
 struct Counting {
     bytes: AtomicU64,
-    inner: Arc<dyn Progress>,
+    inner: Arc<dyn Observer>,
 }
 
-impl Progress for Counting {
-    fn read(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.inner.read(bytes);
-    }
-
-    fn part(&self, place: &Part) {
-        self.inner.part(place);
+impl Observer for Counting {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::BytesRead(bytes) = event {
+            self.bytes.fetch_add(*bytes, Ordering::Relaxed);
+        }
+        self.inner.event(event);
     }
 }
 
@@ -281,6 +281,8 @@ impl Scope {
         let subject = manifest.folder().rsplit('/').next().unwrap_or_default();
         [name.as_str(), name.file_name(), manifest.as_str(), manifest.folder(), subject].contains(&words.as_str())
             || Subject::database(words).segment() == subject
+            // 0.1.0 used another folder for some databases.
+            || Subject::database(subject).segment() == *words
     }
 }
 

@@ -207,6 +207,11 @@ impl BackupName {
         self.0.file_name()
     }
 
+    /// Returns true if the key is that of a file of the backup.
+    pub(crate) fn is_prefix_of(&self, key: &Key) -> bool {
+        key.as_str().strip_prefix(self.as_str()).is_some_and(|suffix| suffix.starts_with('.'))
+    }
+
     /// Returns the folder of all backups of the same subject.
     pub fn folder(&self) -> &str {
         self.0.folder()
@@ -286,6 +291,14 @@ mod tests {
         assert_eq!(name.artifact(".dump.zst.age").unwrap().as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.age");
         assert_eq!(BackupName::from_manifest_key(&name.manifest()).as_ref(), Some(&name));
         assert_eq!(BackupName::from_manifest_key(&name.details("").unwrap()), None);
+        for (text, expected) in [
+            ("main/appdb/appdb-2026-06-07_091500.json", true),
+            ("main/appdb/appdb-2026-06-07_091500", false),
+            ("main/appdb/appdb-2026-06-07_0915000.json", false),
+            ("main/appdb/appdb-2026-06-07_091501.json", false),
+        ] {
+            assert_eq!(name.is_prefix_of(&Key::parse(text).unwrap()), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Longshore's record of one backup, format 1, documented in `FORMAT.md` and
+//! Longshore's record of one backup, formats 1 and 2, documented in `FORMAT.md` and
 //! `manifest.schema.json`.
 
 use chrono::{DateTime, Utc};
@@ -7,12 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key, Timestamp};
-use crate::subject::Subject;
+use crate::subject::{Subject, SubjectKind};
 
 pub use crate::format::Format;
 
-/// The format that this program writes and reads.
-pub const FORMAT: u32 = 1;
+/// The format of manifests that 0.1.0 can read.
+const FIRST_FORMAT: u32 = 1;
+/// The format of base backups and of backups in other programs' formats. 0.1.0 reports it as
+/// unsupported, and leaves the backup alone.
+const SECOND_FORMAT: u32 = 2;
 
 /// The maximum size of a manifest in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
@@ -21,7 +24,7 @@ pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
-    /// The manifest's format: 1.
+    /// The manifest's format: 2 for a base backup or a backup in another program's format, else 1.
     pub format: u32,
     /// The version of Longshore that wrote the manifest.
     pub longshore: String,
@@ -197,9 +200,31 @@ impl Verification {
 }
 
 impl Manifest {
-    /// Returns the backup's name.
+    /// Returns the format of the manifest of a backup: the oldest one that can describe it.
+    pub fn required_format(subject: &Subject, format: &Format) -> u32 {
+        match (subject.kind(), format.is_dump()) {
+            (SubjectKind::ClusterSql | SubjectKind::Database, true) => FIRST_FORMAT,
+            (SubjectKind::ClusterFiles, _) | (_, false) => SECOND_FORMAT,
+        }
+    }
+
+    /// Returns the backup's name: the one that 0.1.0 gave it, if the artifact has that name.
     pub fn name(&self) -> Result<BackupName> {
-        BackupName::new(&self.cluster.name, &self.subject.segment(), self.time)
+        let name = |segment: &str| BackupName::new(&self.cluster.name, segment, self.time);
+        let former = self.subject.former_segment().map(name).transpose()?;
+        match former.filter(|former| former.is_prefix_of(&self.artifact.key)) {
+            Some(former) => Ok(former),
+            None => name(&self.subject.segment()),
+        }
+    }
+
+    /// Fails if the backup is not a dump of pg_dump or pg_dumpall.
+    pub fn expect_dump(&self, stage: Stage) -> Result<()> {
+        let format = &self.artifact.format;
+        match self.subject.kind() {
+            SubjectKind::ClusterSql | SubjectKind::Database if format.is_dump() => Ok(()),
+            _ => Err(format.unsupported(stage, &self.subject.to_string())),
+        }
     }
 
     /// Returns the keys of the backup in the order of deletion: the manifest first and the details
@@ -250,13 +275,20 @@ impl Manifest {
                 head.map_err(|error| bad("not a manifest".into()).because(error))?.format
             }
         };
-        if format != FORMAT {
-            let message = format!("manifest format {format} is not supported, only format {FORMAT}");
+        if !(FIRST_FORMAT..=SECOND_FORMAT).contains(&format) {
+            let message =
+                format!("manifest format {format} is not supported, only formats {FIRST_FORMAT} and {SECOND_FORMAT}");
             let error = Error::new(Stage::Catalog, Kind::Refused, key.as_str(), message);
             return Err(error.hint("use the version of Longshore that wrote the manifest, or a newer one"));
         }
         let mut manifest = read.map_err(|error| bad("incomplete or invalid manifest".into()).because(error))?;
         manifest.shrink();
+        if format < Self::required_format(&manifest.subject, &manifest.artifact.format) {
+            let Self { subject, artifact, .. } = &manifest;
+            let message =
+                format!("manifest format {format} cannot describe \"{subject}\" in format \"{}\"", artifact.format);
+            return Err(bad(message));
+        }
         let name = manifest.name()?;
         if name.manifest() != *key {
             return Err(bad(format!("describes \"{name}\", which is another backup")));
@@ -264,7 +296,7 @@ impl Manifest {
         let details = manifest.details.iter().map(|details| &details.key);
         for file_key in details.chain([&manifest.artifact.key]) {
             // Pruning deletes these files, so they must belong to this backup.
-            if !file_key.as_str().starts_with(&format!("{name}.")) {
+            if !name.is_prefix_of(file_key) {
                 return Err(bad(format!("names \"{file_key}\", which is not part of \"{name}\"")));
             }
         }
@@ -275,26 +307,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn detects_formats_by_their_first_bytes() {
-        let tar = |uid, gid, magic: &[u8]| {
-            let mut header = tar::Header::new_old();
-            header.set_path("toc.dat").unwrap();
-            header.set_uid(uid);
-            header.set_gid(gid);
-            header.as_mut_bytes()[257..257 + magic.len()].copy_from_slice(magic);
-            header.set_cksum();
-            header.as_bytes().to_vec()
-        };
-        assert_eq!(Format::detect(b"PGDMP\x01"), Format::Custom);
-        assert_eq!(Format::detect(b"--\n-- PostgreSQL database dump"), Format::Plain);
-        assert_eq!(Format::detect(&tar(0o4000, 0o2000, b"ustar")), Format::Tar);
-        assert_eq!(Format::detect(&tar(0, 0, b"ustar")), Format::Directory);
-        assert_eq!(Format::detect(&tar(1000, 1000, b"")), Format::Directory);
-        assert_eq!(Format::detect(&[0; 512]), Format::Plain);
-        assert_eq!(Format::detect(b""), Format::Plain);
-    }
+    use crate::format::FormatName;
 
     fn sample() -> Manifest {
         serde_json::from_str(include_str!("../testdata/manifest-1.json")).unwrap()
@@ -320,11 +333,120 @@ mod tests {
     }
 
     #[test]
+    fn manifest_format_2_round_trips() {
+        let text = include_str!("../testdata/manifest-2.json");
+        let key = Key::parse("main/base/base-2026-11-29_030000.json").unwrap();
+        let manifest = Manifest::from_bytes(&key, text.as_bytes()).unwrap();
+        assert_eq!((&manifest.subject, &manifest.artifact.format), (&Subject::Base, &Format::Base));
+        assert_eq!(manifest.format, Manifest::required_format(&manifest.subject, &manifest.artifact.format));
+        assert_eq!(String::from_utf8(manifest.to_bytes().unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn only_new_kinds_of_backups_need_format_2() {
+        let dumps = [Format::Custom, Format::Plain, Format::Tar, Format::Directory];
+        let other = Format::Other(FormatName::new("mysqldump").unwrap());
+        for subject in [Subject::Globals, Subject::All, Subject::database("base"), Subject::database("app")] {
+            for format in &dumps {
+                assert_eq!(Manifest::required_format(&subject, format), 1, "{subject} {format}");
+            }
+            assert_eq!(Manifest::required_format(&subject, &other), 2, "{subject}");
+            assert_eq!(Manifest::required_format(&subject, &Format::Base), 2, "{subject}");
+        }
+        for format in dumps.iter().chain([&Format::Base, &other]) {
+            assert_eq!(Manifest::required_format(&Subject::Base, format), 2, "{format}");
+        }
+    }
+
+    #[test]
+    fn format_1_describes_only_backups_of_0_1_0() {
+        let base: Manifest = serde_json::from_str(include_str!("../testdata/manifest-2.json")).unwrap();
+        let mut foreign = sample();
+        foreign.artifact.format = Format::Other(FormatName::new("mysqldump").unwrap());
+        for mut manifest in [base, foreign] {
+            let key = manifest.name().unwrap().manifest();
+            manifest.format = 1;
+            let error = Manifest::from_bytes(&key, &manifest.to_bytes().unwrap()).unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt);
+            assert!(error.to_string().contains("format 1 cannot describe"), "{error}");
+            manifest.format = 2;
+            assert_eq!(Manifest::from_bytes(&key, &manifest.to_bytes().unwrap()).unwrap(), manifest);
+        }
+    }
+
+    #[test]
     fn refuses_manifests_of_newer_formats() {
         let key = sample().name().unwrap().manifest();
-        let error = Manifest::from_bytes(&key, br#"{"format":2,"new":true}"#).unwrap_err();
-        assert_eq!(error.kind(), Kind::Refused);
-        assert!(error.to_string().contains("format 2"), "{error}");
+        for (text, word) in [
+            (&br#"{"format":3,"new":true}"#[..], "format 3"),
+            (&br#"{"format":4294967295}"#[..], "format 4294967295"),
+            (&br#"{"format":0}"#[..], "format 0"),
+        ] {
+            let error = Manifest::from_bytes(&key, text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Refused);
+            assert!(error.to_string().contains(word), "{error}");
+            assert!(error.remedy().is_some_and(|hint| hint.contains("a newer one")), "{error:?}");
+        }
+    }
+
+    /// Returns the manifest of a database, with the artifact in this folder.
+    fn of_database(database: &str, segment: &str) -> Manifest {
+        let mut manifest = sample();
+        manifest.subject = Subject::database(database);
+        let name = BackupName::new("main", segment, manifest.time).unwrap();
+        manifest.artifact.key = name.artifact(".dump.zst.age").unwrap();
+        manifest.details = None;
+        manifest
+    }
+
+    #[test]
+    fn names_of_0_1_0_are_read_for_ever() {
+        for (database, former, current) in [("base", "base", "%62ase"), ("wal", "wal", "%77al")] {
+            for segment in [former, current] {
+                let manifest = of_database(database, segment);
+                let name = BackupName::new("main", segment, manifest.time).unwrap();
+                assert_eq!(manifest.name().unwrap(), name);
+                assert_eq!(manifest.keys().unwrap(), [name.manifest(), manifest.artifact.key.clone()]);
+                let bytes = manifest.to_bytes().unwrap();
+                assert_eq!(Manifest::from_bytes(&name.manifest(), &bytes).unwrap(), manifest);
+                for stranger in [former, current, "app"].into_iter().filter(|other| *other != segment) {
+                    let other = BackupName::new("main", stranger, manifest.time).unwrap();
+                    let error = Manifest::from_bytes(&other.manifest(), &bytes).unwrap_err();
+                    assert!(error.to_string().contains("which is another backup"), "{segment} {stranger}: {error}");
+                }
+            }
+        }
+        // A manifest without an artifact of either name gets the current one.
+        let mut stray = of_database("base", "base");
+        stray.artifact.key = Key::parse("main/app/app-2026-06-07_091500.dump").unwrap();
+        assert_eq!(stray.name().unwrap().folder(), "main/%62ase");
+    }
+
+    #[test]
+    fn base_backup_and_old_database_of_one_second_conflict() {
+        let base: Manifest = serde_json::from_str(include_str!("../testdata/manifest-2.json")).unwrap();
+        let mut database = of_database("base", "base");
+        database.time = base.time;
+        assert_ne!(database.name().unwrap(), base.name().unwrap(), "a new backup of the database has another name");
+        database.artifact.key = base.name().unwrap().artifact(".dump.zst.age").unwrap();
+        // Stores never overwrite, so only one of the manifests can exist.
+        assert_eq!(database.name().unwrap().manifest(), base.name().unwrap().manifest());
+        assert_ne!(database.artifact.key, base.artifact.key);
+    }
+
+    #[test]
+    fn only_dumps_pass_as_dumps() {
+        let dump = sample();
+        dump.expect_dump(Stage::Restore).unwrap();
+        let mut base: Manifest = serde_json::from_str(include_str!("../testdata/manifest-2.json")).unwrap();
+        for format in [Format::Base, Format::Plain, Format::Other(FormatName::new("tar").unwrap())] {
+            base.artifact.format = format;
+            assert_eq!(base.expect_dump(Stage::Restore).unwrap_err().kind(), Kind::Usage);
+        }
+        let mut foreign = dump;
+        foreign.artifact.format = Format::Other(FormatName::new("mysqldump").unwrap());
+        let error = foreign.expect_dump(Stage::Restore).unwrap_err();
+        assert!(error.to_string().contains("x-mysqldump") && error.remedy().is_some(), "{error:?}");
     }
 
     #[test]

@@ -27,6 +27,19 @@ pub enum Subject {
         /// The database's name, as stored in PostgreSQL.
         name: String,
     },
+    /// The files of the cluster, as a base backup.
+    Base,
+}
+
+/// The kind of a subject, in the order of a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SubjectKind {
+    /// A part of the cluster as SQL, such as the globals: a logical backup.
+    ClusterSql,
+    /// One database: a logical backup.
+    Database,
+    /// The files of the cluster: a physical backup.
+    ClusterFiles,
 }
 
 impl Subject {
@@ -35,13 +48,17 @@ impl Subject {
         Self::Database { name: name.into() }
     }
 
-    /// Returns true for a single database, and false for a part of the cluster.
-    pub fn is_database(&self) -> bool {
-        matches!(self, Self::Database { .. })
+    /// Returns the kind of the subject.
+    pub fn kind(&self) -> SubjectKind {
+        match self {
+            Self::Globals | Self::Roles | Self::Tablespaces | Self::Schema | Self::All => SubjectKind::ClusterSql,
+            Self::Database { .. } => SubjectKind::Database,
+            Self::Base => SubjectKind::ClusterFiles,
+        }
     }
 
     /// Returns the subject's folder in a destination, one segment of a key. The first byte of a
-    /// database name that equals the name of another subject is encoded.
+    /// database name that equals a reserved word is encoded.
     pub fn segment(&self) -> String {
         match self {
             Self::Database { name } if is_reserved(name) => encode_reserved_name(name),
@@ -49,11 +66,27 @@ impl Subject {
             other => other.to_string(),
         }
     }
+
+    /// Returns the subject's folder in destinations of 0.1.0, if that version used another one.
+    pub fn former_segment(&self) -> Option<&str> {
+        match self {
+            Self::Database { name } if RESERVED_AFTER_0_1_0.contains(&name.as_str()) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Returns all folders that may contain backups of the subject, the current one first.
+    pub fn segments(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.segment()).chain(self.former_segment().map(str::to_owned))
+    }
 }
 
-/// Returns true if `name` is the name of another subject.
+/// The words that 0.1.0 did not reserve: the folders of base backups and of WAL.
+const RESERVED_AFTER_0_1_0: [&str; 2] = ["base", "wal"];
+
+/// Returns true if `name` is the name of another subject, or of a cluster's other folders.
 fn is_reserved(name: &str) -> bool {
-    matches!(name, "globals" | "roles" | "tablespaces" | "schema" | "all")
+    matches!(name, "globals" | "roles" | "tablespaces" | "schema" | "all") || RESERVED_AFTER_0_1_0.contains(&name)
 }
 
 /// The printable name of a database, or the name of another subject.
@@ -66,6 +99,7 @@ impl fmt::Display for Subject {
             Self::Tablespaces => "tablespaces",
             Self::Schema => "schema",
             Self::All => "all",
+            Self::Base => "base",
         })
     }
 }
@@ -79,5 +113,53 @@ mod tests {
         assert_eq!(Subject::Globals.segment(), "globals");
         assert_eq!(Subject::database("globals").segment(), "%67lobals");
         assert_eq!(Subject::database("global").segment(), "global");
+    }
+
+    /// All subjects of the whole cluster, each with its kind.
+    const OF_CLUSTER: [(Subject, SubjectKind); 6] = [
+        (Subject::Globals, SubjectKind::ClusterSql),
+        (Subject::Roles, SubjectKind::ClusterSql),
+        (Subject::Tablespaces, SubjectKind::ClusterSql),
+        (Subject::Schema, SubjectKind::ClusterSql),
+        (Subject::All, SubjectKind::ClusterSql),
+        (Subject::Base, SubjectKind::ClusterFiles),
+    ];
+
+    #[test]
+    fn each_subject_has_a_kind() {
+        for (subject, kind) in OF_CLUSTER {
+            assert_eq!(subject.kind(), kind, "{subject}");
+            assert_eq!(Subject::database(subject.to_string()).kind(), SubjectKind::Database);
+        }
+    }
+
+    #[test]
+    fn base_backup_follows_dumps_in_a_restore() {
+        let mut kinds = [SubjectKind::ClusterFiles, SubjectKind::Database, SubjectKind::ClusterSql];
+        kinds.sort();
+        assert_eq!(kinds, [SubjectKind::ClusterSql, SubjectKind::Database, SubjectKind::ClusterFiles]);
+    }
+
+    #[test]
+    fn databases_share_no_folder_with_other_subjects() {
+        for (subject, _) in OF_CLUSTER {
+            let database = Subject::database(subject.to_string());
+            assert_ne!(database.segment(), subject.segment());
+            assert_eq!(subject.former_segment(), None);
+        }
+        let segments = |name: &str| Subject::database(name).segments().collect::<Vec<_>>();
+        assert_eq!(segments("base"), ["%62ase", "base"]);
+        assert_eq!(segments("wal"), ["%77al", "wal"]);
+        assert_eq!(segments("globals"), ["%67lobals"]);
+        for name in ["bases", "Base", "WAL", "my base"] {
+            assert_eq!(segments(name).len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn base_has_a_kind_of_its_own_in_json() {
+        let json = serde_json::to_string(&Subject::Base).unwrap();
+        assert_eq!(json, r#"{"kind":"base"}"#);
+        assert_eq!(serde_json::from_str::<Subject>(&json).unwrap(), Subject::Base);
     }
 }

@@ -17,6 +17,7 @@ use object_store::client::{
 
 use crate::error::reports_corruption;
 use crate::listing_filter::{is_listing, remove_unparsable};
+use crate::request_log::RequestLog;
 
 /// The time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,6 +88,7 @@ impl HttpConnector for Connector {
             default: reqwest.connect(options)?,
             upload: reqwest.connect(&options.clone().with_read_timeout_disabled())?,
             connector: self.clone(),
+            log: RequestLog::default(),
         }))
     }
 }
@@ -97,6 +99,7 @@ struct Clients {
     default: HttpClient,
     upload: HttpClient,
     connector: Connector,
+    log: RequestLog,
 }
 
 impl Clients {
@@ -108,11 +111,9 @@ impl Clients {
         let base = if completes_upload(request) { COMPLETION_TIMEOUT } else { self.connector.timeout };
         is_upload.then(|| base + Duration::from_secs_f64(bytes / self.connector.min_rate.max(1) as f64))
     }
-}
 
-#[async_trait]
-impl HttpService for Clients {
-    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// Sends a request with the client for its kind.
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let unsigned = |error| HttpError::new(HttpErrorKind::Unknown, error);
         self.connector.hook.before_send(&mut request).await.map_err(unsigned)?;
         let Some(limit) = self.limit(&request) else {
@@ -142,6 +143,18 @@ impl HttpService for Clients {
         };
         let stalled = |_| Err(HttpError::new(HttpErrorKind::Timeout, Stalled(limit)));
         tokio::time::timeout(limit, response).await.unwrap_or_else(stalled)
+    }
+}
+
+#[async_trait]
+impl HttpService for Clients {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let logged = self.log.start(&request);
+        let result = self.send(request).await;
+        if let Some(logged) = logged {
+            logged.end(&result);
+        }
+        result
     }
 }
 

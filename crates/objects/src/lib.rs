@@ -19,6 +19,7 @@
 //! | `list.rs`, `read.rs` | listings in key order; reads that resume after lost connections |
 //! | `unfinished_upload.rs` | unfinished uploads, in stores that list them as S3 does |
 //! | `connector.rs` | HTTP: timeouts proportional to the size of requests, and request hooks |
+//! | `request_log.rs` | the log of requests |
 //! | `raw_client.rs` | requests that `object_store` does not offer |
 //! | `remove.rs`, `version.rs` | deletion of an object with all its versions; bucket versioning |
 //! | `object_lock.rs`, `object_lock_probe.rs` | Object Lock: requested, read back, and tested |
@@ -47,6 +48,7 @@ mod put;
 mod raw_client;
 mod read;
 mod remove;
+mod request_log;
 mod secret_file;
 pub mod settings;
 mod transfer;

@@ -8,6 +8,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions};
 use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument;
 
 use crate::bucket::Backend;
 use crate::create_only::CreateOnly;
@@ -119,7 +120,7 @@ impl Upload {
             return Ok(());
         };
         let sending = upload.put_part(part.payload);
-        self.parts.spawn(async move { sending.await.map(|()| part.bytes) });
+        self.parts.spawn(async move { sending.await.map(|()| part.bytes) }.in_current_span());
         self.in_flight_bytes += part.bytes;
         self.sent_bytes += part.bytes;
         self.sent_parts += 1;

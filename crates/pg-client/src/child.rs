@@ -6,10 +6,11 @@ mod stderr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use longshore_core::child_log::ChildLog;
 use longshore_core::stream::{BufferPool, ByteStream, CHUNK_BYTES, StreamWriter, from_bytes, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::buffer::spare_capacity;
@@ -34,6 +35,7 @@ const PIPE_BYTES: usize = 1 << 20;
 pub struct Process {
     name: String,
     child: Child,
+    log: ChildLog,
     /// The child's standard input, if requested.
     pub stdin: Option<ChildStdin>,
     /// The child's standard output, if requested.
@@ -80,6 +82,7 @@ impl Process {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         Ok(Self {
             name: name.to_owned(),
+            log: ChildLog::started(name, child.id()),
             stdin,
             stdout,
             stderr: stderr.map(|stderr| tokio::spawn(read_stderr(stderr))),
@@ -93,6 +96,7 @@ impl Process {
         let status = self.child.wait().await;
         let status = status
             .map_err(|error| Error::io(Stage::Config, &self.name, "cannot wait for the program to end", error))?;
+        self.log.ended(status);
         let stderr = match self.stderr.take() {
             Some(stderr) => stderr.await.unwrap_or_default(),
             None => Stderr::default(),
@@ -182,6 +186,7 @@ impl Drop for Process {
         let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
             return; // The child has ended and was waited for.
         };
+        self.log.aborted();
         // Signalling a group that has ended is harmless.
         kill_process_group(group, Signal::TERM).ok();
         let started = Instant::now();
@@ -244,6 +249,17 @@ pub async fn feed(
     }
     *stdin = None;
     Ok(())
+}
+
+/// Runs a command without input to its end, and returns its output. `name` is the program's name in
+/// the log. Dropping the future kills the program.
+pub async fn output(mut command: Command, name: &str) -> io::Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = command.spawn()?;
+    let log = ChildLog::started(name, child.id());
+    let output = child.wait_with_output().await?;
+    log.ended(output.status);
+    Ok(output)
 }
 
 /// Widens a pipe, if the system allows it.

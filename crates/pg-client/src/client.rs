@@ -2,7 +2,7 @@
 //! `.pgpass`, services and `PG*` variables.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longshore_core::plugin::Cluster;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -200,6 +200,7 @@ impl Client {
         for statement in statements {
             psql.args(["--command", statement.as_ref()]);
         }
+        let started = Instant::now();
         let mut process = Process::start(psql, "psql", Pipes::Output)?;
         let answering = async {
             let mut answer = Vec::new();
@@ -210,11 +211,20 @@ impl Client {
             }
             Ok((String::from_utf8_lossy(&answer).into_owned(), process.wait().await?))
         };
-        tokio::time::timeout(QUERY_TIMEOUT, answering).await.unwrap_or_else(|_| {
+        let answer = tokio::time::timeout(QUERY_TIMEOUT, answering).await.unwrap_or_else(|_| {
             let message = format!("the server did not answer within {} s", QUERY_TIMEOUT.as_secs());
             Err(Error::new(Stage::Connect, Kind::Unavailable, self.name(), message))
-        })
+        });
+        let (cluster, database, elapsed) = (self.name(), self.database(), started.elapsed());
+        tracing::debug!(target: "longshore::sql", cluster, database, sql = one_line(statements), ?elapsed, "executed");
+        answer
     }
+}
+
+/// Returns statements on one line, for the log. Our own statements contain no secret.
+fn one_line(statements: &[impl AsRef<str>]) -> String {
+    let words = statements.iter().flat_map(|statement| statement.as_ref().split_whitespace());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Returns a command that does not connect: times are in UTC, dates as its session has them,

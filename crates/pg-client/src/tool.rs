@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +11,8 @@ use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
+
+use crate::child::output;
 
 /// The folder of Debian's client programs, by major version: `15/bin` and so on.
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
@@ -183,8 +184,8 @@ pub(crate) fn command(path: &Path) -> Command {
 /// Returns the version that a program reports, or the reason why it reports none.
 async fn version_of(path: &Path) -> Result<Version, String> {
     let mut command = command(path);
-    command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
-    let answer = tokio::time::timeout(VERSION_TIMEOUT, command.output()).await;
+    command.arg("--version");
+    let answer = tokio::time::timeout(VERSION_TIMEOUT, output(command, &path.display().to_string())).await;
     let answer = answer.map_err(|_| format!("did not report its version within {} s", VERSION_TIMEOUT.as_secs()))?;
     let output = answer.map_err(|error| error.to_string())?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"

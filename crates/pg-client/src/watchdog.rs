@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use longshore_core::child_log::ChildLog;
 use longshore_core::{Error, Result, Stage};
 
 /// The beginning of each script. The shell ignores signals sent to Longshore's process group and a
@@ -20,6 +21,8 @@ const CLEANUP_TIMEOUT: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Watchdog {
     shell: Child,
+    /// The log of the shell, until its end is logged.
+    log: Option<ChildLog>,
     /// The pipe, open as long as the drill runs.
     pipe: Option<ChildStdin>,
 }
@@ -44,7 +47,8 @@ impl Watchdog {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = command.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
         let (pipe, stdout) = (shell.stdin.take(), shell.stdout.take());
-        let watchdog = Self { shell, pipe };
+        let log = Some(ChildLog::started("sh", Some(shell.id())));
+        let watchdog = Self { shell, log, pipe };
         let mut line = String::new();
         let read = stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line));
         Ok(matches!(read, Some(Ok(1..))).then_some(watchdog))
@@ -62,7 +66,12 @@ impl Watchdog {
         let started = Instant::now();
         loop {
             match self.shell.try_wait() {
-                Ok(Some(status)) => return status.success(),
+                Ok(Some(status)) => {
+                    if let Some(log) = self.log.take() {
+                        log.ended(status);
+                    }
+                    return status.success();
+                }
                 Ok(None) if started.elapsed() < CLEANUP_TIMEOUT => std::thread::sleep(Duration::from_millis(5)),
                 _ => return false,
             }

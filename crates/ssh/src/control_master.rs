@@ -3,8 +3,9 @@
 
 use std::ffi::OsString;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use longshore_core::child_log::ChildLog;
 use longshore_core::{Error, Kind, Result, Stage};
 use openssh::Session;
 use tokio::process::Command;
@@ -38,9 +39,18 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Session> {
         .args(ssh_arguments(options))
         .arg(&options.host);
     let limit = (options.connect_timeout + AUTHENTICATION_TIMEOUT).min(options.stall_timeout);
-    let status = tokio::time::timeout(limit, ssh.status()).await;
-    let status = status.map_err(|_| failure::not_connected(&options.host, "timed out"))?;
-    if status.map_err(|error| start_error(options, error))?.success() {
+    let (host, started) = (options.host.as_str(), Instant::now());
+    tracing::info!(target: "longshore::ssh", host, "connecting");
+    let mut child = ssh.spawn().map_err(|error| start_error(options, error))?;
+    let child_log = ChildLog::started("ssh", child.id());
+    let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
+        child_log.aborted();
+        return Err(failure::not_connected(host, "timed out"));
+    };
+    let status = status.map_err(|error| start_error(options, error))?;
+    child_log.ended(status);
+    if status.success() {
+        tracing::info!(target: "longshore::ssh", host, elapsed = ?started.elapsed(), "connected");
         return Ok(Session::new_native_mux(sockets));
     }
     let log_text = std::fs::read(&log).unwrap_or_default();

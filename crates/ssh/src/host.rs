@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::control_master;
 use crate::failure;
-use crate::process::{Process, read_tail};
+use crate::process::{CommandLog, Process, read_tail};
 use crate::settings::ConnectOptions;
 
 /// The maximum number of uploads and downloads on one connection at a time. sshd allows ten
@@ -94,20 +94,21 @@ impl Host {
         }
     }
 
-    /// Starts a command line in the account's shell.
-    pub async fn start(&self, line: &str, channel: Channel) -> Result<Process> {
-        self.run(|session| session.arc_raw_command(line), channel).await
+    /// Starts a command line in the account's shell. `name` is the command's name in the log.
+    pub async fn start(&self, line: &str, name: &str, channel: Channel) -> Result<Process> {
+        self.run(|session| session.arc_raw_command(line), name, channel).await
     }
 
     /// Starts a subsystem, such as `sftp`.
     pub async fn subsystem(&self, name: &str) -> Result<Process> {
-        self.run(|session| Session::to_subsystem(session, name), Channel::Transfer).await
+        self.run(|session| Session::to_subsystem(session, name), name, Channel::Transfer).await
     }
 
     /// Starts a command built by `command`, and reconnects if the connection was lost.
     async fn run(
         &self,
         command: impl Fn(Arc<Session>) -> OwningCommand<Arc<Session>>,
+        name: &str,
         channel: Channel,
     ) -> Result<Process> {
         let semaphore = match channel {
@@ -128,9 +129,13 @@ impl Host {
                     let (stdin, stdout) = (child.stdin().take(), child.stdout().take());
                     let stderr = child.stderr().take().map(|stderr| tokio::spawn(read_tail(stderr)));
                     let stderr = stderr.unwrap_or_else(|| tokio::spawn(async { String::new() }));
-                    return Ok(Process { host: self.name().to_owned(), child, stderr, _permit: permit, stdin, stdout });
+                    let host = self.name().to_owned();
+                    let log = CommandLog::started(&host, name);
+                    return Ok(Process { host, log, child, stderr, _permit: permit, stdin, stdout });
                 }
                 Err(error) => {
+                    let (host, attempt_number) = (self.name(), attempt + 1);
+                    tracing::warn!(target: "longshore::ssh", host, name, attempt_number, %error, "command not started");
                     if attempt < MAX_REFUSALS && matches!(error, openssh::Error::SshMux(_)) {
                         tokio::time::sleep(RETRY_DELAY).await;
                     } else {

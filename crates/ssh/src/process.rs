@@ -1,6 +1,7 @@
 //! A running remote command: its streams, its errors, its exit status.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use longshore_core::{Error, Kind, Result, Stage};
 use openssh::{Child, ChildStdin, ChildStdout, Session};
@@ -18,6 +19,7 @@ const STDERR_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct Process {
     pub(crate) host: String,
+    pub(crate) log: CommandLog,
     pub(crate) child: Child<Arc<Session>>,
     pub(crate) stderr: JoinHandle<String>,
     /// The permit that limits concurrent commands on one connection.
@@ -37,6 +39,27 @@ pub struct Exit {
     pub stderr: String,
 }
 
+/// The log of a command. Command lines are long scripts, so only their names are logged.
+#[derive(Debug)]
+pub(crate) struct CommandLog {
+    name: String,
+    started: Instant,
+}
+
+impl CommandLog {
+    /// Logs the start of a command.
+    pub(crate) fn started(host: &str, name: &str) -> Self {
+        tracing::debug!(target: "longshore::ssh", host, name, "command started");
+        Self { name: name.to_owned(), started: Instant::now() }
+    }
+
+    /// Logs the end of the command. Without a code, the connection was lost.
+    fn ended(&self, host: &str, code: Option<i32>) {
+        let (name, elapsed) = (self.name.as_str(), self.started.elapsed());
+        tracing::debug!(target: "longshore::ssh", host, name, code, ?elapsed, "command ended");
+    }
+}
+
 impl Process {
     /// Closes the input and waits for the command's end. A lost connection is an error: the
     /// command's outcome is then unknown.
@@ -44,7 +67,7 @@ impl Process {
         self.stdin = None;
         let status = self.child.wait().await;
         let stderr = self.stderr.await.unwrap_or_default();
-        match status {
+        let exit = match status {
             Ok(status) => match status.code() {
                 Some(code) => Ok(Exit { code, stderr }),
                 None => Err(failure::connection_lost(&self.host)),
@@ -55,7 +78,9 @@ impl Process {
                 Ok(Exit { code: 127, stderr })
             }
             Err(error) => Err(failure::connection_lost(&self.host).because(error)),
-        }
+        };
+        self.log.ended(&self.host, exit.as_ref().ok().map(|exit| exit.code));
+        exit
     }
 
     /// Reads all output, at most `limit` bytes, then waits for the command's end.

@@ -8,15 +8,16 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
+use longshore_core::event::Observer;
 use longshore_core::key::Timestamp;
 use longshore_core::manifest::{Cluster, Format, Server, Tool, Verification};
 use longshore_core::pipeline::{BackupSpec, Destination, Pipeline};
-use longshore_core::progress::Progress;
 use longshore_core::stage::{
-    Decrypt, DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped, Encrypt, Store, Verified, Verify, VerifyReport,
+    Decrypt, DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped, Encrypt, RunNeeds, Store, Verified, Verify,
+    VerifyReport,
 };
 use longshore_core::stream::{ByteStream, OnEnd, from_bytes};
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 
@@ -88,6 +89,15 @@ impl FakeDump {
     }
 }
 
+/// Returns a subject as pg_dump and pg_dumpall discover it: databases need the globals of the run.
+pub fn discovered(subject: Subject) -> DiscoveredSubject {
+    let run_needs = match subject.kind() {
+        SubjectKind::Database => RunNeeds::Globals,
+        SubjectKind::ClusterSql | SubjectKind::ClusterFiles => RunNeeds::Nothing,
+    };
+    DiscoveredSubject { subject, estimated_bytes: None, run_needs, needs: Vec::new() }
+}
+
 #[async_trait]
 impl Check for FakeDump {
     async fn check(&self) -> Vec<Finding> {
@@ -98,10 +108,7 @@ impl Check for FakeDump {
 #[async_trait]
 impl Dump for FakeDump {
     async fn discover(&self) -> Result<Discovery> {
-        let subjects = self
-            .subjects
-            .iter()
-            .map(|(subject, _)| DiscoveredSubject { subject: subject.clone(), estimated_bytes: None });
+        let subjects = self.subjects.iter().map(|(subject, _)| discovered(subject.clone()));
         Ok(Discovery {
             server: server(),
             subjects: subjects.collect(),
@@ -140,7 +147,7 @@ impl Check for FakeVerify {
 }
 
 impl Verify for FakeVerify {
-    fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+    fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         let findings = OnEnd::new();
         let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
         let result = stream::once(async move {

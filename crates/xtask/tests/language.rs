@@ -73,6 +73,12 @@ const PRIVATE_PAIRS: [[&str; 2]; 8] = [
     ["gave", "up"],
 ];
 
+/// The most characters of a test's name.
+const TEST_NAME: usize = 60;
+
+/// Words that begin no test's name: a name begins with its subject.
+const TEST_FIRST: [&str; 9] = ["what", "who", "whoever", "where", "that", "how", "whether", "nobody", "somebody"];
+
 /// A text that people read, and the line on which it begins.
 struct Text<'a> {
     line: usize,
@@ -141,6 +147,19 @@ fn private(text: &str) -> Vec<String> {
 
 fn first_word(text: &str) -> &str {
     text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default()
+}
+
+/// Returns the names of the tests of a source file.
+fn test_names(source: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut lines = source.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if line == "#[test]" || line.starts_with("#[tokio::test") {
+            let function = lines.find_map(|line| line.split_once("fn ")).map(|(_, rest)| rest);
+            names.extend(function.and_then(|rest| rest.split(['(', '<']).next()));
+        }
+    }
+    names
 }
 
 fn expect_none(wrong: &[String]) {
@@ -218,4 +237,18 @@ fn comments_are_at_most_100_columns_wide() {
 fn readme_has_at_most_1200_words() {
     let words = read(&root().join("README.md")).split_whitespace().count();
     assert!(words <= 1200, "{words} words");
+}
+
+#[test]
+fn test_names_are_short_sentences() {
+    let mut wrong = Vec::new();
+    for (file, source) in files("rs") {
+        for name in test_names(&source) {
+            let first = name.split('_').next().unwrap_or_default();
+            if name.len() > TEST_NAME || TEST_FIRST.contains(&first) {
+                wrong.push(format!("{file}: {name}"));
+            }
+        }
+    }
+    expect_none(&wrong);
 }

@@ -150,11 +150,25 @@ fn only_cli_imports_plugins() {
     assert!(beside_plugins.is_subset(&allowed), "{CLI} depends on {beside_plugins:?}");
 }
 
-#[test]
-fn only_plugins_rs_of_cli_names_plugins() {
+/// Returns the names of plugins and their helpers in source code.
+fn plugin_names() -> Vec<String> {
     let packages = packages();
     let plugins = packages.iter().filter(|package| package.is_plugin()).map(|plugin| plugin.name.as_str());
-    let names: Vec<String> = plugins.chain(HELPERS).map(|name| name.replace('-', "_")).collect();
+    plugins.chain(HELPERS).map(|name| name.replace('-', "_")).collect()
+}
+
+#[test]
+fn plugins_rs_of_cli_exports_no_types_of_plugins() {
+    let names = plugin_names();
+    let text = fs::read_to_string(root().join("crates/cli/src/plugins.rs")).unwrap();
+    for line in text.lines().filter(|line| line.trim_start().starts_with("pub(crate)")) {
+        assert!(!names.iter().any(|name| line.contains(name)), "{line}");
+    }
+}
+
+#[test]
+fn only_plugins_rs_of_cli_names_plugins() {
+    let names = plugin_names();
     let sources = root().join("crates/cli/src");
     for file in files_below(&sources) {
         let text = fs::read_to_string(&file).unwrap();

@@ -1,11 +1,10 @@
 //! The command line of pg_dump.
 
-use longshore_core::manifest::Format;
 use longshore_core::plugin::CompressBy;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::tool::{Tool, Version};
 
-use crate::settings::PgDump;
+use crate::settings::{DumpFormat, PgDump};
 
 /// The first major version whose pg_dump supports compression methods other than gzip.
 const COMPRESSION_METHODS_SINCE: u32 = 16;
@@ -14,10 +13,10 @@ const COMPRESSION_METHODS_SINCE: u32 = 16;
 /// format.
 pub(crate) fn all(settings: &PgDump, by: &CompressBy, pg_dump: &Tool) -> Result<Vec<String>> {
     let format = match settings.format {
-        Format::Custom => "custom",
-        Format::Plain => "plain",
-        Format::Tar => "tar",
-        Format::Directory => "directory",
+        DumpFormat::Custom => "custom",
+        DumpFormat::Plain => "plain",
+        DumpFormat::Tar => "tar",
+        DumpFormat::Directory => "directory",
     };
     let mut arguments =
         vec![format!("--format={format}"), format!("--lock-wait-timeout={}", settings.lock_wait_timeout)];
@@ -51,8 +50,8 @@ pub(crate) fn all(settings: &PgDump, by: &CompressBy, pg_dump: &Tool) -> Result<
 }
 
 /// Returns pg_dump's compression argument, if it takes one.
-pub(crate) fn compression_argument(by: &CompressBy, format: Format, pg_dump: &Version) -> Result<Option<String>> {
-    if matches!(format, Format::Plain | Format::Tar) {
+pub(crate) fn compression_argument(by: &CompressBy, format: DumpFormat, pg_dump: &Version) -> Result<Option<String>> {
+    if matches!(format, DumpFormat::Plain | DumpFormat::Tar) {
         return Ok(None);
     }
     match by {
@@ -78,13 +77,13 @@ mod tests {
 
     fn by_tool(method: &str, level: Option<i32>, version: &str) -> Result<Option<String>> {
         let by = CompressBy::Tool { method: method.into(), level };
-        compression_argument(&by, Format::Custom, &Version::parse(version).unwrap())
+        compression_argument(&by, DumpFormat::Custom, &Version::parse(version).unwrap())
     }
 
     #[test]
     fn pipeline_compression_disables_that_of_pg_dump() {
         let by = CompressBy::Pipeline(Compression::Zstd { level: DEFAULT_LEVEL, threads: 2 });
-        let argument = compression_argument(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
+        let argument = compression_argument(&by, DumpFormat::Custom, &Version::parse("15.1").unwrap()).unwrap();
         assert_eq!(argument.as_deref(), Some("--compress=0"));
     }
 

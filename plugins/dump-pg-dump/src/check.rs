@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
-use longshore_core::manifest::Format;
 use longshore_core::{Error, Kind, Stage};
 use longshore_pg_client::leftover;
 use longshore_pg_client::server::{Database, identifier};
 
+use crate::settings::DumpFormat;
 use crate::{Dumper, ServerFacts, arguments, directory};
 
 #[async_trait]
@@ -67,10 +67,10 @@ impl Check for Dumper {
                 format!("alter role \"{}\" bypassrls", server.role),
             ));
         }
-        if let (Format::Directory, Some(scratch)) = (self.settings.format, &self.site.scratch_dir) {
+        if let (DumpFormat::Directory, Some(scratch)) = (self.settings.format, &self.site.scratch_dir) {
             findings.extend(directory::findings(scratch, bytes));
         }
-        if self.settings.format == Format::Tar {
+        if self.settings.format == DumpFormat::Tar {
             findings.push(Finding::warning(
                 "pg_dump",
                 "format = \"tar\" writes every table twice, first to /tmp",

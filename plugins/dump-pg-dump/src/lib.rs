@@ -23,10 +23,10 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use longshore_core::compress::Compression;
 use longshore_core::discovery::Requirements;
-use longshore_core::manifest::{DatabaseFacts, Format};
+use longshore_core::manifest::DatabaseFacts;
 use longshore_core::plugin::{CompressBy, JobContext, Plugin};
 use longshore_core::source::SourceFacts;
-use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped};
+use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped, RunNeeds};
 use longshore_core::standby::Standby;
 use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
@@ -41,7 +41,7 @@ use longshore_pg_client::tool::Tool;
 use tokio::sync::OnceCell;
 
 use crate::select::{Selected, Selection, TemplateContent};
-pub use crate::settings::PgDump;
+pub use crate::settings::{DumpFormat, PgDump};
 
 /// A `pg_dump` stage: its settings, and facts about the server, once queried.
 struct Dumper {
@@ -106,6 +106,13 @@ impl Dumper {
     }
 }
 
+/// Returns a database as discovered. Its dump contains no roles and tablespaces, so a full restore
+/// needs the globals.
+fn discovered(name: &str, estimated_bytes: Option<u64>) -> DiscoveredSubject {
+    let subject = Subject::database(name);
+    DiscoveredSubject { subject, estimated_bytes, run_needs: RunNeeds::Globals, needs: Vec::new() }
+}
+
 /// Returns the data directory of a server on this host. Fails for a role that may not read the
 /// setting.
 const DATA_DIRECTORY: &str = "select coalesce(to_json(case when inet_server_addr() is null
@@ -124,10 +131,7 @@ impl Dump for Dumper {
         arguments::compression_argument(&self.site.compress_by, self.settings.format, &pg_dump.version)?;
         let Selected { databases, missing, not_captured, mut warnings } = self.selected(facts);
         warnings.extend(pg_dump.warning(&server.version()?));
-        let subjects = databases.iter().map(|database| DiscoveredSubject {
-            subject: Subject::database(&database.name),
-            estimated_bytes: database.bytes,
-        });
+        let subjects = databases.iter().map(|database| discovered(&database.name, database.bytes));
         Ok(Discovery {
             server: server.record(&self.client).await?,
             subjects: subjects.collect(),
@@ -161,7 +165,7 @@ impl Dump for Dumper {
         if server.in_recovery {
             not_captured.extend(database::unlogged(&client).await?.not_captured());
         }
-        if self.settings.format == Format::Plain {
+        if self.settings.format == DumpFormat::Plain {
             not_captured.extend(database::properties(&client).await?);
         }
         let details = source::query(&client).await.map(SourceFacts::into_details).unwrap_or_default();
@@ -169,18 +173,18 @@ impl Dump for Dumper {
             move |stderr: Stderr| remarks_setter.set(DumpNotes { warnings: stderr.warnings, not_captured, details });
         let failure = async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await;
         let stream = match self.settings.format {
-            Format::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,
-            Format::Tar => {
+            DumpFormat::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,
+            DumpFormat::Tar => {
                 directory::expect_space_for_tar(&self.client.to_database(&database.name)).await?;
                 Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
             }
-            Format::Custom | Format::Plain => {
+            DumpFormat::Custom | DumpFormat::Plain => {
                 Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
             }
         };
         Ok(Dumped {
             stream: direct.guard(stream),
-            format: self.settings.format,
+            format: self.settings.format.into(),
             compression: match self.site.compress_by {
                 CompressBy::Pipeline(compression) => compression,
                 CompressBy::Tool { .. } => Compression::None,
@@ -199,5 +203,17 @@ impl Dump for Dumper {
 
     fn standby(&self) -> Option<&dyn Standby> {
         Some(&self.client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn database_needs_the_globals_of_its_run() {
+        let database = discovered("app", Some(7));
+        assert_eq!((database.subject, database.estimated_bytes), (Subject::database("app"), Some(7)));
+        assert_eq!((database.run_needs, database.needs), (RunNeeds::Globals, Vec::new()));
     }
 }

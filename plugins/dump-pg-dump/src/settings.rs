@@ -6,6 +6,31 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use serde::Deserialize;
 
+/// A format that pg_dump writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DumpFormat {
+    /// The custom format.
+    Custom,
+    /// A script.
+    Plain,
+    /// The tar format.
+    Tar,
+    /// The directory format.
+    Directory,
+}
+
+impl From<DumpFormat> for Format {
+    fn from(format: DumpFormat) -> Self {
+        match format {
+            DumpFormat::Custom => Self::Custom,
+            DumpFormat::Plain => Self::Plain,
+            DumpFormat::Tar => Self::Tar,
+            DumpFormat::Directory => Self::Directory,
+        }
+    }
+}
+
 /// Settings of `{ type = "pg_dump", … }`: the databases to dump, and the options of the dump.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,7 +41,7 @@ pub struct PgDump {
     /// Patterns of the databases to exclude.
     pub exclude: Vec<String>,
     /// The archive's format.
-    pub format: Format,
+    pub format: DumpFormat,
     /// The number of tables dumped in parallel; more than one requires the directory format.
     pub jobs: u32,
     /// Dumps only these schemas: patterns as for pg_dump's `--schema`.
@@ -49,7 +74,7 @@ impl Default for PgDump {
         Self {
             databases: vec!["*".to_owned()],
             exclude: Vec::new(),
-            format: Format::Custom,
+            format: DumpFormat::Custom,
             jobs: 1,
             schemas: Vec::new(),
             exclude_schemas: Vec::new(),
@@ -93,17 +118,17 @@ impl PgDump {
         if self.schema_only && self.data_only {
             return usage("schema_only and data_only leave nothing to dump", "set at most one of them");
         }
-        if self.jobs == 0 || self.jobs > 1 && self.format != Format::Directory {
+        if self.jobs == 0 || self.jobs > 1 && self.format != DumpFormat::Directory {
             return usage("jobs requires the directory format", "write format = \"directory\", or remove jobs");
         }
-        if self.format == Format::Directory && site.scratch_dir.is_none() {
+        if self.format == DumpFormat::Directory && site.scratch_dir.is_none() {
             return usage(
                 "format = \"directory\" requires scratch_dir: pg_dump writes plaintext files",
                 "set scratch_dir in the job, preferably to a directory in memory such as /dev/shm; format = \"custom\" needs none",
             );
         }
         let compresses = matches!(site.compress_by, CompressBy::Tool { .. });
-        if compresses && matches!(self.format, Format::Plain | Format::Tar) {
+        if compresses && matches!(self.format, DumpFormat::Plain | DumpFormat::Tar) {
             return usage(
                 "compression by pg_dump requires the custom or the directory format",
                 "remove compression: Longshore then compresses with zstd",
@@ -146,6 +171,19 @@ mod tests {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
         let site = JobContext { cluster, compress_by: CompressBy::Pipeline(Compression::None), scratch_dir: None };
         PgDump { extra_args: vec![extra.into()], ..PgDump::default() }.check(&site)
+    }
+
+    #[test]
+    fn only_formats_of_pg_dump_are_settings() {
+        let format =
+            |word: &str| toml::from_str::<PgDump>(&format!("format = \"{word}\"")).map(|settings| settings.format);
+        for word in ["custom", "plain", "tar", "directory"] {
+            assert_eq!(Format::from(format(word).unwrap()).to_string(), word);
+        }
+        for word in ["base", "x-mysqldump", "Custom", ""] {
+            let error = format(word).unwrap_err().to_string();
+            assert!(error.contains("expected one of `custom`, `plain`, `tar`, `directory`"), "{word}: {error}");
+        }
     }
 
     #[test]

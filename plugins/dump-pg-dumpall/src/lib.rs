@@ -10,7 +10,7 @@ use longshore_core::compress::Compression;
 use longshore_core::discovery::NotCaptured;
 use longshore_core::manifest::Format;
 use longshore_core::plugin::{CompressBy, JobContext, Plugin};
-use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped};
+use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, DumpNotes, Dumped, RunNeeds};
 use longshore_core::standby::Standby;
 use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
@@ -95,6 +95,12 @@ impl Scope {
             Self::Schema => Subject::Schema,
             Self::All => Subject::All,
         }
+    }
+
+    /// Returns the subject as discovered. A script of pg_dumpall needs no other backup.
+    fn discovered(self, estimated_bytes: Option<u64>) -> DiscoveredSubject {
+        let (run_needs, needs) = (RunNeeds::Nothing, Vec::new());
+        DiscoveredSubject { subject: self.subject(), estimated_bytes, run_needs, needs }
     }
 
     fn argument(self) -> Option<&'static str> {
@@ -212,7 +218,7 @@ impl Dump for Dumper {
         let limits = Limits::query(&self.client).await?;
         Ok(Discovery {
             server: server.record(&self.client).await?,
-            subjects: vec![DiscoveredSubject { subject: self.settings.what.subject(), estimated_bytes }],
+            subjects: vec![self.settings.what.discovered(estimated_bytes)],
             missing: Vec::new(),
             not_captured,
             connections: Some(limits.connections(each)),
@@ -298,5 +304,21 @@ impl Check for Dumper {
             Err(error) => findings.push(Finding::failed(subject, &error)),
         }
         findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::subject::SubjectKind;
+
+    use super::*;
+
+    #[test]
+    fn script_of_a_cluster_needs_no_other_backup() {
+        for what in [Scope::Globals, Scope::Roles, Scope::Tablespaces, Scope::Schema, Scope::All] {
+            let found = what.discovered(Some(7));
+            assert_eq!((found.subject.kind(), found.estimated_bytes), (SubjectKind::ClusterSql, Some(7)));
+            assert_eq!((found.run_needs, found.needs), (RunNeeds::Nothing, Vec::new()));
+        }
     }
 }

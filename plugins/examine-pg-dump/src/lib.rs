@@ -26,6 +26,7 @@ use longshore_core::left_out;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stage::Examine;
+use longshore_core::subject::SubjectKind;
 use longshore_pg_archive::Facts;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::Server;
@@ -142,7 +143,7 @@ fn versions(environment: &Environment) -> Vec<Comparison> {
 
 /// Returns the record of one database, also from the script of a whole cluster.
 fn of_database(mut recorded: Facts, database: &str, manifest: &Manifest) -> Facts {
-    if !manifest.subject.is_database() {
+    if manifest.subject.kind() == SubjectKind::ClusterSql {
         recorded.tables.retain(|table| table.database.as_deref().is_none_or(|name| name == database));
         recorded.sequences.retain(|sequence| sequence.database.as_deref().is_none_or(|name| name == database));
     }

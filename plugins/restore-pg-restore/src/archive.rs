@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Target, TargetContent};
+use longshore_core::plugin::{DatabaseTarget, TargetContent};
 use longshore_core::stage::Restored;
 use longshore_core::stream::{self, ByteStream, CHUNK_BYTES, StreamReader};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -64,16 +64,16 @@ impl Input {
 
 /// Returns true if the plaintext is written to files: if pg_restore requires files, or if a scratch
 /// directory is available, so that decryption and restore are timed separately.
-pub(crate) fn needs_files(target: &Target, manifest: &Manifest) -> bool {
+pub(crate) fn needs_files(target: &DatabaseTarget, manifest: &Manifest) -> bool {
     match manifest.artifact.format {
         Format::Directory => true,
         Format::Custom => target.jobs > 1 || target.scratch_dir.is_some(),
-        Format::Tar | Format::Plain => false,
+        Format::Tar | Format::Plain | Format::Base | Format::Other(_) => false,
     }
 }
 
 /// Fails if the restore needs a scratch directory and none is set.
-pub(crate) fn expect_scratch(target: &Target, manifest: &Manifest) -> Result<()> {
+pub(crate) fn expect_scratch(target: &DatabaseTarget, manifest: &Manifest) -> Result<()> {
     if manifest.artifact.format == Format::Tar && target.jobs > 1 {
         let subject = manifest.subject.to_string();
         let message = "pg_restore restores the tar format over one connection only";
@@ -87,7 +87,7 @@ pub(crate) fn expect_scratch(target: &Target, manifest: &Manifest) -> Result<()>
 
 /// Waits until the start of the plaintext is decoded: its table of contents, or all of it if
 /// pg_restore needs files.
-pub(crate) async fn open_input(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> Result<Input> {
+pub(crate) async fn open_input(target: &DatabaseTarget, manifest: &Manifest, plaintext: ByteStream) -> Result<Input> {
     let label = manifest.subject.to_string();
     let mut plaintext = role_map::rename_roles(target, manifest, plaintext);
     if needs_files(target, manifest) {
@@ -247,7 +247,7 @@ impl ArchiveRestore<'_> {
         match self.manifest.artifact.format {
             Format::Directory => "--format=directory",
             Format::Tar => "--format=tar",
-            Format::Custom | Format::Plain => "--format=custom",
+            Format::Custom | Format::Plain | Format::Base | Format::Other(_) => "--format=custom",
         }
     }
 

@@ -55,11 +55,11 @@ use longshore_core::check::Finding;
 use longshore_core::drill::Phase;
 use longshore_core::error::printable;
 use longshore_core::left_out::LeftOut;
-use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{Plugin, Statistics, Target};
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::plugin::{DatabaseTarget, Plugin, RestorePlugin, Statistics, Target};
 use longshore_core::stage::{Restore, RestoreRequest, Restored};
 use longshore_core::stream::ByteStream;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Process};
 use longshore_pg_client::client::Client;
@@ -81,6 +81,7 @@ impl Plugin<dyn Restore> for PgRestore {
     const TYPE: &'static str = "pg_restore";
 
     fn build(self, target: &Target) -> Result<Box<dyn Restore>> {
+        let target = target.expect_database(Self::TYPE)?;
         Ok(Box::new(Restorer {
             client: Client::new(&target.cluster)?.writing(),
             target: target.clone(),
@@ -89,10 +90,14 @@ impl Plugin<dyn Restore> for PgRestore {
     }
 }
 
+impl RestorePlugin for PgRestore {
+    const FORMATS: &'static [Format] = &[Format::Custom, Format::Plain, Format::Tar, Format::Directory];
+}
+
 /// A stage that restores into one target.
 struct Restorer {
     client: Client,
-    target: Target,
+    target: DatabaseTarget,
     /// The version of the server.
     version: OnceCell<Version>,
 }
@@ -159,7 +164,8 @@ fn phase(name: &str, started: Instant) -> Phase {
 #[async_trait]
 impl Restore for Restorer {
     async fn prepare(&self, wanted: &[RestoreRequest<'_>]) -> Result<Vec<Finding>> {
-        let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database()).count();
+        wanted.iter().try_for_each(|wanted| wanted.manifest.expect_dump(Stage::Restore))?;
+        let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.kind() == SubjectKind::Database).count();
         if let (Some(database), 2..) = (self.client.database(), databases) {
             let message = format!("{databases} databases cannot all be restored into one");
             return Err(Error::new(Stage::Restore, Kind::Usage, database, message)
@@ -169,6 +175,7 @@ impl Restore for Restorer {
     }
 
     async fn restore(&self, wanted: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored> {
+        wanted.manifest.expect_dump(Stage::Restore)?;
         let mut restored = self.restore_backup(wanted, plaintext).await?;
         if self.target.statistics == Statistics::Analyze {
             for database in self.filled(wanted.manifest).await? {
@@ -187,10 +194,55 @@ impl Restore for Restorer {
     }
 
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
+        manifest.expect_dump(Stage::Restore)?;
         list::entries(&self.client, &self.target, manifest, plaintext).await
     }
 
     fn comparable_details(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>> {
         selection::restored_details(&self.target, details, left_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use longshore_core::format::FormatName;
+    use longshore_core::plugin::{Cluster, DataDirectory};
+    use longshore_core::stream::from_bytes;
+
+    use super::*;
+
+    #[test]
+    fn data_directory_is_refused_with_hint() {
+        let target = DataDirectory { path: "/restored".into(), tablespaces: BTreeMap::new() };
+        let error = PgRestore {}.build(&Target::DataDirectory(target)).err().unwrap();
+        assert_eq!((error.kind(), error.subject()), (Kind::Usage, "/restored"));
+        assert!(error.to_string().contains("pg_restore restores into a database"), "{error}");
+        assert!(error.remedy().unwrap().contains("--to"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn only_dumps_are_restored() {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let restorer = PgRestore {}.build(&Target::Database(DatabaseTarget::new(cluster))).unwrap();
+        let manifest = |text| serde_json::from_str::<Manifest>(text).unwrap();
+        let base = manifest(include_str!("../../../crates/model/testdata/manifest-2.json"));
+        let mut foreign = manifest(include_str!("../../../crates/model/testdata/manifest-1.json"));
+        foreign.artifact.format = Format::Other(FormatName::new("mysqldump").unwrap());
+        // The format alone does not make a script of a base backup.
+        let mut script = base.clone();
+        script.artifact.format = Format::Plain;
+        for manifest in [base, foreign, script] {
+            let wanted = RestoreRequest { manifest: &manifest, details: None };
+            for error in [
+                restorer.prepare(&[wanted]).await.unwrap_err(),
+                restorer.restore(wanted, from_bytes("")).await.err().unwrap(),
+                restorer.contents(&manifest, from_bytes("")).await.unwrap_err(),
+            ] {
+                assert_eq!((error.stage(), error.kind()), (Stage::Restore, Kind::Usage));
+                assert!(error.remedy().is_some_and(|hint| hint.contains("--output")), "{error:?}");
+            }
+        }
     }
 }

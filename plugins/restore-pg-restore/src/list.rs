@@ -3,7 +3,7 @@
 
 use futures_util::StreamExt;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::Target;
+use longshore_core::plugin::DatabaseTarget;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Exit, Pipes, Process, feed};
@@ -23,7 +23,7 @@ const UNREADABLE_HINT: &str = "install the client programs of the release that w
 /// Lists the content of the plaintext.
 pub(crate) async fn entries(
     client: &Client,
-    target: &Target,
+    target: &DatabaseTarget,
     manifest: &Manifest,
     plaintext: ByteStream,
 ) -> Result<Vec<String>> {

@@ -8,7 +8,7 @@ use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::{Cleanup, Owners, Privileges, Scripts, TargetContent};
 use longshore_core::stage::RestoreRequest;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_archive::listing::{description, split_owner};
@@ -46,7 +46,7 @@ pub(crate) async fn check(restorer: &Restorer, wanted: &[RestoreRequest<'_>]) ->
     let rights = Rights::query(&client, version).await?;
     let loaded_libraries = LoadedLibraries::query(&client).await?;
     let mut findings = vec![Finding::good("target", format!("PostgreSQL {version}"))];
-    let restores_roles = wanted.iter().any(|wanted| !wanted.manifest.subject.is_database());
+    let restores_roles = wanted.iter().any(|wanted| wanted.manifest.subject.kind() == SubjectKind::ClusterSql);
     for wanted in wanted {
         let manifest = wanted.manifest;
         let mut errors: Vec<Error> = Vec::new();
@@ -156,7 +156,7 @@ async fn obstacles(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<D
                 result => result?,
             }
         }
-        Subject::Globals | Subject::Roles | Subject::Tablespaces => {}
+        Subject::Globals | Subject::Roles | Subject::Tablespaces | Subject::Base => {}
     }
     Ok((found, all))
 }
@@ -380,7 +380,7 @@ fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
 /// Reports roles to rename that no restored object names according to the record: most likely
 /// misspelt.
 fn unused_role_map(restorer: &Restorer, wanted: &[RestoreRequest<'_>]) -> Option<Finding> {
-    let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database());
+    let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.kind() == SubjectKind::Database);
     let facts: Option<Vec<Facts>> = databases.map(|wanted| wanted.details.and_then(selection::facts)).collect();
     // Older records contain no roles.
     let facts = facts.filter(|facts| facts.iter().all(|facts| !facts.roles.is_empty()))?;

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::Target;
+use longshore_core::plugin::DatabaseTarget;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::rewrite;
 
 /// Fails if roles are to be renamed in an unsupported format.
-pub(crate) fn expect_supported_format(target: &Target, manifest: &Manifest) -> Result<()> {
+pub(crate) fn expect_supported_format(target: &DatabaseTarget, manifest: &Manifest) -> Result<()> {
     if target.role_map.is_empty() || manifest.artifact.format != Format::Tar {
         return Ok(());
     }
@@ -23,7 +23,7 @@ pub(crate) fn expect_supported_format(target: &Target, manifest: &Manifest) -> R
 }
 
 /// Returns the same archive of the custom format with the roles of the target.
-pub(crate) fn rename_roles(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> ByteStream {
+pub(crate) fn rename_roles(target: &DatabaseTarget, manifest: &Manifest, plaintext: ByteStream) -> ByteStream {
     if target.role_map.is_empty() || manifest.artifact.format != Format::Custom {
         return plaintext;
     }
@@ -35,7 +35,7 @@ pub(crate) fn rename_roles(target: &Target, manifest: &Manifest, plaintext: Byte
 }
 
 /// Renames roles in an unpacked directory: only its TOC contains role names.
-pub(crate) fn rename_in_directory(target: &Target, manifest: &Manifest, dump: &Path) -> Result<()> {
+pub(crate) fn rename_in_directory(target: &DatabaseTarget, manifest: &Manifest, dump: &Path) -> Result<()> {
     if target.role_map.is_empty() {
         return Ok(());
     }

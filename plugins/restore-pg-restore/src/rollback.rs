@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use longshore_core::cleanup::{shield, spawn_cleanup};
 use longshore_core::error::printable;
 use longshore_core::key::Timestamp;
-use longshore_core::plugin::{Cleanup, Target};
+use longshore_core::plugin::{Cleanup, DatabaseTarget};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::leftover;
@@ -68,7 +68,7 @@ pub(crate) struct Rollback {
 
 impl Rollback {
     /// Returns the rollback of a restore into `database`, before any change.
-    pub(crate) fn new(client: &Client, target: &Target, database: &str) -> Self {
+    pub(crate) fn new(client: &Client, target: &DatabaseTarget, database: &str) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mark = leftover::mark(&format!("process {}, {}", std::process::id(), now.as_nanos()));
         Self {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_core::error::printable;
-use longshore_core::plugin::{Owners, Section, Selection, Target};
+use longshore_core::plugin::{DatabaseTarget, Owners, Section, Selection};
 use longshore_core::stage::RestoreRequest;
 use longshore_core::{Error, Result, Stage};
 use longshore_pg_archive::Facts;
@@ -16,7 +16,7 @@ use crate::selection;
 /// Returns the schemas of the archive that selected tables and schemas need, with their owners in
 /// the target, if owners are restored. Returns none if everything is restored, if a list selects
 /// the entries, or without a record of the archive.
-pub(crate) fn selected(target: &Target, wanted: RestoreRequest<'_>) -> BTreeMap<String, Option<String>> {
+pub(crate) fn selected(target: &DatabaseTarget, wanted: RestoreRequest<'_>) -> BTreeMap<String, Option<String>> {
     let Selection { tables, schemas, sections, list } = &target.selection;
     let by_name = list.is_none() && !(tables.is_empty() && schemas.is_empty());
     let defines = sections.is_empty() || sections.contains(&Section::PreData);

@@ -6,7 +6,8 @@ use std::fs;
 
 use longshore_core::left_out::{self, LeftOut};
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Owners, Privileges, Section, Selection, Target, TargetContent};
+use longshore_core::plugin::{DatabaseTarget, Owners, Privileges, Section, Selection, TargetContent};
+use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_client::directory::{self, TempDir};
@@ -23,7 +24,7 @@ pub(crate) fn facts(details: &Map<String, Value>) -> Option<Facts> {
 }
 
 /// Fails if a part would replace a whole database, which would be dropped.
-pub(crate) fn expect_whole_backup(target: &Target) -> Result<()> {
+pub(crate) fn expect_whole_backup(target: &DatabaseTarget) -> Result<()> {
     if target.content != TargetContent::Replace || target.selection.is_all() {
         return Ok(());
     }
@@ -33,12 +34,12 @@ pub(crate) fn expect_whole_backup(target: &Target) -> Result<()> {
 }
 
 /// Fails if parts are selected from a script.
-pub(crate) fn expect_archive(target: &Target, manifest: &Manifest) -> Result<()> {
+pub(crate) fn expect_archive(target: &DatabaseTarget, manifest: &Manifest) -> Result<()> {
     let chosen = !target.selection.is_all()
         || target.owners != Owners::AsDumped
         || target.privileges != Privileges::AsDumped
         || !target.role_map.is_empty();
-    if !chosen || !manifest.subject.is_database() || manifest.artifact.format != Format::Plain {
+    if !chosen || manifest.subject.kind() != SubjectKind::Database || manifest.artifact.format != Format::Plain {
         return Ok(());
     }
     let message = "a script is run unchanged: parts cannot be selected";
@@ -51,7 +52,7 @@ pub(crate) struct ListFile(Option<TempDir>);
 
 impl ListFile {
     /// Writes the list, if there is one.
-    pub(crate) fn write(target: &Target, list: Option<&str>) -> Result<Self> {
+    pub(crate) fn write(target: &DatabaseTarget, list: Option<&str>) -> Result<Self> {
         let Some(list) = list else { return Ok(Self(None)) };
         // The list contains names of tables, but no data, so the system's temporary directory is
         // acceptable.
@@ -71,7 +72,7 @@ impl ListFile {
 }
 
 /// Adds the arguments for the selection, except for a list.
-pub(crate) fn add_arguments(command: &mut Command, target: &Target) {
+pub(crate) fn add_arguments(command: &mut Command, target: &DatabaseTarget) {
     let Selection { tables, schemas, sections, .. } = &target.selection;
     command.args(tables.iter().map(|table| format!("--table={table}")));
     command.args(schemas.iter().map(|schema| format!("--schema={schema}")));
@@ -80,7 +81,7 @@ pub(crate) fn add_arguments(command: &mut Command, target: &Target) {
 }
 
 /// Adds the arguments that skip owners and privileges.
-pub(crate) fn add_role_arguments(command: &mut Command, target: &Target) {
+pub(crate) fn add_role_arguments(command: &mut Command, target: &DatabaseTarget) {
     if target.owners == Owners::Restorer {
         command.arg("--no-owner");
     }
@@ -130,7 +131,7 @@ pub(crate) fn missing_objects(selection: &Selection, facts: &Facts) -> Vec<Strin
 /// Returns the part of the record that the restore covers; nothing if it includes no data, or
 /// without a record.
 pub(crate) fn restored_details(
-    target: &Target,
+    target: &DatabaseTarget,
     details: &Map<String, Value>,
     left_out: &[LeftOut],
 ) -> Option<Map<String, Value>> {

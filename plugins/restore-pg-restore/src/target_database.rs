@@ -3,7 +3,7 @@
 use longshore_core::error::printable;
 use longshore_core::key::Timestamp;
 use longshore_core::manifest::DatabaseFacts;
-use longshore_core::plugin::{Target, TargetContent, TargetDatabase};
+use longshore_core::plugin::{DatabaseTarget, TargetContent, TargetDatabase};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::leftover;
@@ -31,7 +31,7 @@ pub(crate) const IS_EMPTY: &str = "select to_json(not (
     or exists (select from pg_catalog.pg_extension where extname <> 'plpgsql')))";
 
 /// Checks the database, and fails if it is not empty, unless the restore adds to it or replaces it.
-pub(crate) async fn check(client: &Client, target: &Target, database: &str) -> Result<DatabaseState> {
+pub(crate) async fn check(client: &Client, target: &DatabaseTarget, database: &str) -> Result<DatabaseState> {
     let exists =
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(database));
     let is_existing: bool = maintenance(client, database).query(&exists).await?;
@@ -121,7 +121,7 @@ pub(crate) async fn incompatibility(
 
 /// Fails for the script of a whole cluster if any database is not empty: the restore cannot clean a
 /// cluster.
-pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subject: &str) -> Result<()> {
+pub(crate) async fn expect_empty_cluster(client: &Client, target: &DatabaseTarget, subject: &str) -> Result<()> {
     if target.content == TargetContent::Append {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use futures_util::StreamExt;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{SearchPath, Target};
+use longshore_core::plugin::{DatabaseTarget, SearchPath};
 use longshore_core::stream::{self, ByteStream, CHUNK_BYTES};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::ErrorKind;
@@ -39,7 +39,7 @@ pub(crate) fn keep_search_path(outline: &mut Outline) -> Option<(usize, &'static
 /// an archive in an unknown version: pg_restore may support it.
 pub(crate) async fn of_stream(
     plaintext: ByteStream,
-    target: &Target,
+    target: &DatabaseTarget,
     manifest: &Manifest,
 ) -> Result<(Option<Outline>, ByteStream)> {
     let mut plaintext = plaintext.fuse();
@@ -69,7 +69,7 @@ pub(crate) async fn of_stream(
 
 /// Reads the head of an archive in files, a file of the custom format or a directory, and adapts
 /// the files to `target`.
-pub(crate) fn of_files(dump: &Path, target: &Target, manifest: &Manifest) -> Result<Option<Outline>> {
+pub(crate) fn of_files(dump: &Path, target: &DatabaseTarget, manifest: &Manifest) -> Result<Option<Outline>> {
     let path = if manifest.artifact.format == Format::Directory { dump.join("toc.dat") } else { dump.to_owned() };
     let failed = |error| Error::io(Stage::Restore, path.display().to_string(), "cannot read the archive", error);
     let mut file = File::options().read(true).write(true).open(&path).map_err(failed)?;

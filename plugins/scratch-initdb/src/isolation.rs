@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
+
+use longshore_pg_client::child::output;
 
 use crate::mask::{LOCAL_FILE_SYSTEMS, Masks};
 use crate::prerequisites::User;
@@ -189,8 +190,8 @@ pub(crate) async fn detect(user: Option<&User>, needed: &[PathBuf], sockets: &BT
 async fn try_namespaces(words: &[String], environment: Vec<(String, OsString)>) -> Result<(), String> {
     let mut command = tokio::process::Command::new(&words[0]);
     command.args(&words[1..]).env_clear().envs(environment);
-    command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-    let exit = match tokio::time::timeout(TEST_TIMEOUT, command.output()).await {
+    command.current_dir("/");
+    let exit = match tokio::time::timeout(TEST_TIMEOUT, output(command, "unshare")).await {
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => return Err(format!("unshare (util-linux) cannot be run: {error}")),
         Err(_) => return Err(format!("unshare did not finish within {} s", TEST_TIMEOUT.as_secs())),

@@ -40,6 +40,7 @@ use longshore_core::plugin::{Cluster, JobContext, Plugin};
 use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{RestoreRequest, Scratch, ScratchCluster};
 use longshore_core::stream::ByteStream;
+use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
@@ -275,7 +276,7 @@ impl ScratchCluster for TemporaryCluster {
     }
 
     async fn adapt(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {
-        if manifest.subject.is_database() {
+        if manifest.subject.kind() != SubjectKind::ClusterSql {
             return Ok((plaintext, Vec::new()));
         }
         globals::adapt(plaintext, &manifest.subject.to_string()).await

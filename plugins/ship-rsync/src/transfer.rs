@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use longshore_core::child_log::ChildLog;
 use longshore_core::retry::Retries;
 use longshore_core::root_dir::RootError;
 use longshore_core::unit::ByteSize;
@@ -100,11 +101,16 @@ impl Transfer {
             .arg(quote_rsh(&self.host.rsh().await?));
         // The unit is KiB per second, and 0 would mean no limit.
         rsync.args(self.bwlimit.map(|rate| format!("--bwlimit={}", (rate.bytes() >> 10).max(1))));
-        rsync.args(arguments).env("LC_ALL", "C").env_remove("RSYNC_RSH").stdin(Stdio::null()).kill_on_drop(true);
-        let output = rsync.output().await.map_err(|error| {
+        rsync.args(arguments).env("LC_ALL", "C").env_remove("RSYNC_RSH").kill_on_drop(true);
+        rsync.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let cannot_start = |error| {
             let cannot = Error::new(Stage::Config, Kind::Usage, "rsync", "cannot start rsync");
             cannot.hint("install rsync on this host, or use type = \"ssh\", which does not need rsync").because(error)
-        })?;
+        };
+        let child = rsync.spawn().map_err(cannot_start)?;
+        let log = ChildLog::started("rsync", child.id());
+        let output = child.wait_with_output().await.map_err(cannot_start)?;
+        log.ended(output.status);
         let stderr = String::from_utf8_lossy(&output.stderr);
         match output.status.code() {
             Some(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),

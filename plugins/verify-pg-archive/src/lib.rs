@@ -19,13 +19,13 @@ use chrono::NaiveDateTime;
 use longshore_core::check::{Check, Finding};
 use longshore_core::drill::Comparison;
 use longshore_core::error::printable;
+use longshore_core::event::{Event, Observer, Part};
 use longshore_core::manifest::{Format, Manifest, Verification};
 use longshore_core::plugin::{JobContext, Plugin};
-use longshore_core::progress::{self, Progress};
 use longshore_core::provenance::Origin;
 use longshore_core::stage::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport};
-use longshore_core::stream::{ByteStream, StreamReader, tee};
-use longshore_core::subject::Subject;
+use longshore_core::stream::{ByteStream, OnEnd, StreamReader, failed, tee};
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::{ErrorKind, Facts, outline};
 use serde::Deserialize;
@@ -60,12 +60,16 @@ impl Verify for Reader {
         subject: &Subject,
         format: Format,
         plaintext: ByteStream,
-        progress: &Arc<dyn Progress>,
+        observer: &Arc<dyn Observer>,
     ) -> Verified {
-        let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
+        if !format.is_dump() {
+            let stream = failed(format.unsupported(Stage::Verify, &subject.to_string()));
+            return Verified { stream, report: OnEnd::new() };
+        }
+        let (label, observer, kind) = (subject.to_string(), Arc::clone(observer), subject.kind());
         let (stream, findings) = tee(plaintext, label.clone(), move |reader| {
-            let facts = read(reader, &label, &*progress)?;
-            require_format(&facts, format, is_database, &label)?;
+            let facts = read(reader, &label, &*observer)?;
+            require_format(&facts, &format, kind, &label)?;
             to_findings(&facts, &label)
         });
         Verified { stream, report: findings }
@@ -111,9 +115,9 @@ impl Verify for Reader {
 const CREATED: &str = "%Y-%m-%d %H:%M:%S";
 
 /// Reads a whole dump.
-fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Result<Facts> {
+fn read(reader: &mut StreamReader, subject: &str, observer: &dyn Observer) -> Result<Facts> {
     let mut on_progress = |part: &longshore_pg_archive::Progress| {
-        progress.part(&progress::Part { name: part.name.clone(), done: part.done, of: part.total });
+        observer.event(&Event::PartReached(Part { name: &part.name, done: part.done, of: part.total }));
     };
     longshore_pg_archive::read(reader, &mut on_progress).map_err(|error| convert_error(error, subject))
 }
@@ -133,14 +137,15 @@ fn convert_error(error: longshore_pg_archive::Error, subject: &str) -> Error {
 }
 
 /// Fails for a complete dump in an unexpected form.
-fn require_format(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Result<()> {
+fn require_format(facts: &Facts, format: &Format, kind: SubjectKind, subject: &str) -> Result<()> {
     use longshore_pg_archive::Format as ArchiveFormat;
     let expected = match format {
         Format::Custom => ArchiveFormat::Custom,
         Format::Directory => ArchiveFormat::Directory,
         Format::Tar => ArchiveFormat::Tar,
-        Format::Plain if is_database => ArchiveFormat::Script,
+        Format::Plain if kind == SubjectKind::Database => ArchiveFormat::Script,
         Format::Plain => ArchiveFormat::ClusterScript,
+        Format::Base | Format::Other(_) => return Err(format.unsupported(Stage::Verify, subject)),
     };
     // A repacked tar-format dump begins like any tar, and counts as a directory until toc.dat is
     // read.
@@ -177,8 +182,10 @@ impl Check for Reader {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::progress::no_progress;
-    use longshore_core::stream::{collect, failed, from_bytes};
+    use futures_util::StreamExt;
+    use longshore_core::event::ignore;
+    use longshore_core::format::FormatName;
+    use longshore_core::stream::{collect, from_bytes};
 
     use super::*;
 
@@ -186,7 +193,7 @@ mod tests {
         COPY public.t (a, b) FROM stdin;\n1\tone\n2\ttwo\n\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
 
     async fn run_verify(format: Format, plaintext: ByteStream) -> Result<VerifyReport> {
-        let verified = Reader.verify(&Subject::database("appdb"), format, plaintext, &no_progress());
+        let verified = Reader.verify(&Subject::database("appdb"), format, plaintext, &ignore());
         let passed = collect(verified.stream, 1 << 20, Stage::Verify, "").await?;
         assert_eq!(passed, SCRIPT);
         Ok(verified.report.get().unwrap().clone())
@@ -212,6 +219,18 @@ mod tests {
         let error = run_verify(Format::Custom, from_bytes(SCRIPT)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains("custom format"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn format_of_another_program_fails_before_its_first_byte() {
+        let foreign = Format::Other(FormatName::new("mysqldump").unwrap());
+        for (subject, format) in [(Subject::Base, Format::Base), (Subject::database("appdb"), foreign)] {
+            let mut verified = Reader.verify(&subject, format.clone(), from_bytes(SCRIPT), &ignore());
+            let error = verified.stream.next().await.unwrap().unwrap_err();
+            assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Usage), "no damage");
+            assert!(error.to_string().contains(&format!("\"{format}\"")) && error.remedy().is_some(), "{error:?}");
+            assert!(verified.stream.next().await.is_none() && verified.report.get().is_none());
+        }
     }
 
     #[tokio::test]

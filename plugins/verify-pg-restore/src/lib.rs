@@ -15,12 +15,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use longshore_core::check::{Check, Finding};
+use longshore_core::event::Observer;
 use longshore_core::fan_out::fan_out;
 use longshore_core::manifest::{Format, Verification};
 use longshore_core::plugin::{JobContext, Plugin};
-use longshore_core::progress::Progress;
 use longshore_core::stage::{Verified, Verify, VerifyReport};
-use longshore_core::stream::{ByteStream, OnEnd};
+use longshore_core::stream::{ByteStream, OnEnd, failed};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
@@ -64,8 +64,12 @@ struct Decoder {
 }
 
 impl Verify for Decoder {
-    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         let findings = OnEnd::new();
+        if !format.is_dump() {
+            let stream = failed(format.unsupported(Stage::Verify, &subject.to_string()));
+            return Verified { stream, report: findings };
+        }
         let found = findings.clone();
         let (decoder, subject) = (self.clone(), subject.clone());
         let stream = async_stream::try_stream! {
@@ -130,6 +134,7 @@ impl Decoder {
                 archive::verify_folder(&self.client, self.scratch_dir.as_deref(), plaintext, &label, self.time_limit)
                     .await
             }
+            Format::Base | Format::Other(_) => Err(format.unsupported(Stage::Verify, &label)),
         }
     }
 }
@@ -140,6 +145,30 @@ impl Check for Decoder {
         match self.client.newest_tool("pg_restore").await {
             Ok(pg_restore) => vec![Finding::good("pg_restore", pg_restore.to_string())],
             Err(error) => vec![Finding::failed("pg_restore", &error)],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::compress::Compression;
+    use longshore_core::event::ignore;
+    use longshore_core::format::FormatName;
+    use longshore_core::plugin::{Cluster, CompressBy};
+    use longshore_core::stream::from_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn format_of_another_program_fails_before_its_first_byte() {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let site = JobContext { cluster, compress_by: CompressBy::Pipeline(Compression::None), scratch_dir: None };
+        let decoder = PgRestore::default().build(&site).unwrap();
+        for format in [Format::Base, Format::Other(FormatName::new("mysqldump").unwrap())] {
+            let mut verified = decoder.verify(&Subject::Base, format, from_bytes("bytes"), &ignore());
+            let error = verified.stream.next().await.unwrap().unwrap_err();
+            assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Usage), "no damage");
+            assert!(error.remedy().is_some() && verified.report.get().is_none(), "{error:?}");
         }
     }
 }

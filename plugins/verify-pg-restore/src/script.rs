@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use longshore_core::manifest::Verification;
 use longshore_core::stream::ByteStream;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 
 /// The number of bytes kept from the end: the mark, and the lines that may follow it.
@@ -17,10 +17,9 @@ pub(crate) async fn verify(subject: &Subject, mut plaintext: ByteStream) -> Resu
         tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL_BYTES)..]);
         tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
     }
-    let mark = if subject.is_database() {
-        "-- PostgreSQL database dump complete"
-    } else {
-        "-- PostgreSQL database cluster dump complete"
+    let mark = match subject.kind() {
+        SubjectKind::Database => "-- PostgreSQL database dump complete",
+        SubjectKind::ClusterSql | SubjectKind::ClusterFiles => "-- PostgreSQL database cluster dump complete",
     };
     if !ends_with_mark(&String::from_utf8_lossy(&tail), mark) {
         let message = format!("truncated: it does not end with \"{mark}\"");

@@ -24,7 +24,7 @@ use crate::time_zone::TimeZone;
 const MAX_DIFFERENCES: usize = 20;
 
 pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {
-    let Context { config, registry, output, recorder } = context;
+    let Context { config, registry, output, recorder, .. } = context;
     // Create the file first, to fail before an hour of work if it cannot be written.
     let report_file = args.report.as_ref().map(|path| ReportFile::new(path)).transpose()?;
     // The job may have identities for its drills, which take precedence over the configuration.
@@ -43,7 +43,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         scratch_dir: args.scratch_dir.as_deref(),
         unsealed: if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused },
-        progress: counter.clone(),
+        observer: counter.clone(),
     };
     let request = Request {
         job: args.job.clone(),
@@ -51,7 +51,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         backup,
         at: args.at.as_deref().map(parse_time).transpose()?,
     };
-    let drilled = driller.drill(&request, &|what| counter.above(|| output.note(what))).await;
+    let drilled = driller.drill(&request).await;
     counter.finish();
     let report = drilled?;
     recorder.record(&report);

@@ -14,7 +14,7 @@ use indicatif::HumanBytes;
 use longshore_core::error::printable;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_engine::inspect::{Extent, Inspected, Inspector, Source, local_time};
+use longshore_engine::inspect::{Extent, Inspected, Inspector, Source};
 
 use self::coverage::coverage;
 use crate::args::Inspect;
@@ -28,19 +28,19 @@ use crate::progress;
 pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &Inspect, output: Output) -> Result<Exit> {
     let registry = plugins::registry();
     let counter = progress::counter(output);
-    let progress = counter.clone();
+    let observer = counter.clone();
     let path = Path::new(&args.what);
     let is_file = args.destination.is_none() && (args.what == "-" || path.exists());
     let inspected = async {
         if is_file {
             let identities = given_identities(&args.identity);
-            let inspector = Inspector { registry: &registry, identities: &identities, progress };
+            let inspector = Inspector { registry: &registry, identities: &identities, observer };
             return inspector.file(&args.what, bytes(path)?).await;
         }
         let context = context().map_err(|error| missing_file_error(error, args))?;
         let extent = if args.check { Extent::Full } else { Extent::Record };
         let identities = identities(&args.identity, &context.config).await?;
-        let inspector = Inspector { registry: &registry, identities: &identities, progress };
+        let inspector = Inspector { registry: &registry, identities: &identities, observer };
         let destination = args.destination.as_deref();
         let name = full_name(&context.config, &args.what, destination).await?;
         let found = inspector.backup(&context.config, &name, destination, extent).await;
@@ -56,11 +56,11 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
     }
     match plugins::archive(&inspected.details) {
         facts if args.check => print_verification(&inspected, facts.as_ref(), output),
-        Some(facts) if args.list && !facts.format.is_archive() => {
+        Some(facts) if args.list && !facts.is_archive => {
             let error = Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script has no table of contents");
             return Err(error.hint("omit --list to show its tables"));
         }
-        Some(facts) if args.list => list(&facts, output),
+        Some(_) if args.list => list(&inspected, output),
         Some(facts) => print_facts(&inspected, &facts, output),
         None => output.note("the backup has no record of its contents"),
     }
@@ -118,13 +118,10 @@ fn missing_file_error(error: Error, args: &Inspect) -> Error {
 }
 
 /// Prints the table of contents in the format of `pg_restore --list`, for `pg_restore --use-list`.
-fn list(facts: &Facts, output: Output) {
-    let origin = &facts.origin;
-    let summer_time = origin.header.as_ref().and_then(|header| header.summer_time);
-    let created = local_time::to_local_time(origin.created.as_deref().unwrap_or_default(), summer_time);
+fn list(inspected: &Inspected, output: Output) {
     let is_terminal = io::stdout().is_terminal();
-    for line in facts.toc_head(&created).iter().chain(&facts.toc) {
-        if is_terminal { output.line(printable(line)) } else { output.line(line) }
+    for line in plugins::listing(&inspected.details) {
+        if is_terminal { output.line(printable(&line)) } else { output.line(line) }
     }
 }
 
@@ -187,8 +184,8 @@ fn print_facts(inspected: &Inspected, facts: &Facts, output: Output) {
 fn format_text(inspected: &Inspected, facts: &Facts) -> String {
     let mut parts = inspected.wrappings.clone();
     let version = facts.origin.version.iter().map(|version| format!(" {version}"));
-    parts.push(std::iter::once(facts.format.to_string()).chain(version).collect());
-    if facts.format.is_archive() {
+    parts.push(std::iter::once(facts.format.clone()).chain(version).collect());
+    if facts.is_archive {
         parts.push(format!("compression inside: {}", facts.compression));
     }
     parts.join(", ")
@@ -198,14 +195,13 @@ fn contents(facts: &Facts) -> String {
     let tables = counted(facts.tables.len() as u64, "table", "tables");
     let rows = counted(facts.tables.iter().filter_map(|table| table.rows).sum(), "row", "rows");
     let mut parts = vec![format!("{tables} with data, {rows}")];
-    let large_objects = &facts.large_objects;
-    if large_objects.count > 0 {
+    if facts.large_objects > 0 {
         // A script contains large objects as calls, so their size is unknown.
-        let size = facts.format.is_archive().then(|| format!(" of {}", HumanBytes(large_objects.bytes)));
-        let count = counted(large_objects.count, "large object", "large objects");
+        let size = facts.is_archive.then(|| format!(" of {}", HumanBytes(facts.large_object_bytes)));
+        let count = counted(facts.large_objects, "large object", "large objects");
         parts.push(format!("{count}{}", size.unwrap_or_default()));
     }
-    if facts.format.is_archive() {
+    if facts.is_archive {
         parts.push(counted(facts.toc_entries, "TOC entry", "TOC entries"));
     }
     parts.join(", ")
@@ -213,10 +209,9 @@ fn contents(facts: &Facts) -> String {
 
 /// Returns the other files beside the dump, if any: `README, notes/ and 3 more`.
 fn others(facts: &Facts) -> Option<String> {
-    let others = &facts.extra_files;
-    let names = others.names.join(", ");
-    match others.count.saturating_sub(others.names.len() as u64) {
-        _ if others.is_empty() => None,
+    let names = facts.extra_file_names.join(", ");
+    match facts.extra_files.saturating_sub(facts.extra_file_names.len() as u64) {
+        _ if facts.extra_files == 0 => None,
         0 => Some(names),
         more => Some(format!("{names} and {more} more")),
     }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use longshore_core::error::printable;
 use longshore_core::plugin::{
-    Cluster, Owners, Privileges, Scripts, SearchPath, Section, Selection, Statistics, Target, TargetContent,
-    TargetDatabase,
+    Cluster, DatabaseTarget, Owners, Privileges, Scripts, SearchPath, Section, Selection, Statistics, Target,
+    TargetContent, TargetDatabase,
 };
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::catalogs::parse_time;
 use longshore_engine::encryption_policy::{EncryptionPolicy, Unsealed};
@@ -26,7 +26,7 @@ use crate::progress::restore_progress;
 use crate::prompt::confirm_typed;
 
 pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit> {
-    let Context { config, registry, output, recorder } = context;
+    let Context { config, registry, output, recorder, restore_states } = context;
     if args.jobs > 1 && args.scratch_dir.is_none() {
         let message = "parallel connections need the archive in a file, not a stream";
         return Err(Error::new(Stage::Config, Kind::Usage, "--jobs", message)
@@ -50,11 +50,12 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);
     }
-    if args.create && !chosen.iter().any(|chosen| chosen.backup.manifest.subject.is_database()) {
+    if args.create && !chosen.iter().any(is_of_database) {
         let message = "the backup is not of a database";
         return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("omit --create"));
     }
-    let target = target(&args, context, &chosen)?;
+    let database = target(&args, context, &chosen)?;
+    let target = Target::Database(database.clone());
     if args.list {
         for chosen in &chosen {
             for line in contents(registry, chosen, &target, &identities).await? {
@@ -72,7 +73,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         return Ok(Exit::Done);
     }
     if !args.plan {
-        confirm(&args, &chosen, &target)?;
+        confirm(&args, &chosen, &database)?;
     }
     let restorer = Restorer {
         registry,
@@ -80,7 +81,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         identities: &identities,
         parallel: args.parallel as usize,
         compare: if args.no_compare { Compare::Nothing } else { Compare::Recorded },
-        progress: restore_progress(*output, &chosen),
+        observer: restore_progress(*output, &chosen, restore_states),
     };
     let target_note = source_connection_note(&args, context, &chosen)?;
     if args.plan {
@@ -122,6 +123,11 @@ fn with_target_note(error: Error, target_note: Option<&str>) -> Error {
     }
 }
 
+/// Returns true for the backup of a single database.
+fn is_of_database(chosen: &Chosen) -> bool {
+    chosen.backup.manifest.subject.kind() == SubjectKind::Database
+}
+
 /// Returns the source cluster of the backups, if the configuration has it.
 fn source<'a>(context: &'a Context, chosen: &[Chosen]) -> Option<&'a Cluster> {
     let name = &chosen.first()?.backup.manifest.cluster.name;
@@ -129,7 +135,7 @@ fn source<'a>(context: &'a Context, chosen: &[Chosen]) -> Option<&'a Cluster> {
 }
 
 /// Prompts for the name of each database that `--clean` may drop, unless `--yes` is set.
-fn confirm(args: &Restore, chosen: &[Chosen], target: &Target) -> Result<()> {
+fn confirm(args: &Restore, chosen: &[Chosen], target: &DatabaseTarget) -> Result<()> {
     if !args.clean || args.yes {
         return Ok(());
     }
@@ -165,7 +171,7 @@ fn selector(args: &Restore) -> Result<Selector> {
     }
 }
 
-fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target> {
+fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<DatabaseTarget> {
     let to = args.to.clone().unwrap_or_default();
     let mut cluster = Cluster {
         name: "target".to_owned(),
@@ -177,13 +183,13 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
     };
     // Respect PGDATABASE like every libpq program; several databases keep their own names.
     let default = std::env::var("PGDATABASE").ok().filter(|name| !name.is_empty() && args.to.is_some());
-    let databases = chosen.iter().filter(|chosen| chosen.backup.manifest.subject.is_database()).count();
+    let databases = chosen.iter().filter(|chosen| is_of_database(chosen)).count();
     if let (Some(name), None, 1) = (default, database_of(&to)?, databases) {
         let (connection, password) = with_database(&to, &name)?;
         cluster.connection = connection;
         cluster.password = cluster.password.or(password);
     }
-    Ok(Target {
+    Ok(DatabaseTarget {
         database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
         content: match (args.clean, args.append) {
             (true, _) => TargetContent::Replace,
@@ -200,7 +206,7 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         search_path: if args.own_search_path { SearchPath::Own } else { SearchPath::Empty },
         stall_timeout: args.stall_timeout.duration(),
-        ..Target::new(cluster)
+        ..DatabaseTarget::new(cluster)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::progress;
 
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
-    let Context { config, registry, output, recorder } = context;
+    let Context { config, registry, output, recorder, .. } = context;
     let job = config.job(args.job.as_deref())?;
     let report = longshore_engine::run::run(config, registry, job, progress::run_progress(*output)).await?;
     recorder.record(&report);

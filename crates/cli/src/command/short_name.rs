@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use longshore_config::Config;
 use longshore_core::error::printable;
-use longshore_core::key::{BackupName, Key, encode_name};
+use longshore_core::key::{BackupName, Key, Timestamp, encode_name};
 use longshore_core::unit::format_age;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::catalogs::read_available;
@@ -124,8 +124,13 @@ pub(super) async fn full_name(config: &Config, words: &str, destination: Option<
     let mut found = BTreeSet::new();
     for at in &catalogs {
         let unreadable = at.catalog.unreadable.iter().filter_map(|(key, _)| BackupName::from_manifest_key(key));
-        let names = at.catalog.backups().map(|backup| backup.name.clone()).chain(unreadable);
-        found.extend(names.filter(|name| is_named(name, series, &time, zone)));
+        found.extend(unreadable.filter(|name| is_named(name, segment(name), series, &time, zone)));
+        // The name that 0.1.0 gave a backup may differ from that of its series.
+        let backups = at.catalog.backups().filter(|backup| {
+            is_named(&backup.name, segment(&backup.name), series, &time, zone)
+                || is_named(&backup.name, &backup.manifest.subject.segment(), series, &time, zone)
+        });
+        found.extend(backups.map(|backup| backup.name.clone()));
     }
     match found.first() {
         None => Ok(words.to_owned()),
@@ -150,19 +155,24 @@ fn split(words: &str) -> Option<(&str, String)> {
     })
 }
 
-/// Returns true if a backup has this series, with or without the cluster, and this time.
-fn is_named(name: &BackupName, series: &str, time: &str, zone: TimeZone) -> bool {
-    let segment = name.folder().rsplit('/').next().unwrap_or_default();
-    let short_name = ShortName::of(name);
-    let is_of_series =
-        [short_name.series.as_str(), name.folder(), segment, decoded(segment).as_str()].contains(&series);
-    is_of_series && short_name.time.is_some_and(|at| [zone.minute(at), zone.second(at)].iter().any(|at| at == time))
+/// Returns the segment of the subject in a backup's name.
+fn segment(name: &BackupName) -> &str {
+    name.folder().rsplit('/').next().unwrap_or_default()
+}
+
+/// Returns true if a backup of the subject with this segment has this series, with or without the
+/// cluster, and this time.
+fn is_named(name: &BackupName, segment: &str, series: &str, time: &str, zone: TimeZone) -> bool {
+    let cluster = name.folder().split('/').next().unwrap_or_default();
+    let (short, full) = (series_name(&decoded(cluster), segment), format!("{cluster}/{segment}"));
+    let is_of_series = [short.as_str(), full.as_str(), segment, decoded(segment).as_str()].contains(&series);
+    let at = name.time().map(Timestamp::time);
+    is_of_series && at.is_some_and(|at| [zone.minute(at), zone.second(at)].iter().any(|at| at == time))
 }
 
 #[cfg(test)]
 mod tests {
     use chrono_tz::Tz;
-    use longshore_core::key::Timestamp;
 
     use super::*;
 
@@ -213,15 +223,32 @@ mod tests {
         let full = name("my%20db", "2026-06-07_091501");
         for words in ["main/my db 2026-06-07 11:15", "my db 2026-06-07 11:15:01", "main/my%20db 2026-06-07 11:15"] {
             let (series, time) = split(words).unwrap();
-            assert!(is_named(&full, series, &time, berlin), "{words}");
+            assert!(is_named(&full, segment(&full), series, &time, berlin), "{words}");
         }
         for words in ["main/my db 2026-06-07 09:15", "db 2026-06-07 11:15", "my db 2026-06-07 11:15:02"] {
             let (series, time) = split(words).unwrap();
-            assert!(!is_named(&full, series, &time, berlin), "{words}");
+            assert!(!is_named(&full, segment(&full), series, &time, berlin), "{words}");
         }
         for words in ["shop", "main/shop/shop-2026-06-07_091500", "shop 2026-06-07", "2026-06-07 09:15", "a b c"] {
             assert_eq!(split(words), None, "{words}");
         }
+    }
+
+    #[test]
+    fn listed_name_finds_a_backup_of_0_1_0() {
+        let utc = TimeZone::Named(Tz::UTC);
+        let old = name("base", "2026-06-07_091501");
+        for (words, expected) in [
+            ("main/%62ase 2026-06-07 09:15", true),
+            ("%62ase 2026-06-07 09:15:01", true),
+            ("main/base 2026-06-07 09:15", false),
+            ("main/%62ase 2026-06-07 09:16", false),
+        ] {
+            let (series, time) = split(words).unwrap();
+            // The segment of database "base", as in a list.
+            assert_eq!(is_named(&old, "%62ase", series, &time, utc), expected, "{words}");
+        }
+        assert!(is_named(&old, segment(&old), "main/base", "2026-06-07 09:15", utc), "the name of 0.1.0");
     }
 
     #[test]

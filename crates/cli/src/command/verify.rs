@@ -15,7 +15,7 @@ use crate::progress;
 use crate::time_zone::TimeZone;
 
 pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
-    let Context { config, registry, output, recorder } = context;
+    let Context { config, registry, output, recorder, .. } = context;
     let which = match &args.backup {
         Some(words) => Scope::Named(full_name(config, words, args.destination.as_deref()).await?),
         None if args.all => Scope::All,
@@ -28,7 +28,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
         registry,
         identities: &identities,
         scratch_dir: args.scratch_dir.as_deref(),
-        progress: counter.clone(),
+        observer: counter.clone(),
     };
     let read = verifier.verify(&which, args.destination.as_deref()).await?;
     counter.finish();

@@ -13,11 +13,11 @@ use futures_util::future::join_all;
 use super::record::ship_record;
 use crate::compress::{Compression, CompressionStats};
 use crate::error::{Error, Kind, Result, Stage};
+use crate::event::{Event, Observer};
 use crate::fan_out::fan_out;
 use crate::key::{BackupName, Timestamp};
-use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile, Shipment};
+use crate::manifest::{self, Artifact, Cluster, Manifest, SealedFile, Shipment};
 use crate::meter::{Algorithm, Digest, meter};
-use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::stage::{DumpNotes, Dumped, Encrypt, Store, Verify, VerifyReport};
 use crate::stream::{self, ByteStream, OnEnd};
@@ -107,11 +107,11 @@ impl Delivery {
 }
 
 impl Pipeline {
-    /// Passes a dump through all stages to all destinations, and reports to `progress`.
+    /// Passes a dump through all stages to all destinations, and reports to `observer`.
     ///
     /// Fails if the dump failed or was damaged; then no destination contains any of it. A
     /// destination that fails is a failed [`Delivery`], and does not affect the others.
-    pub async fn back_up(&self, spec: &BackupSpec, dumped: Dumped, progress: &Arc<dyn Progress>) -> Result<Shipped> {
+    pub async fn back_up(&self, spec: &BackupSpec, dumped: Dumped, observer: &Arc<dyn Observer>) -> Result<Shipped> {
         if self.destinations.is_empty() {
             let error = Error::new(Stage::Ship, Kind::Usage, spec.subject.to_string(), "no destination is configured");
             return Err(error);
@@ -124,19 +124,20 @@ impl Pipeline {
         let encryption_suffix = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
         let key = name.artifact(&format!("{}{}{encryption_suffix}", format.extension(), compression.extension()))?;
 
-        let reader_progress = Arc::clone(progress);
-        let (stream, plaintext) = meter(stream, Algorithm::Blake3, move |bytes| reader_progress.read(bytes));
-        let (stream, reports) = self.verify_stream(&spec.subject, format, stream, progress);
+        let reader_observer = Arc::clone(observer);
+        let (stream, plaintext) =
+            meter(stream, Algorithm::Blake3, move |bytes| reader_observer.event(&Event::BytesRead(bytes)));
+        let (stream, reports) = self.verify_stream(&spec.subject, &format, stream, observer);
         let (stream, compression_stats) = compression.compress(stream, &label);
         let (stream, sealed) = meter(self.encrypt_stream(stream, &label), Algorithm::Sha256, |_| {});
         let (branches, failure) = fan_out(stream, self.destinations.len());
 
         let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| {
-            let (branch, bytes) = counted(branch, destination.name.clone(), Arc::clone(progress));
+            let (branch, bytes) = counted(branch, destination.name.clone(), Arc::clone(observer));
             let result = destination.store.ship(&key, branch).await;
             let bytes = bytes.load(Ordering::Relaxed);
             if let (Err(error), None) = (&result, failure.get()) {
-                progress.destination_failed(&destination.name, error);
+                observer.event(&Event::DestinationFailed { destination: &destination.name, error });
             }
             Delivery { destination: destination.name.clone(), result, bytes, took: begun.elapsed(), manifest: None }
         });
@@ -153,7 +154,7 @@ impl Pipeline {
         let digest_of = |digest: &OnEnd<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
         let reports: Vec<VerifyReport> = reports.iter().filter_map(|reports| reports.get().cloned()).collect();
         let mut manifest = Manifest {
-            format: FORMAT,
+            format: Manifest::required_format(&spec.subject, &format),
             longshore: env!("CARGO_PKG_VERSION").to_owned(),
             job: spec.job.clone(),
             run: spec.run.clone(),
@@ -214,12 +215,12 @@ impl Pipeline {
     fn verify_stream(
         &self,
         subject: &Subject,
-        format: manifest::Format,
+        format: &manifest::Format,
         stream: ByteStream,
-        progress: &Arc<dyn Progress>,
+        observer: &Arc<dyn Observer>,
     ) -> (ByteStream, Vec<OnEnd<VerifyReport>>) {
         self.verify.iter().fold((stream, Vec::new()), |(stream, mut reports), verify| {
-            let verified = verify.verify(subject, format, stream, progress);
+            let verified = verify.verify(subject, format.clone(), stream, observer);
             reports.push(verified.report);
             (verified.stream, reports)
         })
@@ -276,13 +277,13 @@ pub async fn encrypt_json<'a>(
 }
 
 /// Returns the same bytes, and a counter of the bytes read.
-fn counted(stream: ByteStream, destination: String, progress: Arc<dyn Progress>) -> (ByteStream, Arc<AtomicU64>) {
+fn counted(stream: ByteStream, destination: String, observer: Arc<dyn Observer>) -> (ByteStream, Arc<AtomicU64>) {
     let uploaded_bytes = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&uploaded_bytes);
     let stream = stream.inspect(move |chunk| {
         let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
         counter.fetch_add(bytes, Ordering::Relaxed);
-        progress.shipped(&destination, bytes);
+        observer.event(&Event::BytesShipped { destination: &destination, bytes });
     });
     (stream.boxed(), uploaded_bytes)
 }

@@ -7,11 +7,11 @@ use futures_util::StreamExt;
 
 use crate::compress::decompress;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::event::{Event, Observer};
 use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::meter::expect;
 use crate::plugin::IDENTITY_HINT;
-use crate::progress::Progress;
 use crate::stage::{Decrypt, Store, Verify, VerifyReport};
 use crate::stream::{ByteStream, drain};
 
@@ -145,7 +145,7 @@ pub async fn read_back(
     manifest: &Manifest,
     decrypt: Option<&dyn Decrypt>,
     verify: &[Arc<dyn Verify>],
-    progress: &Arc<dyn Progress>,
+    observer: &Arc<dyn Observer>,
 ) -> Result<ReadBack> {
     let sealed = manifest.artifact.encryption.is_some() && decrypt.is_none();
     let mut reports = Vec::new();
@@ -154,14 +154,14 @@ pub async fn read_back(
     } else {
         let plain = open(store, manifest, decrypt).await?;
         let verified_stream = verify.iter().fold(plain, |plain, verify| {
-            let verified = verify.verify(&manifest.subject, manifest.artifact.format, plain, progress);
+            let verified = verify.verify(&manifest.subject, manifest.artifact.format.clone(), plain, observer);
             reports.push(verified.report);
             verified.stream
         });
         (verified_stream, Depth::Decoded)
     };
     while let Some(chunk) = stream.next().await {
-        progress.read(chunk?.len() as u64);
+        observer.event(&Event::BytesRead(chunk?.len() as u64));
     }
     if let Some(details) = &manifest.details {
         drain(expect(store.fetch(&details.key, None).await?, details.sealed.clone(), details.key.to_string())).await?;

@@ -1,4 +1,4 @@
-//! Restoring into a cluster.
+//! Restoring backups.
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use crate::manifest::Manifest;
 use crate::phase::Phase;
 use crate::stream::ByteStream;
 
-/// Restores plaintext into a cluster.
+/// Restores plaintext into the [`Target`](crate::plugin::Target) that the stage was built for.
 #[async_trait]
 pub trait Restore: Send + Sync {
     /// Checks the target for all backups to be restored, before any byte is fetched. Every obstacle
@@ -47,7 +47,7 @@ pub struct Restored {
     pub notes: Vec<String>,
     /// The phases of the restore and their durations, in order.
     pub phases: Vec<Phase>,
-    /// The database that now contains the restored data, if it is a single database.
+    /// The database that now contains the restored data, if it is a single database of a server.
     pub database: Option<String>,
     /// Deviations from the archive's own restore, such as a view refreshed with another
     /// search_path.

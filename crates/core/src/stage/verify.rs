@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use crate::check::Check;
 use crate::comparison::Comparison;
 use crate::error::Result;
+use crate::event::Observer;
 use crate::format::Format;
 use crate::manifest::{Manifest, Verification};
-use crate::progress::Progress;
 use crate::provenance::Origin;
 use crate::stream::{ByteStream, OnEnd};
 use crate::subject::Subject;
@@ -23,13 +23,13 @@ pub trait Verify: Check {
     /// Passes the same bytes on, and fails the stream with an error of kind
     /// [`Corrupt`](crate::error::Kind::Corrupt) if the bytes are damaged. The stream ends cleanly
     /// only after the verifier has finished. The same object serves a run and a read-back. A
-    /// verifier that can read the dump's structure reports the next part to `progress`.
+    /// verifier that can read the dump's structure reports the next part to `observer`.
     fn verify(
         &self,
         subject: &Subject,
         format: Format,
         plaintext: ByteStream,
-        progress: &Arc<dyn Progress>,
+        observer: &Arc<dyn Observer>,
     ) -> Verified;
 
     /// Compares the details found by a read-back (`found`) with those recorded during the dump,

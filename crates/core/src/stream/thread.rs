@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::{BufferPool, ByteStream, CHUNK_BYTES, Item, MAX_WAITING, OnEnd, StreamSender, channel, producer_dropped};
+use crate::cleanup::inherit;
 use crate::error::{Error, Kind, Result, Stage};
 
 /// Runs a blocking filter on a thread of its own: `work` reads the input from a [`Read`] and writes
@@ -25,13 +26,13 @@ where
     let (out, output) = channel();
     let (input_sender, receiver) = mpsc::channel(MAX_WAITING);
     let output_sender = out.0.clone();
-    tokio::spawn(async move {
+    tokio::spawn(inherit(async move {
         tokio::select! {
             // Either the worker or the reader of its output has ended. This task drops the input.
             _ = StreamSender(input_sender).forward(input) => {}
             () = output_sender.closed() => {}
         }
-    });
+    }));
     tokio::task::spawn_blocking(move || {
         let mut reader = StreamReader::new(receiver);
         let mut writer = StreamWriter::new(out.0);

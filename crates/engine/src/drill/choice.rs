@@ -10,7 +10,7 @@ use longshore_catalog::catalog::{Backup, Presence, Series};
 use longshore_config::{Config, Job};
 use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::stage::Store;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::catalogs::{Catalogued, read_available};
@@ -71,8 +71,17 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         warnings.push(warning);
     }
     let passed_over = backups.first().map(|oldest| damaged_backups(at, job, request, oldest)).unwrap_or_default();
-    let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
-    let of_database = |backup: &Backup| backup.manifest.subject.is_database();
+    let is_of_files = |backup: &Backup| backup.manifest.subject.kind() == SubjectKind::ClusterFiles;
+    let (files, mut backups): (Vec<Backup>, Vec<Backup>) = backups.into_iter().cloned().partition(is_of_files);
+    for backup in &files {
+        let message = format!("{} is a base backup, which this version cannot drill", backup.name);
+        if backups.is_empty() {
+            return Err(Error::new(Stage::Drill, Kind::Usage, &job.name, message)
+                .hint(format!("`longshore verify {}` reads it back", backup.name)));
+        }
+        warnings.push(message);
+    }
+    let of_database = |backup: &Backup| backup.manifest.subject.kind() == SubjectKind::Database;
     let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
     if let Some(all) = backups.iter().find(of_all).map(|backup| backup.name.to_string())
         && backups.iter().any(of_database)
@@ -168,7 +177,7 @@ fn newest_run<'a>(at: &'a Catalogued, job: &'a Job, request: &Request) -> Option
     };
     let chosen = runs.values().rev().find(whole).or_else(|| runs.values().next_back());
     let mut chosen = chosen?.clone();
-    chosen.sort_by_key(|backup| backup.manifest.subject.is_database());
+    chosen.sort_by_key(|backup| backup.manifest.subject.kind());
     Some(chosen)
 }
 
@@ -177,7 +186,7 @@ mod tests {
     use longshore_testkit::memory::MemoryStore;
 
     use super::*;
-    use crate::fixture::{config, job, manifest, put, put_partial_run, put_run};
+    use crate::fixture::{config, job, manifest, put, put_base, put_partial_run, put_run};
 
     async fn chosen(store: &MemoryStore) -> Choice {
         let folder = tempfile::tempdir().unwrap();
@@ -195,6 +204,21 @@ mod tests {
         put(&store, &other);
         let names: Vec<_> = chosen(&store).await.backups.into_iter().map(|backup| backup.name).collect();
         assert_eq!(names, own);
+    }
+
+    #[tokio::test]
+    async fn base_backup_is_not_drilled_like_a_dump() {
+        let store = MemoryStore::new();
+        let dumps = put_run(&store, "2026-05-01_030000", &["app"]);
+        let base = put_base(&store, "2026-05-01_030000");
+        let choice = chosen(&store).await;
+        assert_eq!(choice.backups.into_iter().map(|backup| backup.name).collect::<Vec<_>>(), dumps);
+        assert!(choice.warnings.iter().any(|warning| warning.starts_with(base.as_str())), "{:?}", choice.warnings);
+        let folder = tempfile::tempdir().unwrap();
+        let request = Request { backup: Some(base.to_string()), ..Request::default() };
+        let error = choose(&config(folder.path(), &store, None), &job(None), &request).await.err().unwrap();
+        assert_eq!((error.stage(), error.kind()), (Stage::Drill, Kind::Usage));
+        assert!(error.remedy().is_some_and(|hint| hint.contains(base.as_str())), "{error:?}");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use longshore_core::left_out::{LeftOut, Nature};
 use longshore_core::manifest::{Manifest, Tool};
 use longshore_core::provenance::Mismatch;
 use longshore_core::stage::Examine;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, SqlState, Stage};
 
 use super::compatibility::Compatibility;
@@ -108,9 +108,9 @@ impl Driller<'_> {
         let databases: Vec<(String, String)> = match &manifest.subject {
             Subject::Database { name } => vec![(name.clone(), context.scratch.database(name))],
             Subject::All | Subject::Schema => databases(context.examiner).await?,
-            Subject::Globals | Subject::Roles | Subject::Tablespaces => Vec::new(),
+            Subject::Globals | Subject::Roles | Subject::Tablespaces | Subject::Base => Vec::new(),
         };
-        if !manifest.subject.is_database() && context.can_restore(manifest) {
+        if manifest.subject.kind() == SubjectKind::ClusterSql && context.can_restore(manifest) {
             drill.comparisons.extend(context.examiner.compare_globals(&details).await?);
         }
         for (name, restored_name) in databases {

@@ -8,6 +8,7 @@ use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_config::Job;
 use longshore_core::key::BackupName;
 use longshore_core::mark::Marks;
+use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Result};
 use longshore_retention::{History, Hold, OwnRuns, Plan, PlanContext, SeriesMode, plan};
 
@@ -154,13 +155,13 @@ fn add_needs(needed: &mut Needed, backup: &Backup) {
     }
 }
 
-/// Returns the backups of the same cluster and time as an unreadable manifest, which may need them.
+/// Returns the globals of the same cluster and time as an unreadable manifest, which may need them.
 fn needed_by_unreadable_manifests(catalog: &Catalog) -> Needed {
     let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::from_manifest_key(key));
     let siblings_of = |name: BackupName| {
         let is_sibling = |backup: &&Backup| {
             let (cluster, stamp) = (format!("{}/", backup.manifest.cluster.name), format!("-{}", backup.manifest.time));
-            !backup.manifest.subject.is_database()
+            backup.manifest.subject.kind() == SubjectKind::ClusterSql
                 && name.as_str().starts_with(&cluster)
                 && name.as_str().ends_with(&stamp)
         };

@@ -1,6 +1,7 @@
 //! Guarantees of prune, tested with a destination in memory that fails on purpose.
 
 mod adopted;
+mod former_names;
 mod remove_backup;
 mod untrusted_destination;
 

@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Outcome};
+use longshore_core::cleanup::CleanupScope;
 use longshore_core::stage::{Discovery, Dumped};
 use longshore_core::subject::Subject;
 
@@ -111,8 +112,9 @@ async fn replay_stays_paused_until_last_run_ends() {
 #[tokio::test]
 async fn dropped_run_resumes_replay() {
     let ((config, job, _folder), standby) = (configured(true), FakeStandby::new());
-    drop(begun(&config, &job, &standby).await.0.unwrap());
-    cleanup::wait().await;
+    let scope = CleanupScope::default();
+    scope.run(async { drop(begun(&config, &job, &standby).await.0.unwrap()) }).await;
+    scope.wait().await;
     assert!(!standby.is_paused());
 }
 

@@ -269,8 +269,13 @@ fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<Da
     let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
     let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was skipped"));
     let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
-    let mine = chosen.name.manifest();
-    let newer = unreadable.into_iter().filter(|key| key.folder() == mine.folder() && **key > mine);
+    let cluster = chosen.name.folder().split('/').next().unwrap_or_default();
+    let folders: Vec<_> = chosen.manifest.subject.segments().map(|segment| format!("{cluster}/{segment}")).collect();
+    let newer = unreadable.into_iter().filter(|key| {
+        let name =
+            BackupName::from_manifest_key(key).filter(|name| folders.iter().any(|folder| folder == name.folder()));
+        name.and_then(|name| name.time()).is_some_and(|time| time > chosen.manifest.time)
+    });
     let ahead: BTreeSet<_> =
         all_good(catalogs).filter(|(_, backup)| ahead(backup)).map(|(_, backup)| &backup.name).collect();
     let ahead = ahead.into_iter().map(|name| {
@@ -336,7 +341,7 @@ fn choose_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
         return Err(not_found(run, "no good backup of a run with this id")
             .hint("`longshore list --json` shows the ids of runs"));
     }
-    chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.is_database());
+    chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.kind());
     Ok(chosen)
 }
 
@@ -349,7 +354,7 @@ mod tests {
 
     use super::*;
     use crate::encryption_policy::Unsealed;
-    use crate::fixture::{config, put_run, put_run_with};
+    use crate::fixture::{config, put_base, put_run, put_run_with, rename_as_0_1_0};
 
     #[tokio::test]
     async fn future_backup_is_not_chosen_as_newest() {
@@ -368,6 +373,64 @@ mod tests {
         let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None, &policy).await.unwrap();
         assert_eq!(late.backups[0].backup.manifest.time.to_string(), ahead);
     }
+
+    #[tokio::test]
+    async fn both_names_of_a_database_are_chosen_from() {
+        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        put_run_with(&store, "2026-05-01_030000", &["base"], "", rename_as_0_1_0);
+        put_run(&store, "2026-05-02_030000", &["base"]);
+        let config = config(folder.path(), &store, None);
+        let policy = EncryptionPolicy::of_config(&config);
+        let chosen = async |words: &str, at: Option<&str>| {
+            let at = at.map(|at| Timestamp::parse(at).unwrap().time());
+            let selector = Selector::Subject { words: words.to_owned(), job: None, at, globals: Globals::First };
+            let choice = choose(&config, &selector, None, &policy).await?;
+            let names = choice.backups.iter().map(|chosen| chosen.backup.name.to_string()).collect::<Vec<_>>();
+            Ok::<_, Error>((names, choice.warnings))
+        };
+        let (old, new) = ("main/base/base-2026-05-01_030000", "main/%62ase/%62ase-2026-05-02_030000");
+        for (words, at, expected) in [
+            ("base", None, new),
+            ("main/%62ase", None, new),
+            ("base", Some("2026-05-01_120000"), old),
+            (old, None, old),
+            (new, None, new),
+        ] {
+            let (names, warnings) = chosen(words, at).await.unwrap();
+            assert_eq!((names.len(), names[1].as_str()), (2, expected), "{words}, after its globals");
+            assert!(warnings.is_empty(), "{warnings:?}");
+        }
+        // An unreadable manifest in either folder may be newer.
+        for segment in ["base", "%62ase"] {
+            let key = Key::parse(&format!("main/{segment}/{segment}-2026-05-03_030000.json")).unwrap();
+            store.put(&key, "{");
+            let (_, warnings) = chosen("base", Some("2026-05-01_120000")).await.unwrap();
+            assert!(warnings.iter().any(|warning| warning.starts_with(key.as_str())), "{warnings:?}");
+            store.lose(&key);
+        }
+        put_base(&store, "2026-05-04_030000");
+        let error = chosen("base", None).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage, "the database or the cluster's files");
+        assert!(error.remedy().unwrap().contains("main/%62ase, main/base"), "{error:?}");
+        let selector =
+            Selector::Subject { words: "main/base".to_owned(), job: None, at: None, globals: Globals::Leave };
+        let base = choose(&config, &selector, None, &policy).await.unwrap();
+        assert_eq!(base.backups[0].backup.name.as_str(), "main/base/base-2026-05-04_030000");
+        assert_eq!(chosen("main/%62ase", None).await.unwrap().0[1], new);
+    }
+
+    #[tokio::test]
+    async fn base_backup_of_a_run_is_restored_last() {
+        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        put_run(&store, "2026-05-01_030000", &["app"]);
+        put_base(&store, "2026-05-01_030000");
+        let config = config(folder.path(), &store, None);
+        let run = Selector::Run("2026-05-01_030000-0".to_owned());
+        let choice = choose(&config, &run, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
+        let subjects = choice.backups.iter().map(|chosen| chosen.backup.manifest.subject.to_string());
+        assert_eq!(subjects.collect::<Vec<_>>(), ["globals", "app", "base"]);
+    }
+
     #[tokio::test]
     async fn sealed_copy_is_preferred_to_unsealed_copy() {
         let (near, far, folder) = (MemoryStore::new(), MemoryStore::new(), tempfile::tempdir().unwrap());

@@ -11,7 +11,8 @@ const MAX_PREVIOUS: usize = 7;
 /// oldest first, without duplicates.
 pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
     let (newest, before) = backups.split_last()?;
-    let form = |backup: &Backup| (backup.manifest.artifact.format, backup.manifest.artifact.compression.clone());
+    let form =
+        |backup: &Backup| (backup.manifest.artifact.format.clone(), backup.manifest.artifact.compression.clone());
     // The same data has another size in another format.
     let before = before.iter().rev().filter(|backup| form(backup) == form(newest)).take(MAX_PREVIOUS);
     let before: Vec<_> = before.map(|backup| &backup.manifest.artifact).collect();

@@ -2,6 +2,7 @@
 
 use longshore_config::schedule::{Expression, Schedule};
 use longshore_core::mark::MarkKind;
+use longshore_core::subject::SubjectKind;
 use longshore_core::unit::TimeSpan;
 use longshore_retention::Policy;
 use longshore_testkit::memory::MemoryStore;
@@ -150,7 +151,8 @@ async fn reports_parts_not_captured_by_newest_run() {
     });
     put_run_with(&store, "2026-05-02_030000", &["app"], "", |manifest| {
         manifest.run_not_captured = vec!["database \"y\": allows no connections".to_owned()];
-        manifest.not_captured = if manifest.subject.is_database() { vec!["rows".to_owned()] } else { Vec::new() };
+        manifest.not_captured =
+            if manifest.subject.kind() == SubjectKind::Database { vec!["rows".to_owned()] } else { Vec::new() };
     });
     let at = catalogued(&store).await;
     let all = at.catalog.series.iter().map(|(series, backups)| (series, backups.as_slice()));

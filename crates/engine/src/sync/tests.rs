@@ -3,15 +3,15 @@
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 
 use super::*;
-use crate::fixture::{catalogued, job, with_backup};
+use crate::fixture::{catalogued, job, put_base, put_run, put_run_with, rename_as_0_1_0, with_backup};
 
 #[tokio::test]
 async fn unreadable_backup_is_reported_as_not_damaged() {
     let ((store, at), job) = (with_backup().await, job(None));
-    let (found, unread) = find_damaged(&job, std::slice::from_ref(&at), Mode::Act, &no_progress()).await;
+    let (found, unread) = find_damaged(&job, std::slice::from_ref(&at), Mode::Act, &ignore()).await;
     assert_eq!((found.len(), unread.len()), (0, 0));
     store.fault(Operation::Fetch, Fault::FailAfter(1));
-    let (found, unread) = find_damaged(&job, &[at], Mode::Act, &no_progress()).await;
+    let (found, unread) = find_damaged(&job, &[at], Mode::Act, &ignore()).await;
     assert_eq!((found.len(), unread.len()), (0, 1));
     let synced = Synced { copies: Vec::new(), problems: unread };
     assert!(!synced.succeeded() && !synced.problems[0].damaged);
@@ -27,7 +27,7 @@ async fn damage_mark_is_reported_until_a_read_succeeds() {
     let at = [catalogued(&store).await];
     let planned = plan(&job(None), None, &at, &BTreeMap::new(), Repair::No).unwrap();
     assert!(planned.unrepaired.len() == 1 && planned.unrepaired[0].damaged);
-    let (found, _) = find_damaged(&job(None), &at, Mode::Act, &no_progress()).await;
+    let (found, _) = find_damaged(&job(None), &at, Mode::Act, &ignore()).await;
     assert!(found.is_empty());
     assert!(catalogued(&store).await.catalog.backups().all(Backup::is_good));
 }
@@ -39,13 +39,13 @@ async fn repaired_backup_is_good_despite_a_recent_damage_mark() {
     let manifest = crate::fixture::manifest();
     bad.put(&manifest.artifact.key, "abd");
     let bad_at = catalogued(&bad).await;
-    let (found, _) = find_damaged(&job(None), std::slice::from_ref(&bad_at), Mode::Act, &no_progress()).await;
+    let (found, _) = find_damaged(&job(None), std::slice::from_ref(&bad_at), Mode::Act, &ignore()).await;
     assert_eq!(found.len(), 1);
     assert!(!catalogued(&bad).await.catalog.backups().all(Backup::is_good));
     let backup = good_at.catalog.backups().next().unwrap();
     let planned =
         PlannedCopy { backup, why: CopyReason::Damaged, to: &bad_at, from: vec![&good_at], leftovers: Leftovers::Kept };
-    let (copied, damaged) = copy_backup(&planned, &no_progress()).await;
+    let (copied, damaged) = copy_backup(&planned, &ignore()).await;
     assert!(copied.error.is_none() && damaged.is_empty());
     assert!(catalogued(&bad).await.catalog.backups().all(Backup::is_good));
 }
@@ -65,7 +65,7 @@ async fn damaged_source_is_marked_and_the_next_one_is_used() {
         from: vec![&bad_at, &good_at],
         leftovers: Leftovers::Kept,
     };
-    let (copied, damaged) = copy_backup(&planned, &no_progress()).await;
+    let (copied, damaged) = copy_backup(&planned, &ignore()).await;
     assert!(copied.error.is_none() && copied.from == "good", "{copied:?}");
     assert!(damaged.keys().eq([&("bad".to_owned(), backup.name.clone())]), "{damaged:?}");
     assert!(!catalogued(&bad).await.catalog.backups().any(Backup::is_good));
@@ -81,6 +81,41 @@ async fn damage_by_the_destination_does_not_mark_the_source() {
     let backup = good_at.catalog.backups().next().unwrap();
     let planned =
         PlannedCopy { backup, why: CopyReason::Missing, to: &to_at, from: vec![&good_at], leftovers: Leftovers::Kept };
-    let (copied, damaged) = copy_backup(&planned, &no_progress()).await;
+    let (copied, damaged) = copy_backup(&planned, &ignore()).await;
     assert!(copied.error.is_some() && damaged.is_empty(), "{copied:?}");
+}
+
+#[tokio::test]
+async fn backups_of_0_1_0_are_copied_under_their_names() {
+    let (from, to) = (MemoryStore::new(), MemoryStore::new());
+    put_run_with(&from, "2026-05-01_030000", &["base", "wal"], "", rename_as_0_1_0);
+    put_run(&from, "2026-05-02_030000", &["base", "wal"]);
+    put_base(&from, "2026-05-03_030000");
+    let read = async || {
+        let named = async |name: &str, store| Catalogued { name: name.to_owned(), ..catalogued(store).await };
+        [named("from", &from).await, named("to", &to).await]
+    };
+    let all = read().await;
+    let planned = plan(&job(None), None, &all, &BTreeMap::new(), Repair::No).unwrap();
+    let copies: Vec<_> = planned.copies.iter().flatten().collect();
+    assert_eq!(copies.len(), 7);
+    for planned in copies {
+        let (copied, damaged) = copy_backup(planned, &ignore()).await;
+        assert!(copied.error.is_none() && damaged.is_empty(), "{copied:?}");
+    }
+    assert_eq!(to.keys(), from.keys());
+    let all = read().await;
+    let planned = plan(&job(None), None, &all, &BTreeMap::new(), Repair::Yes).unwrap();
+    assert!(planned.copies.iter().flatten().next().is_none() && planned.unrepaired.is_empty());
+}
+
+#[tokio::test]
+async fn base_backup_is_copied_after_the_dumps_of_its_run() {
+    let (from, to) = (MemoryStore::new(), MemoryStore::new());
+    put_run(&from, "2026-05-01_030000", &["app"]);
+    put_base(&from, "2026-05-01_030000");
+    let all = [catalogued(&from).await, Catalogued { name: "to".to_owned(), ..catalogued(&to).await }];
+    let planned = plan(&job(None), None, &all, &BTreeMap::new(), Repair::No).unwrap();
+    let order: Vec<_> = planned.copies.iter().flatten().map(|copy| copy.backup.manifest.subject.to_string()).collect();
+    assert_eq!(order, ["globals", "app", "base"]);
 }

@@ -29,7 +29,7 @@ impl Ask for NoAnswer {
 }
 
 fn registry() -> Registry {
-    let mut registry = Registry { default_verify: Rejects::TYPE, ..Registry::default() };
+    let mut registry = Registry { default_verify: Rejects::TYPE.to_owned(), ..Registry::default() };
     registry.verify.add::<Rejects>();
     registry
 }
@@ -44,7 +44,7 @@ async fn read(at: &Catalogued) -> Option<VerifyResult> {
         registry: &registry,
         identities: &identities,
         scratch_dir: None,
-        progress: longshore_core::progress::no_progress(),
+        observer: longshore_core::event::ignore(),
     };
     verifier.verify_backup(at, at.catalog.backups().next().unwrap()).await
 }
@@ -107,6 +107,18 @@ async fn sealed_read_does_not_clear_decoded_damage() {
 }
 
 #[tokio::test]
+async fn backup_of_0_1_0_is_verified_and_marked() {
+    let store = longshore_testkit::memory::MemoryStore::new();
+    crate::fixture::put_run_with(&store, "2026-05-01_030000", &["base"], "", crate::fixture::rename_as_0_1_0);
+    store.lose(&Key::parse("main/globals/globals-2026-05-01_030000.json").unwrap());
+    let result = read(&crate::fixture::catalogued(&store).await).await.unwrap();
+    assert!(result.error.is_none() && result.unmarked.is_none(), "{result:?}");
+    let at = crate::fixture::catalogued(&store).await;
+    let backup = at.catalog.backups().next().unwrap();
+    assert_eq!((backup.name.as_str(), backup.marks.verified()), ("main/base/base-2026-05-01_030000", true));
+}
+
+#[tokio::test]
 async fn read_only_destination_still_reports_the_result() {
     let (store, at) = with_backup().await;
     store.fault(Operation::Ship, Fault::Deny);
@@ -152,6 +164,11 @@ fn unreadable_manifest_matches_name_subject_and_folder() {
         assert!(!Scope::Named(words.to_owned()).may_select(&key), "{words}");
     }
     assert!(Scope::Newest.may_select(&key) && Scope::All.may_select(&key));
+    // This manifest may be of a base backup, or of a database in a destination of 0.1.0.
+    let key = Key::parse("main/base/base-2026-06-07_091500.json").unwrap();
+    for words in ["base", "%62ase", "main/base"] {
+        assert!(Scope::Named(words.to_owned()).may_select(&key), "{words}");
+    }
 }
 
 #[tokio::test]

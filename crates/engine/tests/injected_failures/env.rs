@@ -9,10 +9,10 @@ use std::sync::{Arc, LazyLock, Mutex};
 use bytes::Bytes;
 use longshore_config::Config;
 use longshore_config::registry::Registry;
+use longshore_core::event::ignore;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::pipeline::{Destination, Pipeline};
 use longshore_core::plugin::{Ask, Cluster, Identities, IdentityText, Passphrase};
-use longshore_core::progress::no_progress;
 use longshore_core::stage::{Encrypt, Verify};
 use longshore_testkit::fake_stage::{Xor, dumped, order};
 use longshore_testkit::injection::Injector;
@@ -90,10 +90,9 @@ pub(crate) fn identities() -> Identities {
 
 fn registry() -> Registry {
     let mut registry = Registry {
-        default_verify: "digests",
-        default_restore: "restores",
-        default_scratch: "places",
-        default_examine: "asks",
+        default_verify: "digests".to_owned(),
+        default_scratch: "places".to_owned(),
+        default_examine: "asks".to_owned(),
         ..Registry::default()
     };
     registry.dump.add::<Server>();
@@ -193,7 +192,7 @@ pub(crate) async fn baseline(times: &[&str]) -> Contents {
                 order.needs = DESTINATIONS.map(|name| (name.to_owned(), vec![globals.clone()])).into();
             }
             let stream = longshore_core::stream::from_bytes(content(&subject));
-            let shipped = pipeline.back_up(&order, dumped(stream), &no_progress()).await.unwrap();
+            let shipped = pipeline.back_up(&order, dumped(stream), &ignore()).await.unwrap();
             globals.get_or_insert(shipped.name);
         }
     }

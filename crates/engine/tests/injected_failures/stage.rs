@@ -11,18 +11,18 @@ use futures_util::StreamExt;
 use longshore_core::Result;
 use longshore_core::check::{Check, Finding};
 use longshore_core::drill::{Comparison, ComparisonOutcome};
+use longshore_core::event::Observer;
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Format, Manifest, Verification};
 use longshore_core::meter::{Algorithm, Digest, meter};
-use longshore_core::plugin::{Cluster, Identities, JobContext, Plugin, StoreContext, Target};
-use longshore_core::progress::Progress;
+use longshore_core::plugin::{Cluster, Identities, JobContext, Plugin, RestorePlugin, StoreContext, Target};
 use longshore_core::stage::{
     Decrypt, DiscoveredSubject, Discovery, Dump, Dumped, Encrypt, Examine, Restore, RestoreRequest, Restored, Scratch,
     ScratchCluster, Store, Verified, Verify, VerifyReport,
 };
 use longshore_core::stream::{ByteStream, OnEnd, collect};
 use longshore_core::subject::Subject;
-use longshore_testkit::fake_stage::{FakeDump, Xor, dumped};
+use longshore_testkit::fake_stage::{FakeDump, Xor, discovered, dumped};
 use longshore_testkit::injection::faulty_store::FaultyStore;
 use longshore_testkit::stream::random_bytes;
 use serde::Deserialize;
@@ -89,7 +89,8 @@ impl Dump for Source {
     async fn discover(&self) -> Result<Discovery> {
         let turn = self.0.injector.begin("server survey".to_owned()).await?;
         let mut survey = FakeDump::default().discover().await?;
-        let surveyed = subjects().into_iter().map(|subject| DiscoveredSubject { subject, estimated_bytes: Some(1) });
+        let surveyed =
+            subjects().into_iter().map(|subject| DiscoveredSubject { estimated_bytes: Some(1), ..discovered(subject) });
         survey.subjects = surveyed.collect();
         turn.end().await.map(|()| survey)
     }
@@ -121,7 +122,7 @@ impl Check for Digests {
 }
 
 impl Verify for Digests {
-    fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+    fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         let findings = OnEnd::new();
         let (stream, digest) = meter(plaintext, Algorithm::Sha256, |_| {});
         let found = findings.clone();
@@ -167,8 +168,13 @@ impl Plugin<dyn Restore> for Restores {
     const TYPE: &'static str = "restores";
 
     fn build(self, target: &Target) -> Result<Box<dyn Restore>> {
+        let target = target.expect_database(Self::TYPE)?;
         Ok(Box::new(Restorer(Shared::at(&target.cluster))))
     }
+}
+
+impl RestorePlugin for Restores {
+    const FORMATS: &'static [Format] = &[Format::Custom];
 }
 
 struct Restorer(Arc<Shared>);

@@ -1,16 +1,16 @@
 //! The verbs as the command line calls them, and the results that they report.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use longshore_core::Result;
 use longshore_core::drill::Verdict;
+use longshore_core::event::ignore;
 use longshore_core::key::Key;
-use longshore_core::plugin::{Scripts, Target, TargetDatabase};
-use longshore_core::progress::no_progress;
+use longshore_core::plugin::{DatabaseTarget, Scripts, Target, TargetDatabase};
 use longshore_engine::drill::Driller;
 use longshore_engine::encryption_policy::{EncryptionPolicy, Unsealed};
+use longshore_engine::hold;
 use longshore_engine::hold::hold;
 use longshore_engine::prune::{Mode, Overrides, Pruned, Request, prune};
 use longshore_engine::report::Outcome;
@@ -18,7 +18,6 @@ use longshore_engine::restore::{self, Compare, Globals, Restorer, Selector, choo
 use longshore_engine::run::run;
 use longshore_engine::sync::{Repair, sync};
 use longshore_engine::verify::{BackupVerifier, Scope};
-use longshore_engine::{hold, progress};
 
 use crate::env::{Contents, DESTINATIONS, TIMES, TestEnv, baseline, identities};
 use crate::stage::{content, subjects};
@@ -96,7 +95,7 @@ impl Verb {
         let job = env.config.job(None)?;
         match self {
             Self::Run => {
-                let report = run(&env.config, &env.registry, job, Arc::new(progress::NoProgress)).await?;
+                let report = run(&env.config, &env.registry, job, ignore()).await?;
                 let arrived = report.artifacts.iter().filter_map(|artifact| Some((artifact.name.as_ref()?, artifact)));
                 let intact = arrived.flat_map(|(name, artifact)| {
                     let at = artifact.destinations.iter().filter(|at| at.error.is_none());
@@ -113,7 +112,7 @@ impl Verb {
                 Ok(VerbReport { success, text: format!("{pruned:?}"), ..VerbReport::default() })
             }
             Self::Sync => {
-                let synced = sync(&env.config, job, Repair::Yes, Mode::Act, no_progress()).await?;
+                let synced = sync(&env.config, job, Repair::Yes, Mode::Act, ignore()).await?;
                 let copied = synced.copies.iter().filter(|copied| copied.error.is_none());
                 let intact = copied.map(|copied| (copied.to.clone(), copied.name.to_string())).collect();
                 Ok(VerbReport {
@@ -129,7 +128,7 @@ impl Verb {
                     registry: &env.registry,
                     identities: &identities(),
                     scratch_dir: None,
-                    progress: no_progress(),
+                    observer: ignore(),
                 };
                 let reads = verifier.verify(&Scope::All, None).await?;
                 let of = |damaged: bool| {
@@ -164,9 +163,9 @@ impl Verb {
                     scripts: Scripts::Harmless,
                     scratch_dir: None,
                     unsealed: Unsealed::Refused,
-                    progress: no_progress(),
+                    observer: ignore(),
                 };
-                let report = driller.drill(&longshore_engine::drill::Request::default(), &|_| {}).await?;
+                let report = driller.drill(&longshore_engine::drill::Request::default()).await?;
                 let damaged = report.drills.iter().filter(|drill| drill.verdict == Verdict::Damaged);
                 let damaged = damaged.map(|drill| (drill.destination.clone(), drill.backup.to_string())).collect();
                 let success = report.verdict() == Verdict::Good
@@ -204,14 +203,15 @@ async fn restored(env: &TestEnv) -> Result<VerbReport> {
     let identities = identities();
     let policy = EncryptionPolicy::new(&env.config, &identities, Unsealed::Refused);
     let choice = choose(&env.config, &selector, None, &policy).await?;
-    let target = Target { database: TargetDatabase::Create, ..Target::new(env.cluster.clone()) };
+    let target = DatabaseTarget { database: TargetDatabase::Create, ..DatabaseTarget::new(env.cluster.clone()) };
+    let target = Target::Database(target);
     let restorer = Restorer {
         registry: &env.registry,
         target: &target,
         identities: &identities,
         parallel: 1,
         compare: Compare::Recorded,
-        progress: Arc::new(restore::NoProgress),
+        observer: ignore(),
     };
     let restored = restorer.restore(&choice.backups).await?;
     // A failed comparison is only a note, but here it is no success.

@@ -31,6 +31,23 @@ const DONE: &[u8] = b"longshore: done\n";
 const MAX_OUTPUT_BYTES: u64 = 256 << 20;
 
 impl Script {
+    /// Returns the script's name in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Free => "free",
+            Self::List => "list",
+            Self::Preamble => "preamble",
+            Self::Prepare => "prepare",
+            Self::Probe => "probe",
+            Self::Publish => "publish",
+            Self::Receive => "receive",
+            Self::Remove => "remove",
+            Self::Rollback => "rollback",
+            Self::Stat => "stat",
+        }
+    }
+
     fn text(self) -> String {
         let (text, prints_done) = match self {
             Self::Fetch => (include_str!("fetch.sh"), false),
@@ -65,12 +82,13 @@ impl Script {
 impl Directory {
     /// Starts a script that sends or receives a body.
     pub(super) async fn stream(&self, script: Script, arguments: &[&str]) -> Result<Process> {
-        self.host.start(&self.command_line(script, arguments), Channel::Transfer).await
+        self.host.start(&self.command_line(script, arguments), script.name(), Channel::Transfer).await
     }
 
     /// Runs a script to its end and returns its output.
     pub(super) async fn run(&self, script: Script, arguments: &[&str]) -> Result<Vec<u8>> {
-        let mut process = self.host.start(&self.command_line(script, arguments), Channel::Command).await?;
+        let mut process =
+            self.host.start(&self.command_line(script, arguments), script.name(), Channel::Command).await?;
         // An SFTP server without a shell would wait for input.
         process.stdin = None;
         let (mut output, exit) = process.output(MAX_OUTPUT_BYTES).await?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::stream::{digest, random, random_bytes};
 use futures_util::{StreamExt, TryStreamExt};
+use longshore_core::Kind;
+use longshore_core::cleanup::CleanupScope;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_core::{Kind, cleanup};
 use serde_json::json;
 
 use super::{SshPlugin, eventually, files, key};
@@ -85,11 +86,12 @@ pub async fn upload_dropped_with_bytes_in_flight_leaves_nothing(plugin: &SshPlug
         sender.finish().await.unwrap();
         eventually(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() > 0))).await;
     };
+    let scope = CleanupScope::default();
     tokio::select! {
         biased;
         () = begun => {}
-        result = store.ship(&key, body) => panic!("{result:?}"),
+        result = scope.run(store.ship(&key, body)) => panic!("{result:?}"),
     }
-    tokio::time::timeout(Duration::from_secs(15), cleanup::wait()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(15), scope.wait()).await.unwrap();
     assert!(files(&sshd.backups()).is_empty());
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use longshore_core::Kind;
-use longshore_core::cleanup;
+use longshore_core::cleanup::CleanupScope;
 use longshore_core::plugin::StoreContext;
 use longshore_core::stream::{channel, from_bytes};
 use serde_json::json;
@@ -72,7 +72,8 @@ async fn taking(plugin: &SshPlugin) {
     let (sshd, store) = stalling(plugin);
     let (sender, body) = channel();
     let key = key("main/appdb.dump");
-    let shipping = store.ship(&key, body);
+    let scope = CleanupScope::default();
+    let shipping = scope.run(store.ship(&key, body));
     let stalls = async {
         sender.send(random_bytes(1, 100_000)).await.unwrap();
         if !store.limits().spools {
@@ -90,5 +91,5 @@ async fn taking(plugin: &SshPlugin) {
         }
     };
     gives_up("closing", shipped).await;
-    tokio::time::timeout(LIMIT, cleanup::wait()).await.expect("the deletion of the temporary file times out as well");
+    tokio::time::timeout(LIMIT, scope.wait()).await.expect("the deletion of the temporary file times out as well");
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use longshore_core::Kind;
+use longshore_core::cleanup::CleanupScope;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_core::{Kind, cleanup};
 use longshore_testkit::ssh_conformance::{eventually, files, key, refusal};
 use longshore_testkit::sshd::{Account, Sshd};
 use longshore_testkit::stream::{random_bytes, stalls_after};
@@ -15,17 +16,17 @@ use crate::SSH;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_accounts_without_a_shell() {
-    let sshd = Sshd::start();
+    let (sshd, scope) = (Sshd::start(), CleanupScope::default());
     // An SFTP server waits for input and prints nothing: the plugin must not wait for it.
     for account in [Account::Sftp, Account::RsyncWriteOnly, Account::Rsync] {
         let store = SSH.store_as(&sshd, account, json!({}));
-        let error = tokio::time::timeout(Duration::from_secs(20), refusal(&*store)).await.unwrap();
+        let error = tokio::time::timeout(Duration::from_secs(20), scope.run(refusal(&*store))).await.unwrap();
         assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
         assert!(error.to_string().contains("no POSIX shell"), "{error}");
         assert!(error.remedy().unwrap().starts_with("use type = \"sftp\""), "{error:?}");
     }
-    cleanup::wait().await;
-    let errors = cleanup::failures();
+    scope.wait().await;
+    let errors = scope.failures();
     assert!(
         !errors.iter().any(|error| error.to_string().contains("no POSIX shell")),
         "a cleanup failed although nothing was created: {errors:?}"

@@ -15,7 +15,7 @@ pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
         [] => String::new(),
         _ => format!("apart from the {} wrapping, ", wrappings.join(" and ")),
     };
-    if !facts.format.is_archive() {
+    if !facts.is_archive {
         let bytes = HumanBytes(facts.bytes);
         return format!(
             "{within}no checksum covers any of its {bytes}, and a script has no list of its contents: only a digest detects missing, \
@@ -45,12 +45,11 @@ pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
 fn data(facts: &Facts) -> String {
     let tables = counted(facts.tables.len() as u64, "table", "tables");
     let bytes = HumanBytes(facts.tables.iter().map(|table| table.bytes).sum());
-    let large_objects = &facts.large_objects;
-    match large_objects.count {
+    match facts.large_objects {
         0 => format!("the data of {tables} ({bytes})"),
         count => {
             let count = counted(count, "large object", "large objects");
-            format!("the data of {tables} ({bytes}) and of {count} ({})", HumanBytes(large_objects.bytes))
+            format!("the data of {tables} ({bytes}) and of {count} ({})", HumanBytes(facts.large_object_bytes))
         }
     }
 }
@@ -58,14 +57,13 @@ fn data(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::{Format, read};
+    use crate::plugins::facts_of;
 
     const SCRIPT: &[u8] = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (a) FROM stdin;\n1\n\\.\n\n\n\
         --\n-- PostgreSQL database dump complete\n--\n\n";
 
     fn facts(compression: Compression) -> Facts {
-        let script = read(SCRIPT, &mut |_| {}).unwrap();
-        Facts { format: Format::Custom, compression, toc_entries: 3, ..script }
+        Facts { is_archive: true, compression, toc_entries: 3, ..facts_of(SCRIPT) }
     }
 
     #[test]
@@ -82,8 +80,7 @@ mod tests {
             let text = coverage(&[], &facts(compression));
             assert!(text.contains(words) && text.contains(others) && text.contains("only a digest detects"), "{text}");
         }
-        let script = read(SCRIPT, &mut |_| {}).unwrap();
-        assert!(coverage(&[], &script).contains("a script has no list of its contents"));
+        assert!(coverage(&[], &facts_of(SCRIPT)).contains("a script has no list of its contents"));
     }
 
     #[test]
