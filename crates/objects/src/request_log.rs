@@ -98,7 +98,8 @@ fn key(method: &Method, uri: &Uri) -> u64 {
 /// a secret of the instance.
 fn path(uri: &Uri) -> &str {
     let host = uri.host().unwrap_or_default();
-    let serves_credentials = host.starts_with("169.254.") || host.starts_with("[fd00:ec2:");
+    let serves_credentials =
+        host.starts_with("169.254.") || host.starts_with("[fd00:ec2:") || uri.path().contains("credentials");
     if serves_credentials { "(credentials)" } else { uri.path() }
 }
 

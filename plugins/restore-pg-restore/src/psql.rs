@@ -42,10 +42,21 @@ pub(crate) fn expect_safe(psql: &Version, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// The first words of the statements that pg_dumpall writes for roles and tablespaces. Others could
-/// make psql read the rest of the script in another way than this program does: the data of COPY,
-/// or a setting changed by a function.
-const STATEMENTS: [&str; 8] = ["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "REVOKE", "SECURITY", "SET"];
+/// The beginnings of the statements that pg_dumpall writes for roles and tablespaces, besides
+/// settings. Others could make psql read the rest of the script in another way than this program
+/// does: the data of COPY, or a setting changed by a function.
+const STATEMENTS: [[&str; 2]; 10] = [
+    ["ALTER", "ROLE"],
+    ["ALTER", "TABLESPACE"],
+    ["COMMENT", "ON"],
+    ["CREATE", "ROLE"],
+    ["CREATE", "TABLESPACE"],
+    ["DROP", "ROLE"],
+    ["DROP", "TABLESPACE"],
+    ["GRANT", ""],
+    ["REVOKE", ""],
+    ["SECURITY", "LABEL"],
+];
 
 /// The beginnings of the names of server encodings. In other encodings, a byte of a character may
 /// be that of a quote or of a backslash.
@@ -55,10 +66,8 @@ const SERVER_ENCODINGS: [&str; 9] =
 /// Removes pg_dumpall's protection against psql commands from a script of roles and tablespaces,
 /// and fails if the script contains a psql command, or a statement that pg_dumpall never writes.
 pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
-    let refuse = |message: &str| {
-        Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
-            .hint("check it: --output FILE; if you trust its author, add --trust-script"))
-    };
+    let refuse =
+        |message: &str, hint: &str| Err(Error::new(Stage::Restore, Kind::Refused, subject, message).hint(hint));
     let mut kept = String::with_capacity(script.len());
     for part in statements::split(script) {
         if ["\\restrict ", "\\unrestrict "].iter().any(|command| part.text.starts_with(command)) {
@@ -66,10 +75,23 @@ pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
         }
         match part.kind {
             PartKind::Command => {
-                return refuse("contains a psql command, which pg_dumpall never writes for roles and tablespaces");
+                return refuse(
+                    "contains a psql command, which pg_dumpall never writes for roles and tablespaces",
+                    "check it: --output FILE; if you trust its author, add --trust-script",
+                );
+            }
+            PartKind::Statement if part.text.starts_with("SET ") && !is_usual(part.text) => {
+                return refuse(
+                    "contains a setting with which psql may read the rest of the script in another way",
+                    "dump again with PGOPTIONS='-c standard_conforming_strings=on' and PGCLIENTENCODING=UTF8; \
+                     or, if you trust its author, add --trust-script",
+                );
             }
             PartKind::Statement if !is_usual(part.text) => {
-                return refuse("contains a statement that pg_dumpall never writes for roles and tablespaces");
+                return refuse(
+                    "contains a statement that pg_dumpall never writes for roles and tablespaces",
+                    "check it: --output FILE; if you trust its author, add --trust-script",
+                );
             }
             PartKind::Statement | PartKind::Comment => kept.push_str(part.text),
         }
@@ -79,11 +101,19 @@ pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
 
 /// Returns true for a statement after which psql reads a script as before.
 fn is_usual(statement: &str) -> bool {
-    let word = statement.split(|char: char| !char.is_ascii_alphabetic()).next().unwrap_or_default();
-    match word {
-        "SET" => is_usual_setting(statement.trim_end()),
-        word => STATEMENTS.contains(&word),
+    let mut words = statement.split_ascii_whitespace();
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    match first {
+        "SET" => is_usual_setting(statement.trim_end()) || is_session_authorization(statement),
+        "RESET" => statement.trim_end() == "RESET SESSION AUTHORIZATION;",
+        _ => STATEMENTS.iter().any(|[verb, object]| *verb == first && (object.is_empty() || *object == second)),
     }
+}
+
+/// Returns true if a statement sets the grantor of the privileges that follow.
+fn is_session_authorization(statement: &str) -> bool {
+    let role = statements::identifier_after(statement, "SET SESSION AUTHORIZATION ");
+    role.is_some_and(|(_, rest)| rest.trim_end() == ";")
 }
 
 /// Returns true for a setting in the form of pg_dumpall that does not change how psql reads.
@@ -128,7 +158,11 @@ mod tests {
         let script = "\\restrict abc\nCREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n\\unrestrict abc\n";
         let kept = without_commands(script, "globals").unwrap();
         assert_eq!(kept, "CREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n");
-        let usual = "SET client_encoding = 'EUC_JP';\nSET standard_conforming_strings = on;\nGRANT a TO b;\n";
+        let usual = "SET client_encoding = 'EUC_JP';\nSET standard_conforming_strings = on;\nGRANT a TO b;\n\
+                     SET SESSION AUTHORIZATION \"od d\";\nGRANT ALL ON TABLESPACE t TO b WITH GRANT OPTION;\n\
+                     RESET SESSION AUTHORIZATION;\nALTER ROLE a IN DATABASE d SET search_path TO 'x';\n\
+                     CREATE TABLESPACE t OWNER a LOCATION '/x';\nALTER TABLESPACE t SET (seq_page_cost=1);\n\
+                     DROP ROLE IF EXISTS a;\nSECURITY LABEL FOR x ON ROLE a IS 'y';\n";
         assert_eq!(without_commands(usual, "globals").unwrap(), usual);
         for hostile in [
             "CREATE ROLE app;\n\\! id\n",
@@ -142,6 +176,11 @@ mod tests {
             "SET client_encoding = E'SJ\\111S';\n",
             "SET U&\"standard\\005fconforming_strings\" = off;\n",
             "SET NAMES 'gbk';\n",
+            "SET SESSION AUTHORIZATION a; SELECT 1;\n",
+            "SET SESSION AUTHORIZATION a b;\n",
+            "CREATE TEMP TABLE t AS SELECT set_config('standard_conforming_strings', 'off', false);\n",
+            "ALTER TABLE t ALTER c SET DEFAULT f();\n",
+            "CREATE INDEX i ON t (f());\n",
             "/* x */ SET client_encoding = 'SJIS';\n",
             "SELECT set_config('client_encoding', 'SJIS', false);\n",
             "DO $$ begin perform 1; end $$;\n",

@@ -10,7 +10,7 @@ use longshore_core::plugin::Scripts;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_archive::statements::{self, identifier_after};
+use longshore_pg_archive::statements::{self, PartKind, identifier_after};
 use longshore_pg_client::child::{Pipes, Process, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::globals::{self, expect_unconverted};
@@ -155,7 +155,9 @@ impl ExistingNames {
         let mut notes = Vec::new();
         for part in statements::split(script) {
             let existing_name = |prefix, names: &BTreeSet<String>| {
-                identifier_after(part.text, prefix).filter(|(name, _)| names.contains(name))
+                // A psql command in a statement extends it to the end of the script.
+                let statement = (part.kind == PartKind::Statement).then_some(part.text);
+                statement.and_then(|text| identifier_after(text, prefix)).filter(|(name, _)| names.contains(name))
             };
             if let Some((name, _)) = existing_name("CREATE ROLE ", &self.roles) {
                 notes.push(format!("role \"{name}\" already exists, and keeps its attributes and password"));
@@ -188,6 +190,9 @@ mod tests {
             "CREATE ROLE app;\nALTER ROLE app WITH LOGIN PASSWORD 'x';\nALTER ROLE postgres SET work_mem TO '4MB';\nGRANT app TO postgres;\n"
         );
         assert_eq!(notes.len(), 2);
+        // A psql command hides nothing of the script.
+        let hostile = "CREATE ROLE postgres \\! id\nCREATE ROLE other;\n";
+        assert_eq!(names.without_existing(hostile), (hostile.to_owned(), Vec::new()));
     }
 
     #[tokio::test]

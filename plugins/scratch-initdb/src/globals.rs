@@ -4,7 +4,7 @@
 use futures_util::StreamExt;
 use longshore_core::Result;
 use longshore_core::stream::{self, ByteStream};
-use longshore_pg_archive::statements::{self, identifier_after};
+use longshore_pg_archive::statements::{self, PartKind, identifier_after};
 use longshore_pg_client::globals;
 
 use crate::SUPERUSER;
@@ -31,8 +31,12 @@ fn adapt_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
 fn adapt_statements(script: &str) -> (String, Vec<String>) {
     let mut text = String::with_capacity(script.len());
     let mut notes = Vec::new();
-    for statement in statements::split(script).into_iter().map(|part| part.text) {
-        if let Some((name, _)) = identifier_after(statement, "CREATE TABLESPACE ")
+    for part in statements::split(script) {
+        let statement = part.text;
+        if part.kind != PartKind::Statement {
+            // A statement with a psql command extends to the end of the script.
+            text.push_str(statement);
+        } else if let Some((name, _)) = identifier_after(statement, "CREATE TABLESPACE ")
             && let Some((before, _)) = statement.rsplit_once(" LOCATION ")
         {
             text.push_str(before);

@@ -19,8 +19,8 @@ if [ -n "$folder" ]; then
     [ ! -d "$above" ] || [ -x "$above" ] || { echo "$above: Permission denied" >&2; exit 1; }
     if [ -d "$folder" ]; then
         here=$(pwd -P)
-        there=$(cd "$folder" && pwd -P) || exit 1
-        if [ "$there" = "${here%/}/$folder" ]; then cd "$folder" || exit 1; else is_empty=1; fi
+        there=$(cd "./$folder" && pwd -P) || exit 1
+        if [ "$there" = "${here%/}/$folder" ]; then cd "./$folder" || exit 1; else is_empty=1; fi
     else
         is_empty=1
     fi
