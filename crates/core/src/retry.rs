@@ -1,4 +1,5 @@
-//! The retries of requests to an unavailable destination: one policy for all.
+//! The retries of requests to an unavailable destination: patient ones for transfers, and brief
+//! ones for single requests, which cleanup makes, too, while a program waits for its end.
 
 use std::time::Duration;
 
@@ -6,19 +7,28 @@ use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 
 use crate::error::{Error, Kind, Result};
 
-/// The pause before the first retry. Each further one is four times as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The number of retries.
-const RETRIES: usize = 3;
+/// The number of retries of a transfer.
+const PATIENT_RETRIES: usize = 4;
+/// The number of retries of a single request.
+const BRIEF_RETRIES: usize = 3;
 
-/// Returns the pauses before successive retries: about 0.5, 2 and 8 seconds, each lengthened at
-/// random, so that many hosts do not return at the same moment.
-pub fn policy() -> ExponentialBuilder {
+/// Returns the pauses before successive retries of a transfer: about 0.5, 1.5, 4.5 and 13.5
+/// seconds, each lengthened at random, so that many hosts do not return at the same moment.
+pub fn patient() -> ExponentialBuilder {
     ExponentialBuilder::default()
-        .with_min_delay(FIRST_PAUSE)
-        .with_max_delay(Duration::from_secs(60))
-        .with_factor(4.0)
-        .with_max_times(RETRIES)
+        .with_min_delay(Duration::from_millis(500))
+        .with_factor(3.0)
+        .with_max_times(PATIENT_RETRIES)
+        .with_jitter()
+}
+
+/// Returns the pauses before successive retries of a single request: about 0.2, 0.4 and 0.8
+/// seconds, each lengthened at random.
+pub fn brief() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_factor(2.0)
+        .with_max_times(BRIEF_RETRIES)
         .with_jitter()
 }
 
@@ -26,6 +36,7 @@ pub fn policy() -> ExponentialBuilder {
 #[derive(Debug)]
 pub struct Retries {
     subject: String,
+    policy: ExponentialBuilder,
     pauses: backon::ExponentialBackoff,
     /// The number of failed attempts.
     failed: u32,
@@ -33,13 +44,13 @@ pub struct Retries {
 
 impl Retries {
     /// Returns the retries of an operation on `subject`, a name for the log.
-    pub fn new(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), pauses: policy().build(), failed: 0 }
+    pub fn new(subject: impl Into<String>, policy: ExponentialBuilder) -> Self {
+        Self { subject: subject.into(), policy, pauses: policy.build(), failed: 0 }
     }
 
     /// Starts from the beginning, after progress.
     pub fn reset(&mut self) {
-        self.pauses = policy().build();
+        self.pauses = self.policy.build();
     }
 
     /// Waits before the next attempt. Returns false if the attempts are used up.
@@ -63,7 +74,7 @@ pub async fn while_unavailable<T, F: Future<Output = Result<T>>>(subject: &str, 
         failed += 1;
         log(subject, failed, error, pause);
     };
-    work.retry(policy()).when(|error| error.kind() == Kind::Unavailable).notify(notify).await
+    work.retry(patient()).when(|error| error.kind() == Kind::Unavailable).notify(notify).await
 }
 
 fn log(subject: &str, failed: u32, error: &Error, pause: Duration) {
@@ -93,18 +104,18 @@ mod tests {
         };
         let begun = tokio::time::Instant::now();
         while_unavailable("far", attempt(Kind::Unavailable)).await.unwrap_err();
-        assert_eq!(attempts.take(), 1 + RETRIES);
+        assert_eq!(attempts.take(), 1 + PATIENT_RETRIES);
         let pauses = begun.elapsed();
-        assert!(pauses >= Duration::from_secs(10) && pauses < Duration::from_secs(60), "{pauses:?}");
+        assert!(pauses >= Duration::from_secs(19) && pauses < Duration::from_secs(60), "{pauses:?}");
         while_unavailable("far", attempt(Kind::Denied)).await.unwrap_err();
         assert_eq!(attempts.take(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn retries_start_again_after_progress() {
-        let mut retries = Retries::new("far");
+        let mut retries = Retries::new("far", patient());
         let cut = error(Kind::Unavailable);
-        for _ in 0..RETRIES {
+        for _ in 0..PATIENT_RETRIES {
             assert!(retries.pause(&cut).await);
         }
         assert!(!retries.pause(&cut).await);

@@ -36,13 +36,13 @@ impl OriginCheck {
         let (manifest, reader) = (Arc::clone(&self.manifest), Arc::clone(&self.reader));
         let stream = async_stream::try_stream! {
             let mut head = BytesMut::new();
-            // Headers of other formats are not those of the reader.
-            let is_dump = manifest.artifact.format.is_dump();
-            while is_dump && head.len() < HEADER_BYTES {
+            while head.len() < HEADER_BYTES {
                 let Some(chunk) = plaintext.next().await else { break };
                 head.extend_from_slice(&chunk?);
             }
-            if is_dump {
+            // The manifest may have been changed, so the bytes themselves show that they are a dump
+            // with a header.
+            if manifest.artifact.format.is_dump() || Format::detect(&head) == Format::Custom {
                 reader.origin(&manifest.subject, &head)?.expect(&manifest)?;
             }
             if !head.is_empty() {

@@ -131,9 +131,11 @@ impl Timestamp {
 
     /// Parses a timestamp in the form used in names, such as `2026-06-07_091500`.
     pub fn parse(text: &str) -> Option<Self> {
-        let timestamp = Self(NaiveDateTime::parse_from_str(text, TIMESTAMP_FORM).ok()?.and_utc());
-        // A lenient parser would accept two names for one time.
-        (timestamp.to_string() == text).then_some(timestamp)
+        let time = NaiveDateTime::parse_from_str(text, TIMESTAMP_FORM).ok()?.and_utc();
+        let timestamp = Self(time);
+        // A lenient parser would accept two names for one time, and chrono accepts leap seconds.
+        let is_usual = text.len() == TIMESTAMP_BYTES && time.timestamp_subsec_millis() == 0;
+        (is_usual && timestamp.to_string() == text).then_some(timestamp)
     }
 
     /// Returns the time.
@@ -279,6 +281,10 @@ mod tests {
             "2026-06-07_09150",
             "2026-06-07_+91500",
             "2026_06-07_091500",
+            "2026-06-07_091560",
+            "2026-06-07_235960",
+            "-0001-01-01_000000",
+            "+12026-01-01_00000",
             "2026-06-07_09150é",
         ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longshore_core::cleanup::{run_cleanup, shield, spawn_cleanup};
-use longshore_core::retry::Retries;
+use longshore_core::retry::{Retries, brief};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions};
@@ -197,14 +197,15 @@ impl Drop for Upload {
 }
 
 impl Backend {
-    /// Aborts an upload, with retries unless it is denied: a part may still be in transit. An
+    /// Aborts an upload, with retries unless it is refused: a part may still be in transit. An
     /// upload that remains is invisible, and a later sweep removes it.
     async fn abort(&self, path: &Path, mut upload: Box<dyn MultipartUpload>) -> Result<()> {
-        let mut retries = Retries::new(self.location.object_url(path));
+        let mut retries = Retries::new(self.location.object_url(path), brief());
         loop {
             let aborted = self.abort_result(path, upload.abort().await);
             let Err(error) = &aborted else { return aborted };
-            if error.kind() == Kind::Denied || !retries.pause(error).await {
+            let is_permanent = matches!(error.kind(), Kind::Denied | Kind::Refused | Kind::Usage);
+            if is_permanent || !retries.pause(error).await {
                 return aborted;
             }
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use longshore_core::retry::Retries;
-use longshore_core::{Error, Kind, Result};
+use longshore_core::retry::{Retries, brief};
+use longshore_core::{Error, Result};
 use object_store::client::{HttpClient, HttpRequest};
 use object_store::path::Path;
 use serde::de::DeserializeOwned;
@@ -64,7 +64,7 @@ impl RawClient {
         body: &str,
     ) -> Result<RawResponse> {
         let subject = if path.is_root() { location.url() } else { location.object_url(path) };
-        let mut retries = Retries::new(subject.as_str());
+        let mut retries = Retries::new(subject.as_str(), brief());
         loop {
             let sent = match self.send_once(&method, path, query, body).await {
                 Ok(response) => Ok(RawResponse { subject: subject.clone(), ..response }),
@@ -72,8 +72,8 @@ impl RawClient {
             };
             let error = match &sent {
                 Ok(response) if response.is_temporary() => response.error(location, "the request failed"),
-                Err(error) if error.kind() == Kind::Unavailable => error.clone(),
-                _ => return sent,
+                Err(error) => error.clone(),
+                Ok(_) => return sent,
             };
             if !retries.pause(&error).await {
                 return sent;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use longshore_core::child_log::ChildLog;
-use longshore_core::retry::Retries;
+use longshore_core::retry::{Retries, patient};
 use longshore_core::root_dir::RootError;
 use longshore_core::unit::ByteSize;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -72,7 +72,7 @@ impl Transfer {
             Some(call_lock) => Some(call_lock.lock().await),
             None => None,
         };
-        let mut retries = Retries::new(subject);
+        let mut retries = Retries::new(subject, patient());
         let mut attempts = 1;
         // The start of the time in which no attempt has made progress for certain.
         let mut silent_since = Instant::now();

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::check::{Check, Finding};
 use crate::error::{Error, Kind, Result};
 use crate::key::Key;
-use crate::retry::Retries;
+use crate::retry::{Retries, patient};
 use crate::stage::{Capabilities, Entry, Limits, Ship, Store};
 use crate::stream::{ByteStream, from_bytes};
 
@@ -63,7 +63,7 @@ impl Store for Resume {
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
         let bytes = self.store.fetch(key, range.clone()).await?;
-        let retries = Retries::new(key.as_str());
+        let retries = Retries::new(key.as_str(), patient());
         let fetch = Fetch { store: Arc::clone(&self.store), key: key.clone(), range, limit: self.limit, retries };
         Ok(fetch.into_stream(bytes))
     }
