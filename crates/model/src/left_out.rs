@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The key in the record's details under which
-/// [`Restore::comparable_details`](crate::stage::Restore::comparable_details) lists the lines of
+/// `Restore::comparable_details` lists the lines of
 /// failed entries, so that a comparison skips them.
 pub const DETAILS: &str = "left_out";
 

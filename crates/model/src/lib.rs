@@ -12,7 +12,7 @@
 //! | [`left_out`] | entries of an archive that a restore could not make |
 //! | [`run_report`] | the record that each run of a verb leaves |
 //! | [`terms`] | the maximum age of a job's backups, and the schedule of its runs |
-//! | [`unit`], [`clock`] | sizes and durations in text form, and the accuracy of clocks |
+//! | [`unit`](mod@unit), [`clock`] | sizes and durations in text form, and the accuracy of clocks |
 //! | [`error`], [`sqlstate`] | errors, and the error codes of a server |
 //!
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-model/latest/source/FORMAT.md) describes the
