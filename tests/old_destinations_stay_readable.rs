@@ -82,9 +82,16 @@ fn restore_works_for_every_format() {
     let old = OldDestination::new();
     let target = Cluster::start(&Installation::system(), &[]);
     target.psql("postgres", "create role app; create role reader");
+    let scratch = old.test_env.make_folder("scratch").display().to_string();
     let restore = |backup: &str, database: &str| {
         let connection = format!("{} dbname={database}", target.connection());
-        old.with_identity(&["restore", backup, "--to", &connection, "--create"]).expect(0);
+        let arguments = ["restore", backup, "--to", &connection, "--create"];
+        let more: &[&str] = match database {
+            "plain" => &["--trust-script"],
+            "directory" => &["--scratch-dir", &scratch],
+            _ => &[],
+        };
+        old.with_identity(&[&arguments, more].concat()).expect(0);
         assert_eq!(target.psql(database, "select count(*) from item").trim(), "40", "{backup}");
     };
     for (backup, database) in [
