@@ -82,8 +82,8 @@ fn missing_schema_of_selection_is_created() {
     restore(&test_env, "unowned", &["--table", "orders", "--table", "names", "--no-owner"]).expect(0);
     assert_eq!(test_env.cluster.psql("unowned", schemas), format!("my sales of {me}, sales of {me}"));
 
-    let nobody = ["--schema", "sales", "--role-map", "clerk=nobody_here"];
-    restore(&test_env, "ownerless", &nobody).expect(6).shows("lacks the role \"nobody_here\"");
+    let missing = ["--schema", "sales", "--role-map", "clerk=missing_role"];
+    restore(&test_env, "ownerless", &missing).expect(6).shows("lacks the role \"missing_role\"");
     let made = "select count(*) from pg_database where datname in ('ownerless', 'ledger')";
     assert_eq!(test_env.cluster.psql("postgres", made), "1");
 
@@ -146,8 +146,8 @@ fn role_map_renames_roles() {
         assert_eq!(target.psql(database, owner), "keeper{keeper=arwdDxt/keeper,auditor=r/keeper}");
     }
     let to = format!("{} dbname=missing", target.connection());
-    let mapped = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=nobody_here"];
-    test_env.run_with_identity(&mapped).expect(6).shows("lacks the role \"nobody_here\"");
+    let mapped = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=missing_role"];
+    test_env.run_with_identity(&mapped).expect(6).shows("lacks the role \"missing_role\"");
     let misspelt = ["--role-map", "clerk=keeper", "--role-map", "clark=keeper"];
     test_env
         .run_with_identity(&[&mapped[..5], &misspelt].concat())

@@ -202,7 +202,7 @@ fn last_drill_estimates_the_duration() {
     let phase =
         |name: &str, seconds: f64, restores: bool| json!({ "name": name, "seconds": seconds, "restores": restores });
     let drill = json!({
-        "longshore": "0.1.0", "by": "somebody@somewhere", "backup": name, "destination": "local",
+        "longshore": "0.1.0", "by": "operator@host", "backup": name, "destination": "local",
         "started": "2026-06-07T12:00:00Z", "finished": "2026-06-07T12:10:00Z", "verdict": "good", "scratch": "PostgreSQL",
         "phases": [phase("restore", 60.0, true), phase("index", 30.5, true), phase("compare", 900.0, false)],
         "compared": 1, "different": 0,

@@ -121,7 +121,7 @@ fn held_backup_is_kept_until_released() {
     let test_env = with_policy("keep_last = 1");
     test_env.longshore(&["run"]).expect(0);
     test_env.longshore(&["hold", "postgres"]).expect(1).shows("--why");
-    test_env.longshore(&["hold", "nobody", "--why", "x"]).expect(1).shows("no backup of that name");
+    test_env.longshore(&["hold", "missing", "--why", "x"]).expect(1).shows("no backup of that name");
     let held =
         test_env.longshore(&["hold", "postgres", "--why", "before the great migration", "--until", "2100-01-01"]);
     held.expect(0).stdout_shows("held").stdout_shows("main/postgres/postgres-");

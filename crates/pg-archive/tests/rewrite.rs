@@ -169,7 +169,7 @@ fn renames_roles_in_toc_of_directory() {
 
 #[test]
 fn archive_without_mapped_roles_is_unchanged() {
-    let map = BTreeMap::from([("nobody".to_owned(), "somebody".to_owned())]);
+    let map = BTreeMap::from([("missing".to_owned(), "other".to_owned())]);
     for installation in [Installation::system(), Installation::newer()] {
         for archive in support::archives(&installation) {
             let mut rewritten = Vec::new();
@@ -199,7 +199,7 @@ fn rejects_invalid_roles_and_archives() {
 #[test]
 fn mutated_archives_never_panic() {
     let archives = support::archives(&Installation::newer());
-    let map = BTreeMap::from([("postgres".to_owned(), "somebody".to_owned())]);
+    let map = BTreeMap::from([("postgres".to_owned(), "other".to_owned())]);
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
     TestRunner::new(config)
         .run(&(0..archives.len(), vec(mutation::any_mutation(), 1..4)), |(archive, mutations)| {

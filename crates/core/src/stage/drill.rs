@@ -25,8 +25,7 @@ pub trait Scratch: Check {
 
     /// Returns a finding for each feature of the source that the cluster lacks, as far as known
     /// before the cluster is created.
-    async fn missing_features(&self, requirements: &Requirements) -> Vec<Finding> {
-        let _ = requirements;
+    async fn missing_features(&self, _requirements: &Requirements) -> Vec<Finding> {
         Vec::new()
     }
 }
@@ -46,8 +45,7 @@ pub trait ScratchCluster: Send + Sync {
 
     /// Returns the connection for restoring the database `name`. The connection names a database if
     /// the database has another name in this cluster.
-    fn target(&self, name: &str) -> Result<Cluster> {
-        let _ = name;
+    fn target(&self, _name: &str) -> Result<Cluster> {
         Ok(self.cluster())
     }
 
@@ -74,8 +72,7 @@ pub trait ScratchCluster: Send + Sync {
 
     /// Adapts plaintext to this cluster, and describes the changes. Some parts of the globals fit
     /// only the host of the source, such as the folders of tablespaces.
-    async fn adapt(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {
-        let _ = manifest;
+    async fn adapt(&self, _manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {
         Ok((plaintext, Vec::new()))
     }
 
@@ -96,14 +93,12 @@ pub trait Examine: Send + Sync {
     ) -> Result<Vec<Comparison>>;
 
     /// Compares the globals of a cluster, such as roles, with the details recorded during the dump.
-    async fn compare_globals(&self, details: &Map<String, Value>) -> Result<Vec<Comparison>> {
-        let _ = details;
+    async fn compare_globals(&self, _details: &Map<String, Value>) -> Result<Vec<Comparison>> {
         Ok(Vec::new())
     }
 
     /// Returns the recorded roles that must exist before a backup is restored.
-    fn roles(&self, details: &Map<String, Value>) -> Vec<String> {
-        let _ = details;
+    fn roles(&self, _details: &Map<String, Value>) -> Vec<String> {
         Vec::new()
     }
 
