@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `test` | `cargo xtask test`: the checks before a commit; with `--all`, also the slow tests |
 //! | `tier` | the tests of a tier |
+//! | `memory` | a folder in memory for the temporary files of tests |
 //! | `demo` | `cargo xtask demo`: a day of backups, from the first command to a restored cluster |
 //! | `bench` | `cargo xtask bench`: Longshore's cost, compared with alternatives |
 //! | `setup` | installation: Debian packages, PostgreSQL 16 to 18, object stores |
@@ -12,6 +13,7 @@
 
 mod bench;
 mod demo;
+mod memory;
 mod setup;
 mod step;
 mod test;

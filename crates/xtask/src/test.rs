@@ -10,7 +10,7 @@ use longshore_testkit::cluster::{NEWER, cache};
 
 use crate::step::{cargo, step, succeeds};
 use crate::tier::{Runner, Tier};
-use crate::{Result, setup};
+use crate::{Result, memory, setup};
 
 /// The number of concurrent tests in nextest. Tests wait half of their time for servers to start
 /// and stop, so it exceeds the number of processors.
@@ -33,6 +33,12 @@ pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
     if env::var_os(THREADS).is_none() {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         variables.push((THREADS, (processors * 3).div_ceil(2).to_string().into()));
+    }
+    // The slow tests need more space than memory has.
+    let in_memory = if tier == Tier::Commit { memory::folder() } else { None };
+    if let Some(folder) = in_memory {
+        println!("==> temporary files of tests are in {}", folder.display());
+        variables.push(("TMPDIR", folder.into()));
     }
     let run = |arguments: &[&str], adjust: &dyn Fn(&mut Command)| {
         let mut command = cargo();
