@@ -191,8 +191,9 @@ impl TestEnv {
     /// Creates the database `name` with a table of about this size, which is hardly compressible.
     pub(crate) fn make_bulk(&self, name: &str, mebibytes: u32) {
         self.cluster.create_database(name);
-        // 32 digests of 32 characters: 1 KiB a row.
-        let digests = (0..32).map(|n| format!("md5(i::text || 'x{n}')")).collect::<Vec<_>>().join(" || ");
+        // 8 digests of 128 characters: 1 KiB a row.
+        let digest = |n| format!("encode(sha512(convert_to(i || 'x{n}', 'UTF8')), 'hex')");
+        let digests = (0..8).map(digest).collect::<Vec<_>>().join(" || ");
         self.cluster.psql(
             name,
             &format!(
@@ -287,7 +288,7 @@ pub(crate) fn wait_for<T>(event: &str, mut poll: impl FnMut() -> Option<T>) -> T
             return found;
         }
         assert!(Instant::now() < deadline, "timed out waiting for {event}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(25));
     }
 }
 

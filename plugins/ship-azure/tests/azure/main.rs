@@ -77,8 +77,14 @@ async fn huge() -> Fixture {
     Fixture::new(new_container(json!({})).await, ()).scaled(scale)
 }
 
+/// More than one page of a listing, which has 5,000 keys.
+async fn many() -> Fixture {
+    let scale = Scale { many_keys: 5100, ..Scale::default() };
+    Fixture::new(new_container(json!({})).await, ()).scaled(scale)
+}
+
 longshore_testkit::huge_conformance!(huge);
-longshore_testkit::many_conformance!(huge);
+longshore_testkit::many_conformance!(many);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_uploads_have_one_winner() {

@@ -54,9 +54,16 @@ async fn huge() -> Fixture {
     Fixture::new(store, ()).scaled(scale).with_listing_delay(LAG)
 }
 
+/// More than two pages of a listing.
+async fn many() -> Fixture {
+    let fixture = huge().await;
+    let scale = Scale { many_keys: 2100, ..fixture.scale };
+    fixture.scaled(scale)
+}
+
 // Garage compresses its data, so three copies of this body take almost no disk space.
 longshore_testkit::huge_conformance!(huge);
-longshore_testkit::many_conformance!(huge);
+longshore_testkit::many_conformance!(many);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_warns_of_ignored_create_only_requests() {
