@@ -1,0 +1,13 @@
+//! Tests of the client against real servers: PostgreSQL 15, and the newest that is installed.
+
+mod authentication;
+mod backup;
+mod certificate;
+mod channel_binding;
+mod commands;
+mod connection_loss;
+mod damaged_pages;
+mod hosts;
+mod incremental;
+mod support;
+mod tls;
