@@ -78,7 +78,7 @@ pub(crate) enum Verb {
     Init(Init),
     /// Check settings, servers and destinations before a run.
     Check(Check),
-    /// Back up the databases of a job.
+    /// Back up the databases or the cluster of a job.
     Run(Run),
     /// List the backups in the destinations.
     List(List),
@@ -89,12 +89,13 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Show the contents of a dump or backup and verify it.
     Inspect(Inspect),
-    /// Restore a backup into a cluster, or write it to a file.
+    /// Restore a backup into a server or a data directory, or write it to a file.
     Restore(Box<Restore>),
     /// Test that backups can be restored.
     ///
     /// Restores the newest run of a job into a scratch cluster, compares the result with the record
-    /// of the dump, and runs the queries of the configuration.
+    /// of the dump, and runs the queries of the configuration. Of a base backup, starts the files
+    /// and reads every row.
     Drill(Drill),
     /// Remove backups that the retention policy does not keep.
     Prune(Prune),
@@ -277,8 +278,8 @@ pub(crate) struct Verify {
 pub(crate) struct Inspect {
     /// A dump file or directory, `-` for stdin, or a backup or subject.
     ///
-    /// A dump is the output of pg_dump or pg_dumpall, plain or inside age, zstd or gzip. For a
-    /// subject, the newest backup is inspected.
+    /// A dump is the output of pg_dump or pg_dumpall, or a base backup as one tar, plain or inside
+    /// age, zstd or gzip. For a subject, the newest backup is inspected.
     #[arg(value_name = "FILE|BACKUP", value_hint = ValueHint::AnyPath)]
     pub(crate) what: String,
     /// Read and verify the whole dump, and report bytes that no checksum covers.

@@ -16,19 +16,21 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-pub(crate) use self::facts::{Compression, Facts, Origin, Table};
+pub(crate) use self::facts::{BaseRecord, Compression, Facts, Origin, Table};
 
 /// Returns a registry of all plugins.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry {
-        default_verify: "pg_archive".to_owned(),
+        default_verify: ["pg_archive", "pg_base"].map(str::to_owned).into(),
         default_scratch: "initdb".to_owned(),
         default_examine: "pg_dump".to_owned(),
         ..Registry::default()
     };
+    registry.dump.add::<longshore_dump_pg_base::PgBase>();
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
     registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
+    registry.verify.add::<longshore_verify_pg_base::PgBase>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
     registry.encrypt.add::<longshore_encrypt_age::Age>();
     registry.decrypt.add::<longshore_encrypt_age::AgeDecrypt>();
@@ -39,6 +41,7 @@ pub(crate) fn registry() -> Registry {
     registry.store.add::<longshore_ship_s3::S3>();
     registry.store.add::<longshore_ship_sftp::Sftp>();
     registry.store.add::<longshore_ship_ssh::Ssh>();
+    registry.restore.add::<longshore_restore_pg_base::PgBase>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
     registry.scratch.add::<longshore_scratch_initdb::Initdb>();
     registry.scratch.add::<longshore_scratch_server::Server>();
@@ -49,6 +52,11 @@ pub(crate) fn registry() -> Registry {
 /// Returns the contents of a dump as recorded by its verifier.
 pub(crate) fn archive(details: &Map<String, Value>) -> Option<Facts> {
     recorded(details).map(without_plugin_types)
+}
+
+/// Returns the confidential facts of a base backup, as recorded by its dump and its verifier.
+pub(crate) fn base_record(details: &Map<String, Value>) -> BaseRecord {
+    BaseRecord::of(details)
 }
 
 /// Returns the recorded table of contents in the format of `pg_restore --list`. Empty for a script.
@@ -210,6 +218,7 @@ mod tests {
         for format in [Format::Custom, Format::Plain, Format::Tar, Format::Directory] {
             assert_eq!(registry.restore.name_for(&format).unwrap(), "pg_restore", "{format:?}");
         }
+        assert_eq!(registry.restore.name_for(&Format::Base).unwrap(), "pg_base");
     }
 
     #[test]
@@ -262,7 +271,7 @@ mod tests {
     fn loads_example_configuration() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.example.toml");
         let config = Config::load(&path, &registry()).unwrap();
-        assert_eq!(config.jobs.len(), 2);
+        assert_eq!(config.jobs.len(), 3);
     }
 
     #[test]

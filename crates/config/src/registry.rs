@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use longshore_core::plugin::{Plugin, PluginKind};
+use longshore_core::format::Format;
+use longshore_core::plugin::{JobContext, Plugin, PluginKind};
 use longshore_core::stage::{Decrypt, Dump, Encrypt, Examine, Scratch, Store, Verify};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::de::DeserializeOwned;
@@ -118,8 +119,8 @@ pub struct Registry {
     pub dump: Plugins<dyn Dump>,
     /// Verifiers of plaintext.
     pub verify: Plugins<dyn Verify>,
-    /// The verifier of a job that names none.
-    pub default_verify: String,
+    /// The verifiers of a job that names none. Each verifies other formats.
+    pub default_verify: Vec<String>,
     /// Encryption.
     pub encrypt: Plugins<dyn Encrypt>,
     /// Decryption, by the name in a manifest.
@@ -136,6 +137,25 @@ pub struct Registry {
     pub examine: Plugins<dyn Examine>,
     /// The default examiner.
     pub default_examine: String,
+}
+
+impl Registry {
+    /// Builds the verifiers of a job that names none.
+    pub fn default_verifiers(&self, context: &JobContext) -> Result<Vec<Box<dyn Verify>>> {
+        self.default_verify.iter().map(|name| self.verify.build(name, context)).collect()
+    }
+
+    /// Builds the default verifier of a format, or the first default verifier, which refuses the
+    /// format.
+    pub fn default_verifier(&self, format: &Format, context: &JobContext) -> Result<Box<dyn Verify>> {
+        let mut verifiers = self.default_verifiers(context)?;
+        let index = verifiers.iter().position(|verifier| verifier.verifies(format)).unwrap_or(0);
+        if verifiers.is_empty() {
+            let message = "this program has no default verifier";
+            return Err(Error::new(Stage::Config, Kind::Refused, "verify", message));
+        }
+        Ok(verifiers.swap_remove(index))
+    }
 }
 
 #[cfg(test)]

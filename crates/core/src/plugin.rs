@@ -203,6 +203,22 @@ impl Target {
         }
     }
 
+    /// Returns the data directory, for a plugin that restores only into data directories.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Usage`](Kind::Usage) for another kind of target.
+    pub fn expect_data_directory(&self, plugin: &str) -> Result<&DataDirectory> {
+        match self {
+            Self::DataDirectory(target) => Ok(target),
+            Self::Database(target) => {
+                let message = format!("{plugin} restores into a data directory, not into a database");
+                Err(Error::new(Stage::Restore, Kind::Usage, &target.cluster.name, message)
+                    .hint("name a new or empty directory instead of the connection of a server"))
+            }
+        }
+    }
+
     /// Returns true if the restore adds rows to existing ones.
     pub fn appends(&self) -> bool {
         match self {
@@ -217,9 +233,12 @@ impl Target {
 pub struct DataDirectory {
     /// The directory, which is new or empty.
     pub path: PathBuf,
-    /// The folders of tablespaces on the source host, each with the new or empty folder that
-    /// replaces it. A restored cluster never uses the folders of the source.
-    pub tablespaces: BTreeMap<PathBuf, PathBuf>,
+    /// The new or empty folders of tablespaces. A key is a tablespace's name, its OID, or its
+    /// folder on the source host. A restored cluster never uses the folders of the source.
+    pub tablespaces: BTreeMap<String, PathBuf>,
+    /// The user to own all files, if this process may change owners. By default, the owner of the
+    /// directory.
+    pub owner: Option<String>,
 }
 
 /// A database, or all databases of a cluster, to restore into.
@@ -416,7 +435,7 @@ mod tests {
     #[test]
     fn data_directory_is_refused_for_database_restores() {
         let path = PathBuf::from("/var/lib/postgresql/17/restored");
-        let target = Target::DataDirectory(DataDirectory { path, tablespaces: BTreeMap::new() });
+        let target = Target::DataDirectory(DataDirectory { path, tablespaces: BTreeMap::new(), owner: None });
         let error = target.expect_database("pg_restore").unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert_eq!(
@@ -428,13 +447,24 @@ mod tests {
     }
 
     #[test]
+    fn database_is_refused_for_data_directory_restores() {
+        let error = Target::Database(database()).expect_data_directory("pg_base").unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        let message = "pg_base restores into a data directory, not into a database";
+        assert_eq!(error.to_string(), format!("restore \"target\": {message}"));
+        assert!(error.remedy().is_some_and(|hint| hint.contains("directory")), "{error:?}");
+        let directory = DataDirectory { path: PathBuf::from("/restored"), tablespaces: BTreeMap::new(), owner: None };
+        assert_eq!(Target::DataDirectory(directory.clone()).expect_data_directory("pg_base").unwrap(), &directory);
+    }
+
+    #[test]
     fn only_append_adds_rows_to_existing_ones() {
         for (content, appends) in
             [(TargetContent::MustBeEmpty, false), (TargetContent::Replace, false), (TargetContent::Append, true)]
         {
             assert_eq!(Target::Database(DatabaseTarget { content, ..database() }).appends(), appends, "{content:?}");
         }
-        let directory = DataDirectory { path: PathBuf::from("/restored"), tablespaces: BTreeMap::new() };
+        let directory = DataDirectory { path: PathBuf::from("/restored"), tablespaces: BTreeMap::new(), owner: None };
         assert!(!Target::DataDirectory(directory).appends());
     }
 }

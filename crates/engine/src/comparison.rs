@@ -7,7 +7,8 @@ use longshore_catalog::catalog::Backup;
 use longshore_config::registry::Registry;
 use longshore_core::Result;
 use longshore_core::drill::differences_error;
-use longshore_core::manifest::Manifest;
+use longshore_core::event::ignore;
+use longshore_core::manifest::{Format, Manifest};
 use longshore_core::stage::{Verify, VerifyReport};
 use longshore_core::stream::ByteStream;
 use serde_json::{Map, Value};
@@ -33,15 +34,22 @@ pub(crate) fn compare_findings(
     }
 }
 
-/// Returns the plaintext for a restore. The stream fails if its definitions differ from the
+/// Returns the plaintext for a restore. The stream of a base backup is verified, since no program
+/// checks its files afterwards. The stream of a dump fails if its definitions differ from the
 /// recorded ones.
-pub(crate) fn expect_recorded_definitions(
+pub(crate) fn checked_plaintext(
     registry: &Registry,
     manifest: &Manifest,
     recorded: Option<&Map<String, Value>>,
     plaintext: ByteStream,
 ) -> Result<ByteStream> {
-    let Some(recorded) = recorded else { return Ok(plaintext) };
-    let verifier = registry.verify.build(&registry.default_verify, &site_without_server())?;
-    Ok(verifier.expect_recorded(manifest, recorded, plaintext))
+    let format = &manifest.artifact.format;
+    let verifier = || registry.default_verifier(format, &site_without_server());
+    match recorded {
+        _ if *format == Format::Base => {
+            Ok(verifier()?.verify(&manifest.subject, format.clone(), plaintext, &ignore()).stream)
+        }
+        Some(recorded) => Ok(verifier()?.expect_recorded(manifest, recorded, plaintext)),
+        None => Ok(plaintext),
+    }
 }

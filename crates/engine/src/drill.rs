@@ -5,19 +5,23 @@
 //! | --- | --- |
 //! | `choice.rs` | choosing the backups and the destination |
 //! | `artifact.rs` | the encrypted bytes in a temporary file |
+//! | `base.rs` | base backups: unpacking the files of a cluster, and starting it |
+//! | `reading.rs` | checking and reading all databases of such a cluster |
 //! | `examination.rs` | comparing the restored data with the record, and the record of the drill |
 //! | `classify.rs` | deciding whether a failure means damage |
 //! | `compatibility.rs` | the differences between the scratch server and the source |
 //! | `query.rs` | the operator's queries |
 
 mod artifact;
+mod base;
 mod choice;
 mod classify;
 mod compatibility;
 mod examination;
 mod query;
+mod reading;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +40,7 @@ use longshore_core::plugin::{Cleanup, DatabaseTarget, IDENTITY_HINT, Identities,
 use longshore_core::provenance::Mismatch;
 use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Examine, Restore, RestoreRequest, Scratch, ScratchCluster, Store};
+use longshore_core::stream::ByteStream;
 use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
@@ -45,7 +50,7 @@ use tracing::Instrument;
 use self::artifact::{read, save};
 use self::choice::{Choice, choose};
 use self::compatibility::Compatibility;
-use crate::comparison::expect_recorded_definitions;
+use crate::comparison::checked_plaintext;
 use crate::details::{Details, expect_details, fetch_details};
 use crate::encryption_policy::{EncryptionPolicy, Unsealed};
 use crate::error_report::ErrorReport;
@@ -91,7 +96,7 @@ impl Report {
         let any = |verdict| self.drills.iter().any(|drill| drill.verdict == verdict);
         if any(Verdict::Damaged) {
             Verdict::Damaged
-        } else if any(Verdict::NotDrilled) {
+        } else if any(Verdict::NotDrilled) || !self.unfit.is_empty() {
             Verdict::NotDrilled
         } else {
             Verdict::Good
@@ -135,12 +140,18 @@ impl DrillCandidate {
     }
 }
 
-/// The source of the backups, and the scratch server that they are restored to.
-struct DrillContext<'a> {
+/// The source of the backups.
+#[derive(Clone, Copy)]
+struct DrillSource<'a> {
     job: &'a Job,
     destination: &'a str,
     store: &'a dyn Store,
     identities: &'a Identities,
+}
+
+/// The source of the backups, and the scratch server that they are restored to.
+struct DrillContext<'a> {
+    source: DrillSource<'a>,
     scratch: &'a dyn ScratchCluster,
     examiner: &'a dyn Examine,
 }
@@ -175,25 +186,12 @@ impl Driller<'_> {
         warnings.extend(policy.expect(backups.iter().map(|backup| &*backup.manifest))?);
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
-        self.observer.event(&Event::StepStarted(Step::PrepareScratch));
-        let begun = Instant::now();
-        let wanted: Vec<RestoreRequest<'_>> = candidates.iter().map(DrillCandidate::wanted).collect();
-        let scratch = self.scratch(job)?.make(&wanted).await?;
-        let scratch_seconds = seconds(begun);
-        let examiner = self.registry.examine.build(&self.registry.default_examine, &scratch.cluster())?;
-        let context = DrillContext {
-            job,
-            destination: &destination,
-            store: &*store,
-            identities: &identities,
-            scratch: &*scratch,
-            examiner: &*examiner,
-        };
+        let source = DrillSource { job, destination: &destination, store: &*store, identities: &identities };
         let mut report = Report {
             job: job.name.clone(),
             run: candidates.first().map(|candidate| candidate.backup.manifest.run.clone()).unwrap_or_default(),
             destination: destination.clone(),
-            scratch_seconds,
+            scratch_seconds: 0.0,
             drills: Vec::new(),
             missing,
             passed_over,
@@ -203,23 +201,52 @@ impl Driller<'_> {
             unmarked: Vec::new(),
             left: None,
         };
-        for warning in scratch.warnings() {
-            self.observer.event(&Event::Warned(&warning));
-            report.warnings.push(warning);
+        let is_of_files =
+            |candidate: &DrillCandidate| candidate.backup.manifest.subject.kind() == SubjectKind::ClusterFiles;
+        let (of_files, dumps): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_of_files);
+        note_unused_queries(job, of_files.iter().chain(&dumps), &mut report);
+        if !dumps.is_empty() {
+            self.drill_dumps(source, dumps, &mut report).await?;
         }
-        let databases: Vec<_> = candidates.iter().map(|candidate| &candidate.backup.manifest.subject).collect();
-        let whole = databases.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema));
-        for query in job.drill.queries.iter().filter(|_| !whole) {
-            if !databases.contains(&&Subject::database(&query.database)) {
-                report.notes.push(format!("a query names database \"{}\", which was not drilled", query.database));
+        for candidate in of_files {
+            match self.drill_base(source, &candidate, &mut report).await {
+                // The drills of dumps are reported in any case.
+                Err(error) if !report.drills.is_empty() => report.unfit.push(ErrorReport::from(&error)),
+                drilled => drilled?,
             }
         }
-        let drilled = self.restore_and_examine(&context, candidates, &mut report).await;
+        Ok(report)
+    }
+
+    /// Drills dumps in one scratch server.
+    async fn drill_dumps(
+        &self,
+        source: DrillSource<'_>,
+        candidates: Vec<DrillCandidate>,
+        report: &mut Report,
+    ) -> Result<()> {
+        self.observer.event(&Event::StepStarted(Step::PrepareScratch));
+        let begun = Instant::now();
+        let wanted: Vec<RestoreRequest<'_>> = candidates.iter().map(DrillCandidate::wanted).collect();
+        let scratch = self.scratch(source.job)?.make(&wanted).await?;
+        report.scratch_seconds += seconds(begun);
+        let examiner = self.registry.examine.build(&self.registry.default_examine, &scratch.cluster())?;
+        let context = DrillContext { source, scratch: &*scratch, examiner: &*examiner };
+        self.warn(scratch.warnings(), report);
+        let drilled = self.restore_and_examine(&context, candidates, report).await;
         self.observer.event(&Event::StepStarted(Step::RemoveScratch));
         let removed = scratch.remove().await;
         drilled?;
         report.left = removed.err().as_ref().map(ErrorReport::from);
-        Ok(report)
+        Ok(())
+    }
+
+    /// Reports warnings of a scratch server.
+    fn warn(&self, warnings: Vec<String>, report: &mut Report) {
+        for warning in warnings {
+            self.observer.event(&Event::Warned(&warning));
+            report.warnings.push(warning);
+        }
     }
 
     /// Builds the scratch stage.
@@ -276,7 +303,7 @@ impl Driller<'_> {
         let mut restored = Vec::new();
         for candidate in candidates {
             let observer = of_backup(&self.observer, candidate.backup.name.clone());
-            observer.event(&Event::StepStarted(Step::Restore { destination: context.destination }));
+            observer.event(&Event::StepStarted(Step::Restore { destination: context.source.destination }));
             let of_cluster = candidate.backup.manifest.subject.kind() == SubjectKind::ClusterSql;
             let span = tracing::info_span!(target: "longshore::drill", "drill", backup = %candidate.backup.name);
             let restoring = self.restore(context, &candidate, &mut report.notes, observer);
@@ -292,7 +319,7 @@ impl Driller<'_> {
             let subject = &candidate.backup.manifest.subject;
             observer.event(&Event::StepStarted(Step::Examine { subject }));
             let drill = self.record_drill(context, &candidate, restored, report).await?;
-            if let Err(error) = mark_result(context, &candidate.backup, &drill).await {
+            if let Err(error) = mark_result(context.source, &candidate.backup, &drill).await {
                 report.unmarked.push(ErrorReport::from(&error));
             }
             report.drills.push(drill);
@@ -345,7 +372,7 @@ impl Driller<'_> {
             if let Some(first) = failed.first() {
                 let messages = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
                 let message = "cannot be drilled here, which does not mean that the backup is damaged";
-                let error = Error::new(Stage::Drill, Kind::Failed, &context.job.name, message)
+                let error = Error::new(Stage::Drill, Kind::Failed, &context.source.job.name, message)
                     .because(messages.collect::<Vec<_>>().join("\n"));
                 return Err(match &first.remedy {
                     Some(remedy) => error.hint(remedy),
@@ -375,20 +402,16 @@ impl Driller<'_> {
             ));
             return Restored { started, phases, left_out: Vec::new(), error: None, failures: Vec::new() };
         }
-        let lease = lease(context.store, &backup.name).await;
+        let store = context.source.store;
+        let lease = lease(store, &backup.name).await;
         // Discard earlier failures, which belong to other backups.
         context.scratch.failures().await;
         let restored = async {
             let begun = Instant::now();
-            let file = save(context.store, manifest, context.scratch.folder()).await?;
+            let file = save(store, manifest, context.scratch.folder()).await?;
             phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
-            let decryptor = crate::stages::decryptor(self.registry, context.identities, backup)?;
             let begun = Instant::now();
-            let plaintext = decode(read(file.clone()), manifest, decryptor.as_deref()).await?;
-            let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
-            let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
-            let plaintext = expect_recorded_definitions(self.registry, manifest, details, plaintext)?;
-            let plaintext = report_reads(plaintext, observer);
+            let plaintext = self.plaintext(context.source.identities, candidate, file.clone(), observer).await?;
             let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
             notes.extend(adaptation_notes);
             // No recorded details: a drill restores everything.
@@ -407,28 +430,63 @@ impl Driller<'_> {
         let restored: Result<()> = restored.await;
         if let Some(lease) = lease {
             // On failure, the lease expires.
-            context.store.remove(&lease).await.ok();
+            store.remove(&lease).await.ok();
         }
         Restored { started, phases, left_out, error: restored.err(), failures: context.scratch.failures().await }
     }
+
+    /// Streams the plaintext of a fetched backup, checked as in a restore.
+    async fn plaintext(
+        &self,
+        identities: &Identities,
+        candidate: &DrillCandidate,
+        file: PathBuf,
+        observer: Arc<dyn Observer>,
+    ) -> Result<ByteStream> {
+        let manifest = &candidate.backup.manifest;
+        let decryptor = crate::stages::decryptor(self.registry, identities, &candidate.backup)?;
+        let plaintext = decode(read(file), manifest, decryptor.as_deref()).await?;
+        let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
+        let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
+        Ok(report_reads(checked_plaintext(self.registry, manifest, details, plaintext)?, observer))
+    }
+}
+
+/// Notes the queries of databases that no backup of the drill contains. The databases of whole
+/// clusters are not known yet.
+fn note_unused_queries<'a>(job: &Job, candidates: impl Iterator<Item = &'a DrillCandidate>, report: &mut Report) {
+    let subjects: Vec<_> = candidates.map(|candidate| &candidate.backup.manifest.subject).collect();
+    if subjects.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema | Subject::Base)) {
+        return;
+    }
+    for query in &job.drill.queries {
+        if !subjects.contains(&&Subject::database(&query.database)) {
+            report.notes.push(unused_query(&query.database));
+        }
+    }
+}
+
+/// Returns the note about a query of a database that was not drilled.
+fn unused_query(database: &str) -> String {
+    format!("a query names database \"{database}\", which was not drilled")
 }
 
 /// Stores a mark with the result beside a backup.
-async fn mark_result(context: &DrillContext<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
+async fn mark_result(source: DrillSource<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
     let last = backup.marks.last();
     let now = Utc::now();
     let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
-    let encrypt = match (&backup.manifest.artifact.encryption, &context.job.encrypt) {
+    let encrypt = match (&backup.manifest.artifact.encryption, &source.job.encrypt) {
         (Some(_), Some(encrypt)) => Some(encrypt(&())?),
         (None, _) => None,
         (Some(_), None) => {
             // The job no longer encrypts: omit the comparisons, which name tables.
-            return longshore_catalog::drill::put(&drill.clone().split_confidential().0, context.store, None, time)
+            return longshore_catalog::drill::put(&drill.clone().split_confidential().0, source.store, None, time)
                 .await
                 .map(drop);
         }
     };
-    longshore_catalog::drill::put(drill, context.store, encrypt.as_deref(), time).await.map(drop)
+    longshore_catalog::drill::put(drill, source.store, encrypt.as_deref(), time).await.map(drop)
 }
 
 fn seconds(since: Instant) -> f64 {

@@ -1,4 +1,4 @@
-//! The contents of a dump of any origin: a file with any wrapping, or a backup.
+//! The contents of a dump or base backup of any origin: a file with any wrapping, or a backup.
 
 mod foreign_format;
 pub mod local_time;
@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use longshore_config::Config;
 use longshore_config::registry::Registry;
+use longshore_core::base::BaseFacts;
 use longshore_core::event::{Observer, report_reads};
-use longshore_core::manifest::{Format, Verification};
+use longshore_core::manifest::{Cluster, Format, Verification};
 use longshore_core::pipeline::open;
 use longshore_core::plugin::Identities;
-use longshore_core::stage::{DEFINITIONS, UNKNOWN_FORMAT_HINT};
+use longshore_core::stage::{DEFINITIONS, UNKNOWN_FORMAT_HINT, VerifyReport};
 use longshore_core::stream::{ByteStream, drain};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -42,6 +43,12 @@ pub struct Inspected {
     pub format: Format,
     /// The source of the facts: the dump itself, or the record of the dump.
     pub from: Source,
+    /// The source cluster, if the manifest of a backup names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+    /// The facts of a base backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_facts: Option<BaseFacts>,
     /// The verifiers of the dump, with their results.
     pub verified: Vec<Verification>,
     /// The findings of the verifiers.
@@ -85,25 +92,25 @@ impl Inspector<'_> {
         if let Some(error) = foreign_format::foreign_format_error(&unwrapped.head, name) {
             return Err(error);
         }
-        let format = Format::detect(&unwrapped.head);
-        let cluster_wide =
-            format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
-        let subject = if cluster_wide { Subject::All } else { Subject::database(name) };
-        let verified = self.verify(&subject, format.clone(), unwrapped.stream).await;
-        let (verified, details) = verified.map_err(|error| match error.about(name) {
+        let (format, subject) = detect(&unwrapped.head, name);
+        let report = self.verify(&subject, format.clone(), unwrapped.stream).await;
+        let report = report.map_err(|error| match error.about(name) {
             error if error.kind() == Kind::Corrupt && foreign_format::is_changed_by_terminal(&unwrapped.head) => {
                 error.hint(foreign_format::TERMINAL_HINT)
             }
             error => error,
         })?;
+        let read = Read::from(report);
         Ok(Inspected {
             name: name.to_owned(),
             destination: None,
             wrappings: unwrapped.wrappings,
             format,
             from: Source::Reading,
-            verified,
-            details: without_definitions(details),
+            cluster: None,
+            base_facts: read.base_facts,
+            verified: read.verified,
+            details: without_definitions(read.details),
         })
     }
 
@@ -126,14 +133,16 @@ impl Inspector<'_> {
             Extent::Record => fetch_record(self.registry, self.identities, &*chosen.store, backup).await?,
             Extent::Full => None,
         };
-        let (from, verified, details) = match recorded {
-            Some(details) => (Source::Record, backup.manifest.verified.clone(), details),
+        let (from, read) = match recorded {
+            Some(details) => {
+                let (verified, base_facts) = (backup.manifest.verified.clone(), backup.manifest.base.clone());
+                (Source::Record, Read { verified, details, base_facts })
+            }
             None => {
                 let decryptor = decryptor(self.registry, self.identities, backup)?;
                 let plaintext = open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?;
-                let (verified, details) =
-                    self.verify(&backup.manifest.subject, artifact.format.clone(), plaintext).await?;
-                (Source::Reading, verified, details)
+                let report = self.verify(&backup.manifest.subject, artifact.format.clone(), plaintext).await?;
+                (Source::Reading, Read::from(report))
             }
         };
         let inspected = Inspected {
@@ -142,20 +151,17 @@ impl Inspector<'_> {
             wrappings: artifact.encryption.iter().chain(&artifact.compression).cloned().collect(),
             format: artifact.format.clone(),
             from,
-            verified,
-            details: without_definitions(details),
+            cluster: Some(backup.manifest.cluster.clone()),
+            base_facts: read.base_facts,
+            verified: read.verified,
+            details: without_definitions(read.details),
         };
         Ok((inspected, warnings))
     }
 
-    /// Reads plaintext to its end with the default verifier.
-    async fn verify(
-        &self,
-        subject: &Subject,
-        format: Format,
-        plaintext: ByteStream,
-    ) -> Result<(Vec<Verification>, Map<String, Value>)> {
-        let verifier = self.registry.verify.build(&self.registry.default_verify, &site_without_server())?;
+    /// Reads plaintext to its end with the default verifier of the format. Returns its report.
+    async fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Result<Option<VerifyReport>> {
+        let verifier = self.registry.default_verifier(&format, &site_without_server())?;
         let observer = Arc::clone(&self.observer);
         let verified = verifier.verify(subject, format, plaintext, &observer);
         drain(report_reads(verified.stream, observer)).await.map_err(|error| match (error.stage(), error.kind()) {
@@ -165,15 +171,76 @@ impl Inspector<'_> {
             }
             _ => error,
         })?;
-        Ok(match verified.report.get() {
-            Some(findings) => (vec![findings.verification.clone()], findings.details.clone()),
-            None => (Vec::new(), Map::new()),
+        Ok(verified.report.get().cloned())
+    }
+}
+
+/// The results of verifiers.
+#[derive(Default)]
+struct Read {
+    verified: Vec<Verification>,
+    details: Map<String, Value>,
+    base_facts: Option<BaseFacts>,
+}
+
+impl From<Option<VerifyReport>> for Read {
+    fn from(report: Option<VerifyReport>) -> Self {
+        report.map_or_else(Self::default, |report| Self {
+            verified: vec![report.verification],
+            details: report.details,
+            base_facts: report.base,
         })
     }
+}
+
+/// Returns the format and the subject of a file that begins with `head`.
+fn detect(head: &[u8], name: &str) -> (Format, Subject) {
+    let format = Format::detect(head);
+    match format {
+        Format::Directory | Format::Tar if is_base_backup(head) => (Format::Base, Subject::Base),
+        Format::Plain if wrapping::contains(head, b"PostgreSQL database cluster dump") => (format, Subject::All),
+        _ => (format, Subject::database(name)),
+    }
+}
+
+/// Returns true if a tar that begins with `head` is a base backup: its first member is the file
+/// that a server sends first, or belongs to a tablespace.
+fn is_base_backup(head: &[u8]) -> bool {
+    head.starts_with(b"backup_label\0") || head.starts_with(b"pg_tblspc/")
 }
 
 /// Removes the digests of definitions from details: a digest would let a reader guess passwords.
 fn without_definitions(mut details: Map<String, Value>) -> Map<String, Value> {
     details.remove(DEFINITIONS);
     details
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the header of a tar whose first member has this name.
+    fn tar(name: &[u8]) -> Vec<u8> {
+        let mut head = vec![0; 512];
+        head[..name.len()].copy_from_slice(name);
+        head[257..263].copy_from_slice(b"ustar\0");
+        // The checksum of a header counts its own eight characters as blanks.
+        head[148..156].fill(b' ');
+        let checksum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+        head[148..156].copy_from_slice(format!("{checksum:06o}\0 ").as_bytes());
+        head
+    }
+
+    #[test]
+    fn base_backups_are_recognised_by_their_first_member() {
+        for name in ["backup_label", "pg_tblspc/16398/PG_17_202406281/"] {
+            assert_eq!(detect(&tar(name.as_bytes()), "x"), (Format::Base, Subject::Base), "{name}");
+        }
+        for name in ["toc.dat", "./toc.dat", "backup_labels", "1234.dat.gz"] {
+            assert_eq!(detect(&tar(name.as_bytes()), "x"), (Format::Directory, Subject::database("x")), "{name}");
+        }
+        assert_eq!(detect(b"backup_label\0", "x").0, Format::Plain);
+        let script = b"--\n-- PostgreSQL database cluster dump\n--\n";
+        assert_eq!(detect(script, "x"), (Format::Plain, Subject::All));
+    }
 }

@@ -24,9 +24,9 @@ pub(crate) struct OriginCheck {
 }
 
 impl OriginCheck {
-    /// Creates a check that reads headers with the default verifier.
+    /// Creates a check that reads headers with the default verifier of the backup's format.
     pub(crate) fn new(registry: &Registry, manifest: &Manifest) -> Result<Self> {
-        let reader = Arc::from(registry.verify.build(&registry.default_verify, &site_without_server())?);
+        let reader = Arc::from(registry.default_verifier(&manifest.artifact.format, &site_without_server())?);
         Ok(Self { manifest: Arc::new(manifest.clone()), reader })
     }
 
@@ -64,6 +64,10 @@ impl Check for OriginCheck {
 }
 
 impl Verify for OriginCheck {
+    fn verifies(&self, _: &Format) -> bool {
+        true
+    }
+
     fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         // No findings: the verifiers beside this one report them.
         Verified { stream: self.checked(plaintext), report: OnEnd::new() }
@@ -90,6 +94,10 @@ mod tests {
     }
 
     impl Verify for DatabaseNameReader {
+        fn verifies(&self, _: &Format) -> bool {
+            true
+        }
+
         fn verify(&self, _: &Subject, _: Format, stream: ByteStream, _: &Arc<dyn Observer>) -> Verified {
             Verified { stream, report: OnEnd::new() }
         }

@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use tracing::Instrument;
 
 use self::choice::LastDrill;
-use crate::comparison::expect_recorded_definitions;
+use crate::comparison::checked_plaintext;
 use crate::details::{Details, expect_details, expect_same_backup, fetch_details};
 use crate::hold::mark;
 use crate::origin::OriginCheck;
@@ -245,7 +245,7 @@ impl Restorer<'_> {
                 let plaintext = plaintext(self.registry, chosen, self.identities, skipped, observer).await?;
                 let recorded = defined.filter(|_| self.compare == Compare::Recorded);
                 let plaintext =
-                    expect_recorded_definitions(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
+                    checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
                 restorer.restore(wanted, report_reads(plaintext, Arc::clone(observer))).await
             };
             match (restored.await, damaged.take()) {

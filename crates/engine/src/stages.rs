@@ -10,11 +10,11 @@ use longshore_core::compress::Compression;
 use longshore_core::plugin::{Cluster, CompressBy, Identities, JobContext};
 use longshore_core::stage::{Decrypt, Verify};
 
-/// Builds the verifiers of a job, or the default verifier.
+/// Builds the verifiers of a job, or the default verifiers.
 pub(crate) fn verifiers(registry: &Registry, job: Option<&Job>, site: &JobContext) -> Result<Vec<Arc<dyn Verify>>> {
     match job.and_then(|job| job.verify.as_ref()) {
         Some(verifiers) => verifiers.iter().map(|verifier| verifier(site).map(Arc::from)).collect(),
-        None => Ok(vec![Arc::from(registry.verify.build(&registry.default_verify, site)?)]),
+        None => Ok(registry.default_verifiers(site)?.into_iter().map(Arc::from).collect()),
     }
 }
 

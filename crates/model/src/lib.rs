@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`subject`], [`series`] | the subject of a backup, and all backups of one subject by one job |
 //! | [`key`], `layout` | names in a destination, and the backup that a file belongs to |
-//! | [`manifest`] | the record of one backup |
+//! | [`manifest`], [`base`] | the record of one backup; the facts of a base backup |
 //! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
 //! | [`source`], [`provenance`] | the properties of a dumped database; the origin of details |
 //! | [`mark`] | later events of a backup: held, verified, damaged |
@@ -18,6 +18,7 @@
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-model/latest/source/FORMAT.md) describes the
 //! contents of a destination.
 
+pub mod base;
 pub mod clock;
 pub mod comparison;
 pub mod digest;

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::base::BaseFacts;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key, Timestamp};
@@ -48,6 +49,9 @@ pub struct Manifest {
     /// The properties with which to create the database for a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseFacts>,
+    /// The facts of a base backup, if its verifier found them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseFacts>,
     /// The program that made the dump.
     pub tool: Tool,
     /// The stored artifact.

@@ -56,6 +56,11 @@ impl ConnInfo {
         self.keywords.iter().find(|(name, _)| name == keyword).map(|(_, value)| value.as_str())
     }
 
+    /// Returns all keywords and their values, without the password.
+    pub fn keywords(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.keywords.iter().map(|(keyword, value)| (keyword.as_str(), value.as_str()))
+    }
+
     /// Sets a keyword. The last setting takes effect, as in libpq.
     pub fn set(&mut self, keyword: &str, value: &str) {
         self.keywords.retain(|(name, _)| name != keyword);

@@ -1,7 +1,7 @@
 //! A shell that cleans up after a drill. The shell reads a pipe: when the pipe closes, because the
 //! drill has ended or Longshore was killed, the shell cleans up.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,6 +52,14 @@ impl Watchdog {
         let mut line = String::new();
         let read = stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line));
         Ok(matches!(read, Some(Ok(1..))).then_some(watchdog))
+    }
+
+    /// Sends a line to a script that reads lines before the end of its input.
+    pub fn send(&mut self, line: &str) -> io::Result<()> {
+        match &mut self.pipe {
+            Some(pipe) => pipe.write_all(format!("{line}\n").as_bytes()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     /// Ends the drill. Returns true if the cleanup succeeded.
@@ -112,6 +120,17 @@ mod tests {
         assert!(watchdog.end());
         assert_eq!(fs::read_to_string(&file).unwrap(), "done\n");
         assert!(!start(&file).end());
+    }
+
+    #[test]
+    fn send_reaches_the_script_before_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let mut watchdog = start(&file);
+        watchdog.send("start").unwrap();
+        assert!(!file.exists());
+        assert!(watchdog.end());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "start\ndone\n");
     }
 
     #[test]

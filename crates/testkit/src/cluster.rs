@@ -47,6 +47,33 @@ pub struct Cluster {
     folder: Folder,
 }
 
+/// A folder for a data directory that a test creates, such as by a restore. Dropping it removes it.
+#[derive(Debug)]
+pub struct NewFolder(Folder);
+
+impl NewFolder {
+    /// Creates the folder. Its owner is the user of servers.
+    pub fn new() -> Self {
+        Self(Folder::new())
+    }
+
+    /// Returns the path of the folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Returns the path of the data directory, which does not exist yet.
+    pub fn data_dir(&self) -> PathBuf {
+        self.0.data()
+    }
+}
+
+impl Default for NewFolder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cluster {
     /// Starts a server with settings such as `wal_level=logical`, in the form of `postgres -c`.
     ///
@@ -70,6 +97,14 @@ impl Cluster {
         copy.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
         process::run(copy);
         Self::start_in(&self.installation, folder, settings)
+    }
+
+    /// Starts a server on the data directory that a test has created in `folder`.
+    ///
+    /// # Panics
+    /// With the server's log, if the server does not start.
+    pub fn start_on(folder: NewFolder, installation: &Installation, settings: &[&str]) -> Self {
+        Self::start_in(installation, folder.0, settings)
     }
 
     fn start_in(installation: &Installation, folder: Folder, settings: &[&str]) -> Self {
@@ -186,7 +221,7 @@ fn start_server(installation: &Installation, folder: &Folder, port: u16, setting
     let mut postgres = process::as_server_user(&installation.program("postgres"));
     postgres.arg("-D").arg(folder.data()).arg("-p").arg(port.to_string());
     postgres.arg("-k").arg(folder.socket()).args(["-h", "127.0.0.1"]);
-    let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+    let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=16MB"];
     for setting in fast.iter().chain(settings) {
         postgres.args(["-c", setting]);
     }

@@ -56,6 +56,7 @@ pub fn dumped(stream: ByteStream) -> Dumped {
     Dumped {
         stream,
         format: Format::Custom,
+        estimated_bytes: None,
         compression: Compression::None,
         tool: Tool { name: "testkit".to_owned(), version: "1".to_owned() },
         database: None,
@@ -147,6 +148,10 @@ impl Check for FakeVerify {
 }
 
 impl Verify for FakeVerify {
+    fn verifies(&self, _: &Format) -> bool {
+        true
+    }
+
     fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         let findings = OnEnd::new();
         let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
@@ -162,7 +167,7 @@ impl Verify for FakeVerify {
                         method: "told".to_owned(),
                         totals: Default::default(),
                     };
-                    found.set(VerifyReport { verification, details });
+                    found.set(VerifyReport { verification, details, base: None });
                     stream::iter(None)
                 }
             }

@@ -185,6 +185,7 @@ impl Dump for Dumper {
         Ok(Dumped {
             stream: direct.guard(stream),
             format: self.settings.format.into(),
+            estimated_bytes: None,
             compression: match self.site.compress_by {
                 CompressBy::Pipeline(compression) => compression,
                 CompressBy::Tool { .. } => Compression::None,

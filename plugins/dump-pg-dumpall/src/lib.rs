@@ -261,6 +261,7 @@ impl Dump for Dumper {
         Ok(Dumped {
             stream: direct.guard(stream),
             format: Format::Plain,
+            estimated_bytes: None,
             compression: match self.site.compress_by {
                 CompressBy::Pipeline(compression) => compression,
                 // pg_dumpall cannot compress: it writes plain SQL.

@@ -1,4 +1,4 @@
-//! The second dump, read as a stream.
+//! The dump of a restored database, read as a stream.
 
 use longshore_core::error::printable;
 use longshore_core::manifest::Manifest;
@@ -9,13 +9,17 @@ use longshore_pg_client::child::{Exit, Pipes, Process};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::money;
 use longshore_pg_client::tool::Version;
+use tokio::process::Command;
 
 /// The encoding of the queried database.
 const ENCODING: &str =
     "select to_json(pg_encoding_to_char(encoding)) from pg_catalog.pg_database where datname = current_database()";
 
-/// Dumps a database, schema and data, and returns facts about its content. The bytes are not
-/// stored.
+/// The time to wait for the lock of a table.
+const LOCK_TIMEOUT: &str = "60s";
+
+/// Dumps a database as the backup was dumped, schema and data, and returns facts about its content.
+/// The bytes are not stored.
 pub(crate) async fn repeat(
     client: &Client,
     database: &str,
@@ -36,6 +40,21 @@ pub(crate) async fn repeat(
         // Rows loaded through the root may be in other partitions: their sum is compared.
         command.arg("--load-via-partition-root");
     }
+    read(client, database, command, "cannot dump the restored database again").await
+}
+
+/// Dumps a database of which no record exists, and returns facts about its content.
+pub(crate) async fn first(client: &Client, database: &str, server: &Version) -> Result<Facts> {
+    let mut command = client.command(&client.tool("pg_dump", server).await?);
+    command.args(["--format=custom", "--compress=0"]);
+    command.arg(format!("--encoding={}", client.query::<String>(ENCODING).await?));
+    // A prepared transaction may hold a lock, which nothing releases.
+    command.arg(format!("--lock-wait-timeout={LOCK_TIMEOUT}"));
+    read(client, database, command, "cannot dump the restored database").await
+}
+
+/// Runs pg_dump, and returns facts about its output.
+async fn read(client: &Client, database: &str, command: Command, failed: &'static str) -> Result<Facts> {
     let (client, label) = (client.clone(), database.to_owned());
     let failure = async move |exit: Exit| client.program_error(Stage::Verify, &label, &exit).await;
     let stream = Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, |_| {});
@@ -43,7 +62,7 @@ pub(crate) async fn repeat(
     let (stream, facts) = tee(stream, database.to_owned(), move |reader| {
         longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| match error.io().and_then(Error::carried_by) {
             Some(carried) => carried.clone(),
-            None => Error::new(Stage::Verify, Kind::Failed, &label, "cannot dump the restored database again")
+            None => Error::new(Stage::Verify, Kind::Failed, &label, failed)
                 .because(printable(&error.to_string()).to_string()),
         })
     });

@@ -3,7 +3,8 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `dump.rs` | the second dump, read as a stream without writing to disk |
+//! | `dump.rs` | the dump of the restored database, read as a stream without writing to disk |
+//! | `amcheck.rs` | the structure of tables and indexes, for a cluster restored as files |
 //! | `tables.rs` | rows and their contents |
 //! | `sequences.rs` | the values of sequences |
 //! | `objects.rs` | the objects that a dump lists: tables, indexes, views, functions, … |
@@ -11,6 +12,7 @@
 //! | `roles.rs` | the roles of a cluster |
 //! | `query.rs` | a user's query and its result |
 
+mod amcheck;
 mod dump;
 mod environment;
 mod objects;
@@ -99,8 +101,34 @@ impl Examine for Examiner {
         facts.map(|facts| facts.roles.into_iter().collect()).unwrap_or_default()
     }
 
+    async fn check_structure(&self, database: &str) -> Result<Vec<Comparison>> {
+        let client = self.client.to_database(database);
+        let server = Server::query(&client).await?.version()?;
+        amcheck::check(&client, database, &server).await
+    }
+
+    async fn read(&self, database: &str) -> Result<Vec<Comparison>> {
+        let client = self.client.to_database(database);
+        let server = Server::query(&client).await?.version()?;
+        let found = dump::first(&client, database, &server).await?;
+        Ok(vec![all_read(database, &found)])
+    }
+
     async fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
         query::rows(&self.client.to_database(database), database, query).await
+    }
+}
+
+/// Returns the comparison for a database whose rows were all read. No record has their number.
+fn all_read(database: &str, found: &Facts) -> Comparison {
+    let rows: u64 = found.tables.iter().filter_map(|table| table.rows).sum();
+    let (tables, objects) = (found.tables.len(), found.large_objects.count);
+    Comparison {
+        subject: format!("database {database}"),
+        aspect: "reading".to_owned(),
+        expected: Some("readable".to_owned()),
+        found: Some(format!("readable: {rows} rows of {tables} tables, {objects} large objects")),
+        outcome: ComparisonOutcome::Same,
     }
 }
 

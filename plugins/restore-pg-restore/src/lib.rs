@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn data_directory_is_refused_with_hint() {
-        let target = DataDirectory { path: "/restored".into(), tablespaces: BTreeMap::new() };
+        let target = DataDirectory { path: "/restored".into(), tablespaces: BTreeMap::new(), owner: None };
         let error = PgRestore {}.build(&Target::DataDirectory(target)).err().unwrap();
         assert_eq!((error.kind(), error.subject()), (Kind::Usage, "/restored"));
         assert!(error.to_string().contains("pg_restore restores into a database"), "{error}");

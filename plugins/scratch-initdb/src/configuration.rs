@@ -56,6 +56,27 @@ const FORCED: [(&str, &str); 11] = [
 /// The first release with `event_triggers`, which disables login triggers as well.
 const EVENT_TRIGGERS_SINCE: u32 = 17;
 
+/// The settings that a server needs at least as large as at the source of a base backup: prepared
+/// transactions and their locks are restored, too. Hot standby would need more, but the server of a
+/// drill is none. Source: `RecoverPreparedTransactions` in PostgreSQL's `twophase.c`, and
+/// `CheckRequiredParameterValues` in its `xlogrecovery.c`.
+const OF_SOURCE: [&str; 3] = ["max_connections", "max_prepared_transactions", LOCKS];
+
+const LOCKS: &str = "max_locks_per_transaction";
+
+/// The value of `max_connections` in a server without a configuration.
+const DEFAULT_CONNECTIONS: u64 = 100;
+
+/// The number of locks for which a server of a drill has room: pg_dump locks all tables of a
+/// database.
+const LOCKS_IN_ALL: u64 = 102_400;
+
+/// Settings of each session with a cluster restored from its files. They override those of
+/// databases and roles, which may name a library that is missing here, and end waits for the locks
+/// of prepared transactions.
+const SESSION: [(&str, &str); 3] =
+    [("session_preload_libraries", ""), ("session_replication_role", "replica"), ("lock_timeout", "60s")];
+
 /// The settings of one server, in order.
 #[derive(Debug)]
 pub(crate) struct Configuration {
@@ -89,6 +110,29 @@ pub(crate) fn resolve(chosen: &BTreeMap<String, String>, socket: &Path, major: u
     Configuration { settings, overridden }
 }
 
+/// Returns the settings of a job, preceded by those that the server needs for the files of a base
+/// backup, given the settings that the source had.
+pub(crate) fn for_files(chosen: &BTreeMap<String, String>, source: &BTreeMap<String, u64>) -> BTreeMap<String, String> {
+    let mut settings: BTreeMap<&str, u64> =
+        OF_SOURCE.iter().filter_map(|name| Some((*name, *source.get(*name)?))).collect();
+    let connections = source.get("max_connections").copied().unwrap_or(DEFAULT_CONNECTIONS);
+    let transactions = connections.saturating_add(source.get("max_prepared_transactions").copied().unwrap_or(0));
+    let locks = settings.entry(LOCKS).or_default();
+    *locks = LOCKS_IN_ALL.div_ceil(transactions.max(1)).max(*locks);
+    let mut settings: BTreeMap<String, String> =
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+    settings.extend(chosen.clone());
+    settings
+}
+
+/// Returns the options of sessions with a cluster of release `major` that was restored from its
+/// files, in the form of `PGOPTIONS`.
+pub(crate) fn session_options(major: u32) -> String {
+    let event_triggers = (major >= EVENT_TRIGGERS_SINCE).then_some(("event_triggers", "off"));
+    let options = SESSION.into_iter().chain(event_triggers).map(|(name, value)| format!("-c {name}={value}"));
+    options.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +156,30 @@ mod tests {
     fn older_server_lacks_event_triggers() {
         let Configuration { settings, .. } = resolve(&BTreeMap::new(), Path::new("/x"), 16);
         assert!(!settings.iter().any(|(name, _)| name == "event_triggers"));
+    }
+
+    #[test]
+    fn files_need_room_for_prepared_transactions() {
+        let map =
+            |settings: &[(&str, u64)]| settings.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let resolved = |source: &[(&str, u64)], chosen: &[(&str, &str)]| {
+            let chosen = chosen.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            for_files(&chosen, &map(source))
+        };
+        let source =
+            [("max_connections", 500), ("max_prepared_transactions", 12), (LOCKS, 64), ("max_worker_processes", 8)];
+        let settings = resolved(&source, &[]);
+        assert_eq!((&*settings["max_connections"], &*settings["max_prepared_transactions"]), ("500", "12"));
+        assert_eq!(settings[LOCKS], "200");
+        assert!(!settings.contains_key("max_worker_processes"), "no worker of an extension starts");
+        assert_eq!(resolved(&[(LOCKS, 9000), ("max_connections", 100)], &[])[LOCKS], "9000");
+        assert_eq!(resolved(&source, &[("max_connections", "700")])["max_connections"], "700");
+        assert_eq!(resolved(&[], &[])[LOCKS], "1024");
+    }
+
+    #[test]
+    fn session_options_depend_on_version() {
+        assert!(session_options(16).starts_with("-c session_preload_libraries= -c "), "{}", session_options(16));
+        assert!(!session_options(16).contains("event_triggers") && session_options(17).contains("event_triggers=off"));
     }
 }

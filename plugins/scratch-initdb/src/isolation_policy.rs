@@ -1,7 +1,7 @@
 //! Decides about a drill whose server cannot be isolated from the host.
 
-use longshore_core::Result;
 use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::ExternalEffects;
 use longshore_pg_client::isolation_policy::{self, RequiredIsolation};
 
@@ -25,10 +25,26 @@ pub(crate) fn check(
     Ok(Some(format!("warning: the drill's server is not isolated from this host and its network: {reason}{phrases}")))
 }
 
+/// Fails for a base backup unless the server is isolated or the job accepts this; otherwise returns
+/// a warning, if any. Recovery repeats changes of tablespaces in their folders at the source, which
+/// may exist on this host.
+pub(crate) fn check_files(
+    required: RequiredIsolation,
+    isolation: &Isolation,
+    subject: &Subject,
+) -> Result<Option<String>> {
+    let Isolation::Missing(reason) = isolation else { return Ok(None) };
+    if required == RequiredIsolation::Namespaces {
+        let message = "the recovery of a base backup may write to folders of the source, and the drill is not isolated";
+        let error = Error::new(Stage::Drill, Kind::Refused, subject.to_string(), message);
+        return Err(error.hint(REMEDY).because(reason.clone()));
+    }
+    let message = "the drill's server is not isolated from this host and its network";
+    Ok(Some(format!("warning: {message}: {reason}; its recovery may write to folders of the source")))
+}
+
 #[cfg(test)]
 mod tests {
-    use longshore_core::Kind;
-
     use super::*;
     use crate::mask::Masks;
 
@@ -52,6 +68,17 @@ mod tests {
         );
         let isolated = Isolation::Namespaces(Masks::default());
         assert_eq!(check(RequiredIsolation::Namespaces, &isolated, &backups).unwrap(), None);
+    }
+
+    #[test]
+    fn files_are_refused_unless_isolated() {
+        let missing = Isolation::Missing("unshare failed".to_owned());
+        let error = check_files(RequiredIsolation::Namespaces, &missing, &Subject::Base).unwrap_err();
+        assert_eq!((error.kind(), error.remedy()), (Kind::Refused, Some(REMEDY)));
+        let warning = check_files(RequiredIsolation::None, &missing, &Subject::Base).unwrap().unwrap();
+        assert!(warning.contains("unshare failed"), "{warning}");
+        let isolated = Isolation::Namespaces(Masks::default());
+        assert_eq!(check_files(RequiredIsolation::Namespaces, &isolated, &Subject::Base).unwrap(), None);
     }
 
     #[test]

@@ -14,10 +14,12 @@
 //! | `isolation_policy.rs` | the decision about a server that cannot be isolated |
 //! | `placeholders.rs` | placeholders for roles and tablespaces of a run without globals |
 //! | `watchdog.rs` | the shell that runs initdb and the server, and cleans up |
+//! | `files.rs` | a cluster on the files of a base backup |
 //! | `globals.rs` | the parts of a cluster's globals that only fit their original host |
 
 mod configuration;
 mod encoding;
+mod files;
 mod globals;
 mod isolation;
 mod isolation_policy;
@@ -38,7 +40,7 @@ use longshore_core::discovery::Requirements;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, JobContext, Plugin};
 use longshore_core::sqlstate::Failure;
-use longshore_core::stage::{RestoreRequest, Scratch, ScratchCluster};
+use longshore_core::stage::{RestoreRequest, Scratch, ScratchCluster, ScratchFolder};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -53,7 +55,7 @@ use crate::isolation::Isolation;
 use crate::log::Log;
 use crate::prerequisites::{Programs, User};
 pub use crate::settings::Initdb;
-use crate::watchdog::{ServerCommand, SupervisedServer};
+use crate::watchdog::{START_TIMEOUT, ServerCommand, SupervisedServer};
 
 /// The owner of the cluster, named as on most hosts, so that objects of the cluster itself keep
 /// their owner.
@@ -92,14 +94,10 @@ impl Scratch for ClusterProvider {
     async fn make(&self, wanted: &[RestoreRequest<'_>]) -> Result<Box<dyn ScratchCluster>> {
         let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
         let programs = prerequisites::programs(&self.settings, &self.site, &manifests).await?;
-        let parent = self.site.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-        prerequisites::expect_space(&parent, &manifests)?;
-        // Directories are hidden by their real paths, not by those of symbolic links.
-        let parent = parent.canonicalize().unwrap_or(parent);
-        let user = prerequisites::user(&self.settings)?;
-        let folder = watchdog::name(&parent);
+        let folder = self.folder(prerequisites::space_for_dumps(&manifests))?;
         let socket = folder.join("socket");
         prerequisites::expect_short_socket_path(&socket)?;
+        let user = prerequisites::user(&self.settings)?;
         let Configuration { settings, overridden } =
             configuration::resolve(&self.settings.settings, &socket, programs.major);
         let isolation = self.isolation(&programs, user.as_ref()).await;
@@ -111,7 +109,9 @@ impl Scratch for ClusterProvider {
             words: isolation.wrap(Some(&folder), user.as_ref(), &command),
             environment: isolation.environment(&folder.join("data")),
         };
-        let server = SupervisedServer::start(folder.clone(), user, server_command).await?;
+        let names = ["data", "socket"].map(str::to_owned);
+        let mut server = SupervisedServer::create(folder.clone(), user.as_ref(), &names, server_command)?;
+        server.start(START_TIMEOUT).await?;
         let cluster = Cluster {
             name: "scratch".to_owned(),
             connection: format!("host='{}' port={PORT} user={SUPERUSER}", conninfo_escaped(&socket)).into(),
@@ -132,6 +132,10 @@ impl Scratch for ClusterProvider {
         }))
     }
 
+    async fn make_folder(&self, request: &RestoreRequest<'_>) -> Result<Box<dyn ScratchFolder>> {
+        Ok(Box::new(self.files(request).await?))
+    }
+
     async fn missing_features(&self, requirements: &Requirements) -> Vec<Finding> {
         let source = Version::parse(&requirements.server_version);
         match prerequisites::programs_for(&self.settings, &self.site, source).await {
@@ -142,6 +146,15 @@ impl Scratch for ClusterProvider {
 }
 
 impl ClusterProvider {
+    /// Returns an unused name for the drill's folder, in a directory with at least this free space,
+    /// in bytes.
+    fn folder(&self, needed: u64) -> Result<PathBuf> {
+        let parent = self.site.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+        prerequisites::expect_space(&parent, needed)?;
+        // Directories are hidden by their real paths, not by those of symbolic links.
+        Ok(watchdog::name(&parent.canonicalize().unwrap_or(parent)))
+    }
+
     /// Returns the isolation of a server from this host.
     async fn isolation(&self, programs: &Programs, user: Option<&User>) -> Isolation {
         if self.settings.isolation == RequiredIsolation::None {
@@ -283,13 +296,16 @@ impl ScratchCluster for TemporaryCluster {
     }
 
     async fn remove(self: Box<Self>) -> Result<()> {
-        let Self { server, .. } = *self;
-        let removal = tokio::task::spawn_blocking(move || server.end());
-        removal.await.map_err(|error| {
-            Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for the removal of the cluster")
-                .because(error)
-        })?
+        end(self.server).await
     }
+}
+
+/// Stops a server and removes its folder.
+async fn end(server: SupervisedServer) -> Result<()> {
+    let removal = tokio::task::spawn_blocking(move || server.end());
+    removal.await.map_err(|error| {
+        Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for the removal of the cluster").because(error)
+    })?
 }
 
 /// Escapes a path for quotes in libpq's keyword syntax.

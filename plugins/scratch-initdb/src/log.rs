@@ -42,7 +42,7 @@ impl Log {
 /// Returns the commands that failed according to the lines of a log. Each line begins with
 /// [`LOG_LINE_PREFIX`](crate::configuration::LOG_LINE_PREFIX), except for continuations of a
 /// message, which begin with a tab. The log contains errors, and notes, whose class is 00.
-fn failures(text: &str) -> Vec<Failure> {
+pub(crate) fn failures(text: &str) -> Vec<Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     for line in text.lines() {
         let mut fields = line.splitn(4, '\t');

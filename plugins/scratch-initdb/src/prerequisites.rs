@@ -48,6 +48,44 @@ pub(crate) async fn programs(settings: &Initdb, site: &JobContext, manifests: &[
 
 /// Finds the programs of this release, or of the nearest newer one.
 pub(crate) async fn programs_for(settings: &Initdb, site: &JobContext, requested: Option<Version>) -> Result<Programs> {
+    let (found, failure) = search(settings, site, requested.as_ref(), |_| true).await;
+    found.ok_or_else(|| {
+        let named =
+            requested.map_or_else(|| "PostgreSQL".to_owned(), |requested| format!("PostgreSQL {}", requested.major));
+        let message = format!("the server of {named}, or of a newer release, is not installed here");
+        let error = Error::new(Stage::Drill, Kind::Failed, "initdb", message).hint(
+            "install it (Debian: apt-get install postgresql-17, or the required release), set bin_dir of scratch, or drill in an existing server: scratch = { type = \"server\", … }",
+        );
+        failure.map_or(error.clone(), |failure| error.because(failure.to_string()))
+    })
+}
+
+/// Finds the programs of exactly the release that made the files of a base backup. No other release
+/// reads them.
+pub(crate) async fn programs_for_files(settings: &Initdb, site: &JobContext, manifest: &Manifest) -> Result<Programs> {
+    let version = &manifest.cluster.server.server_version;
+    let Some(source) = Version::parse(version) else {
+        return Err(Error::new(Stage::Drill, Kind::Failed, version, "not a version of PostgreSQL"));
+    };
+    let (found, failure) = search(settings, site, Some(&source), |major| major == source.major).await;
+    found.ok_or_else(|| {
+        let major = source.major;
+        let message =
+            format!("the server of PostgreSQL {major} is not installed here, and no other release reads its files");
+        let error = Error::new(Stage::Drill, Kind::Failed, "postgres", message)
+            .hint(format!("install it (Debian: apt-get install postgresql-{major}), or set bin_dir of scratch"));
+        failure.map_or(error.clone(), |failure| error.because(failure.to_string()))
+    })
+}
+
+/// Finds the programs of an accepted release in the directories of the settings, then elsewhere.
+/// Also returns the last failure of a search.
+async fn search(
+    settings: &Initdb,
+    site: &JobContext,
+    requested: Option<&Version>,
+    is_accepted: impl Fn(u32) -> bool,
+) -> (Option<Programs>, Option<Error>) {
     let bin_dirs = match (&settings.bin_dir, &site.cluster.bin_dir) {
         (Some(bin_dir), _) => vec![Some(bin_dir.clone())],
         // A directory with client programs only does not prevent a search elsewhere.
@@ -56,33 +94,38 @@ pub(crate) async fn programs_for(settings: &Initdb, site: &JobContext, requested
     };
     let mut failure = None;
     for bin_dir in bin_dirs {
-        match Toolbox::new(bin_dir.as_deref()).find("initdb", requested.as_ref()).await {
-            Ok(initdb) => {
+        match Toolbox::new(bin_dir.as_deref()).find("initdb", requested).await {
+            Ok(initdb) if is_accepted(initdb.version.major) => {
                 let postgres = initdb.path.with_file_name("postgres");
-                let (major, version) = (initdb.version.major, initdb.version);
-                return Ok(Programs { initdb: initdb.path, postgres, major, bin_dir, version, requested });
+                let (major, version, requested) = (initdb.version.major, initdb.version, requested.cloned());
+                let programs = Programs { initdb: initdb.path, postgres, major, bin_dir, version, requested };
+                return (Some(programs), failure);
             }
+            Ok(_) => {}
             Err(error) => failure = Some(error),
         }
     }
-    let named =
-        requested.map_or_else(|| "PostgreSQL".to_owned(), |requested| format!("PostgreSQL {}", requested.major));
-    let message = format!("the server of {named}, or of a newer release, is not installed here");
-    let error = Error::new(Stage::Drill, Kind::Failed, "initdb", message).hint(
-        "install it (Debian: apt-get install postgresql-17, or the required release), set bin_dir of scratch, or drill in an existing server: scratch = { type = \"server\", … }",
-    );
-    Err(failure.map_or(error.clone(), |failure| error.because(failure.to_string())))
+    (None, failure)
 }
 
-/// Fails if the directory has too little space for the restore: the ciphertext, and twice the
-/// plaintext for the database with its indexes.
-pub(crate) fn expect_space(parent: &Path, manifests: &[&Manifest]) -> Result<()> {
+/// Returns the space that dumps need: the ciphertext, and twice the plaintext for the database with
+/// its indexes.
+pub(crate) fn space_for_dumps(manifests: &[&Manifest]) -> u64 {
+    let artifacts = manifests.iter().map(|manifest| &manifest.artifact);
+    artifacts.map(|artifact| artifact.sealed.bytes.saturating_add(artifact.plaintext.bytes.saturating_mul(2))).sum()
+}
+
+/// Returns the space that the files of a base backup need: the ciphertext and the plaintext.
+pub(crate) fn space_for_files(manifest: &Manifest) -> u64 {
+    manifest.artifact.sealed.bytes.saturating_add(manifest.artifact.plaintext.bytes)
+}
+
+/// Fails if the directory has less space than the drill needs, in bytes.
+pub(crate) fn expect_space(parent: &Path, needed: u64) -> Result<()> {
     let location = parent.display().to_string();
     let space = rustix::fs::statvfs(parent)
         .map_err(|error| Error::io(Stage::Drill, &location, "cannot inspect the scratch directory", error.into()))?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
-    let artifacts = manifests.iter().map(|manifest| &manifest.artifact);
-    let needed: u64 = artifacts.map(|artifact| artifact.sealed.bytes + 2 * artifact.plaintext.bytes).sum();
     if free >= needed {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! The shell that runs initdb and the server. When the drill has ended or Longshore was killed, the
-//! shell stops its processes and removes the directory.
+//! The shell that owns the directory of a drill, and runs the server on request. When the drill has
+//! ended or Longshore was killed, the shell stops its processes and removes the directory.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,38 +9,46 @@ use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use longshore_pg_client::watchdog::{self, Watchdog};
 
 use crate::configuration::LOG_LINE_PREFIX;
+use crate::log;
 use crate::prerequisites::User;
 
 /// The maximum time for initdb and the start of the server together.
-const START_TIMEOUT: Duration = Duration::from_secs(180);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The number of last lines of the log shown if the creation of the cluster fails.
 const LAST_LINES: usize = 8;
 
 /// The shell script. `$1` is the directory, `$2` the owner of the server's directories, if other
-/// than the current user; the rest is the command that runs initdb and the server.
+/// than the current user, `$3` their names; the rest is the command that runs the server, which
+/// starts with the first line of the input.
 ///
-/// initdb and the server run in their own session, so that one signal ends all of them.
+/// The server runs in its own session, so that one signal ends all of its processes.
 const SCRIPT: &str = r#"
 folder=$1
 owner=$2
-shift 2
+names=$3
+shift 3
 mkdir -m 711 -- "$folder" || exit 1
-mkdir -m 700 -- "$folder/data" "$folder/socket" "$folder/files" || exit 1
-if [ -n "$owner" ]; then chown -- "$owner" "$folder/data" "$folder/socket" || exit 1; fi
-umask 077
-setsid sh -c '"$@"; echo longshore: ended' longshore-drill "$@" </dev/null >"$folder/log" 2>&1 &
-running=$!
-echo made
-cat >/dev/null
-kill -QUIT "-$running" 2>/dev/null
-tries=0
-while kill -0 "$running" 2>/dev/null && [ "$tries" -lt 100 ]; do
-  tries=$((tries + 1))
-  sleep 0.1
+mkdir -m 700 -- "$folder/files" || exit 1
+for name in $names; do
+  mkdir -m 700 -- "$folder/$name" || exit 1
+  if [ -n "$owner" ]; then chown -- "$owner" "$folder/$name" || exit 1; fi
 done
-kill -KILL "-$running" 2>/dev/null
-wait "$running"
+umask 077
+echo made
+if read -r _; then
+  setsid sh -c '"$@"; echo longshore: ended' longshore-drill "$@" </dev/null >"$folder/log" 2>&1 &
+  running=$!
+  cat >/dev/null
+  kill -QUIT "-$running" 2>/dev/null
+  tries=0
+  while kill -0 "$running" 2>/dev/null && [ "$tries" -lt 100 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+  kill -KILL "-$running" 2>/dev/null
+  wait "$running"
+fi
 for _ in 1 2 3 4 5; do
   rm -rf -- "$folder" && break
   sleep 0.2
@@ -69,17 +77,16 @@ pub(crate) fn name(parent: &Path) -> PathBuf {
 }
 
 impl SupervisedServer {
-    /// Creates a cluster in `folder`, which must not exist, and waits until it accepts connections.
-    pub(crate) async fn start(folder: PathBuf, user: Option<User>, server_command: ServerCommand) -> Result<Self> {
-        let server = Self::spawn(folder, user.as_ref(), server_command)?;
-        server.wait_until_ready().await?;
-        Ok(server)
-    }
-
-    fn spawn(folder: PathBuf, user: Option<&User>, server_command: ServerCommand) -> Result<Self> {
+    /// Creates `folder`, which must not exist, with these directories of the server in it.
+    pub(crate) fn create(
+        folder: PathBuf,
+        user: Option<&User>,
+        names: &[String],
+        server_command: ServerCommand,
+    ) -> Result<Self> {
         let owner = user.map_or_else(String::new, |User { uid, gid }| format!("{uid}:{gid}"));
         let mut command = watchdog::command(SCRIPT);
-        command.arg(&folder).arg(owner).args(server_command.words);
+        command.arg(&folder).arg(owner).arg(names.join(" ")).args(server_command.words);
         command.env_clear().envs(server_command.environment);
         match Watchdog::start(command)? {
             Some(watchdog) => Ok(Self { folder, watchdog }),
@@ -87,8 +94,17 @@ impl SupervisedServer {
         }
     }
 
+    /// Starts the server, and waits until it accepts connections.
+    pub(crate) async fn start(&mut self, limit: Duration) -> Result<()> {
+        self.watchdog.send("start").map_err(|error| {
+            let folder = self.folder.display().to_string();
+            Error::io(Stage::Drill, folder, "cannot reach the shell that starts the server", error)
+        })?;
+        self.wait_until_ready(limit).await
+    }
+
     /// Waits until the server reports in its PID file, as pg_ctl does, that it accepts connections.
-    async fn wait_until_ready(&self) -> Result<()> {
+    async fn wait_until_ready(&self, limit: Duration) -> Result<()> {
         let started = Instant::now();
         loop {
             let status = text(&self.folder, "data/postmaster.pid");
@@ -98,8 +114,8 @@ impl SupervisedServer {
             if text(&self.folder, "log").ends_with("longshore: ended\n") {
                 return Err(failed(&self.folder, "the cluster could not be created or started"));
             }
-            if started.elapsed() > START_TIMEOUT {
-                let message = format!("the cluster did not become ready within {} s", START_TIMEOUT.as_secs());
+            if started.elapsed() > limit {
+                let message = format!("the cluster did not become ready within {} s", limit.as_secs());
                 return Err(failed(&self.folder, &message));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -125,13 +141,16 @@ fn text(folder: &Path, name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns the error of a failed creation, with the output of initdb or the server, and a hint.
+/// Returns the error of a failed creation, with the output of initdb or the server, the code of the
+/// last failure in it, and a hint.
 fn failed(folder: &Path, message: &str) -> Error {
     let log = text(folder, "log");
     let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(log_message).collect();
     let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
     let hint = if is_disk_full(folder) { SPACE_HINT } else { OUTPUT_HINT };
     let error = Error::new(Stage::Drill, Kind::Failed, folder.display().to_string(), message).hint(hint);
+    let failure = log::failures(&log).pop();
+    let error = failure.into_iter().fold(error, |error, failure| error.code(failure.sqlstate));
     if last.is_empty() { error } else { error.because(last) }
 }
 

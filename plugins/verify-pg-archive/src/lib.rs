@@ -55,6 +55,10 @@ impl Plugin<dyn Verify> for PgArchive {
 struct Reader;
 
 impl Verify for Reader {
+    fn verifies(&self, format: &Format) -> bool {
+        format.is_dump()
+    }
+
     fn verify(
         &self,
         subject: &Subject,
@@ -169,6 +173,7 @@ fn to_findings(facts: &Facts, subject: &str) -> Result<VerifyReport> {
     };
     Ok(VerifyReport {
         verification,
+        base: None,
         details: [(DETAILS.to_owned(), details), (DEFINITIONS.to_owned(), definitions)].into_iter().collect(),
     })
 }

@@ -64,6 +64,10 @@ struct Decoder {
 }
 
 impl Verify for Decoder {
+    fn verifies(&self, format: &Format) -> bool {
+        format.is_dump()
+    }
+
     fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         let findings = OnEnd::new();
         if !format.is_dump() {
@@ -101,7 +105,7 @@ impl Verify for Decoder {
                 Some(result) => result?,
                 None => task_result(tasks.join_next().await)?,
             };
-            found.set(VerifyReport { verification, details: serde_json::Map::new() });
+            found.set(VerifyReport { verification, details: serde_json::Map::new(), base: None });
         };
         Verified { stream: stream.boxed(), report: findings }
     }

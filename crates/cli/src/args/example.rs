@@ -1,67 +1,75 @@
-//! Two examples for the help of each verb.
+//! Examples for the help of each verb.
 
 use clap::{Command, CommandFactory};
 
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, [&str; 2]); 18] = [
+const EXAMPLES: [(&str, &[&str]); 18] = [
     (
         "init",
-        [
+        &[
             "longshore init --ship /mnt/nas/postgresql",
             "longshore init --ship s3://acme/pg --ship ssh://backup@nas/srv/pg",
         ],
     ),
-    ("check", ["longshore check", "longshore check nightly --json"]),
-    ("run", ["longshore run", "longshore run nightly --quiet"]),
-    ("list", ["longshore list", "longshore list shop --all"]),
-    ("status", ["longshore status", "longshore status --nagios"]),
-    ("verify", ["longshore verify --all", "longshore verify shop --identity key.txt"]),
-    ("inspect", ["longshore inspect shop --identity key.txt", "longshore inspect /srv/old/shop.dump --check"]),
+    ("check", &["longshore check", "longshore check nightly --json"]),
+    ("run", &["longshore run", "longshore run nightly --quiet"]),
+    ("list", &["longshore list", "longshore list shop --all"]),
+    ("status", &["longshore status", "longshore status --nagios"]),
+    ("verify", &["longshore verify --all", "longshore verify shop --identity key.txt"]),
     (
-        "restore",
-        [
-            "longshore restore shop --create --to 'host=db2 user=postgres' --identity key.txt",
-            "longshore restore shop --at 2026-06-07 --output shop.dump --identity key.txt",
+        "inspect",
+        &[
+            "longshore inspect shop --identity key.txt",
+            "longshore inspect main/base --identity key.txt",
+            "longshore inspect /srv/old/shop.dump --check",
         ],
     ),
-    ("drill", ["longshore drill nightly --identity key.txt", "longshore drill nightly --json"]),
-    ("prune", ["longshore prune --dry-run", "longshore prune --retired main/shop"]),
+    (
+        "restore",
+        &[
+            "longshore restore shop --create --to 'host=db2 user=postgres' --identity key.txt",
+            "longshore restore shop --at 2026-06-07 --output shop.dump --identity key.txt",
+            "longshore restore main --base --to-dir /srv/pg/main --tablespace fast=/srv/fast --identity key.txt",
+        ],
+    ),
+    ("drill", &["longshore drill nightly --identity key.txt", "longshore drill nightly --json"]),
+    ("prune", &["longshore prune --dry-run", "longshore prune --retired main/shop"]),
     (
         "remove",
-        [
+        &[
             "longshore remove main/shop/shop-2026-06-07_091500 --why 'data of a customer who left'",
             "longshore remove 'main/shop 2026-06-07 09:15' --why 'taken by mistake' --dry-run",
         ],
     ),
     (
         "retention",
-        [
+        &[
             "longshore retention simulate --policy standard --every 1d --for 1y",
             "longshore retention simulate --policy standard --every 6h --for 30d --json",
         ],
     ),
-    ("hold", ["longshore hold shop --why audit", "longshore hold shop --why audit --until 2027-01-01"]),
-    ("unhold", ["longshore unhold shop", "longshore unhold main/shop/shop-2026-06-07_091500"]),
+    ("hold", &["longshore hold shop --why audit", "longshore hold shop --why audit --until 2027-01-01"]),
+    ("unhold", &["longshore unhold shop", "longshore unhold main/shop/shop-2026-06-07_091500"]),
     (
         "mark",
-        [
+        &[
             "longshore mark shop --withdraw --why 'the memory of the host was faulty'",
             "longshore mark main/shop/shop-2026-06-07_091500 --withdraw --why 'drilled on a broken disk'",
         ],
     ),
-    ("sync", ["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
-    ("completions", ["longshore completions bash", "longshore completions zsh"]),
-    ("man", ["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
+    ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
+    ("completions", &["longshore completions bash", "longshore completions zsh"]),
+    ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
 ];
 
 /// Returns the command line, with the examples in the help of each verb.
 pub(crate) fn command() -> Command {
-    EXAMPLES.iter().fold(Args::command(), |command, (verb, [first, second])| {
+    EXAMPLES.iter().fold(Args::command(), |command, (verb, lines)| {
         command.mut_subcommand(verb, |verb| {
             let before = verb.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
-            verb.after_help(format!("{before}Examples:\n  {first}\n  {second}"))
+            verb.after_help(format!("{before}Examples:\n  {}", lines.join("\n  ")))
         })
     })
 }
@@ -86,7 +94,7 @@ mod tests {
 
     #[test]
     fn examples_are_accepted() {
-        for line in EXAMPLES.iter().flat_map(|(_, lines)| lines) {
+        for line in EXAMPLES.iter().flat_map(|(_, lines)| *lines) {
             let parsed = Args::try_parse_from(words(line));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }

@@ -7,8 +7,8 @@ use longshore_core::unit::TimeSpan;
 
 use super::{Identity, Json, Password, Section, quantity, role_mapping};
 
-/// The options that need a target cluster, and conflict with `--output` and `--list`.
-const TARGET_OPTIONS: [&str; 17] = [
+/// The options that need a target, and conflict with `--output` and `--list`.
+const TARGET_OPTIONS: [&str; 19] = [
     "create",
     "clean",
     "append",
@@ -26,14 +26,20 @@ const TARGET_OPTIONS: [&str; 17] = [
     "own_search_path",
     "trust_script",
     "plan",
+    "tablespace",
+    "owner",
 ];
 
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true).multiple(true))]
-#[command(group = clap::ArgGroup::new("where").args(["to", "output", "list"]).required(true))]
+#[command(group = clap::ArgGroup::new("where").args(["to", "to_dir", "output", "list"]).required(true))]
+#[command(group = clap::ArgGroup::new("target").args(["to", "to_dir"]))]
 pub(crate) struct Restore {
     /// The database, `globals`, CLUSTER/SUBJECT, or backup to restore.
     pub(crate) subject: Option<String>,
+    /// Restore a base backup; the subject is the name of the cluster.
+    #[arg(long, conflicts_with_all = ["run", "to"])]
+    pub(crate) base: bool,
     /// Restore everything from this run (id or `latest`), globals first.
     ///
     /// With `latest`, the subject is the name of a job.
@@ -45,6 +51,17 @@ pub(crate) struct Restore {
     /// Restore into this cluster or database: libpq keywords, URI or service.
     #[arg(long, value_name = "CONNECTION")]
     pub(crate) to: Option<String>,
+    /// Unpack a base backup into this new or empty data directory.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) to_dir: Option<PathBuf>,
+    /// Unpack a tablespace into this new or empty directory. Can be repeated.
+    ///
+    /// TABLESPACE is its name, its OID, or its directory at the source.
+    #[arg(long, value_name = "TABLESPACE=DIR", requires = "to_dir", value_parser = tablespace_folder)]
+    pub(crate) tablespace: Vec<(String, PathBuf)>,
+    /// Let this user own the files [default: the owner of the directory].
+    #[arg(long, value_name = "USER", requires = "to_dir")]
+    pub(crate) owner: Option<String>,
     /// Write the decrypted archive to this new file.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = TARGET_OPTIONS)]
     pub(crate) output: Option<PathBuf>,
@@ -55,7 +72,7 @@ pub(crate) struct Restore {
     ///
     /// Prints problems, and the subscriptions, event triggers, scheduled jobs and foreign servers
     /// that a restore would activate.
-    #[arg(long, requires = "to")]
+    #[arg(long, requires = "target")]
     pub(crate) plan: bool,
     /// Restore the newest backup at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
     #[arg(long, value_name = "TIME")]
@@ -141,4 +158,14 @@ pub(crate) struct Restore {
     pub(crate) password: Password,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+/// Parses a tablespace and its folder, written as `tablespace=folder`.
+fn tablespace_folder(text: &str) -> Result<(String, PathBuf), String> {
+    match text.rsplit_once('=') {
+        Some((tablespace, folder)) if !tablespace.is_empty() && !folder.is_empty() => {
+            Ok((tablespace.to_owned(), folder.into()))
+        }
+        _ => Err("expected TABLESPACE=DIR: a tablespace of the backup and a new or empty directory".to_owned()),
+    }
 }

@@ -1,9 +1,11 @@
-//! `longshore inspect`: show the contents of a dump, and verify it.
+//! `longshore inspect`: show the contents of a dump or base backup, and verify it.
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `base.rs` | the facts of a base backup |
 //! | `coverage.rs` | the bytes of a dump that no checksum covers, in words |
 
+mod base;
 mod coverage;
 
 use std::fs::File;
@@ -54,8 +56,21 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
     if args.json.json {
         return Ok(output.json(&inspected));
     }
-    match plugins::archive(&inspected.details) {
-        facts if args.check => print_verification(&inspected, facts.as_ref(), output),
+    let archive = plugins::archive(&inspected.details);
+    if args.check {
+        print_verification(&inspected, archive.as_ref(), output);
+        return Ok(Exit::Done);
+    }
+    if let Some(facts) = &inspected.base_facts {
+        if args.list {
+            let message = "a base backup has no table of contents";
+            let error = Error::new(Stage::Verify, Kind::Usage, inspected.name, message);
+            return Err(error.hint("list its files with `longshore restore NAME --list`"));
+        }
+        base::print(&inspected, facts, output);
+        return Ok(Exit::Done);
+    }
+    match archive {
         Some(facts) if args.list && !facts.is_archive => {
             let error = Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script has no table of contents");
             return Err(error.hint("omit --list to show its tables"));
@@ -132,27 +147,48 @@ fn print_verification(inspected: &Inspected, facts: Option<&Facts>, output: Outp
     if let Some(others) = facts.and_then(others) {
         output.note(format_args!("ignored, as by pg_restore: {}", printable(&others)));
     }
-    match (&inspected.destination, facts) {
-        (Some(destination), _) => output.note(format_args!(
+    if let Some(damaged) = inspected.base_facts.as_ref().and_then(base::damaged_pages) {
+        output.warning(damaged);
+    }
+    match (&inspected.destination, facts, &inspected.base_facts) {
+        (Some(destination), ..) => output.note(format_args!(
             "all bytes match the digests of the manifest at \"{destination}\"; a copy outside of a destination has no digests"
         )),
-        (None, Some(facts)) => output.note(coverage(&inspected.wrappings, facts)),
-        (None, None) => {}
+        (None, Some(facts), _) => output.note(coverage(&inspected.wrappings, facts)),
+        (None, None, Some(_)) => output.note(base::coverage(&inspected.wrappings)),
+        (None, None, None) => {}
     }
 }
 
-fn print_facts(inspected: &Inspected, facts: &Facts, output: Output) {
-    let line = |what: &str, value: &str| {
-        if !value.is_empty() {
-            output.line(format_args!("{what:<12} {}", printable(value)));
-        }
+/// Prints the name of a fact and its value, unless the value is empty.
+fn line(output: Output, name: &str, value: &str) {
+    if !value.is_empty() {
+        output.line(format_args!("{name:<12} {}", printable(value)));
+    }
+}
+
+/// Prints the name of the file or the backup.
+fn name_line(inspected: &Inspected, output: Output) {
+    match &inspected.destination {
+        Some(destination) => line(output, "backup", &format!("{} at \"{destination}\"", inspected.name)),
+        None => line(output, "file", &inspected.name),
+    }
+}
+
+/// Prints the time of the verification.
+fn verified_line(inspected: &Inspected, output: Output) {
+    let verified = match inspected.from {
+        Source::Reading => "now, completely: no damage",
+        Source::Record => "during the dump; --check reads the backup again",
     };
+    line(output, "verified", verified);
+}
+
+fn print_facts(inspected: &Inspected, facts: &Facts, output: Output) {
+    let line = |name: &str, value: &str| line(output, name, value);
     let origin = &facts.origin;
     let text_or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
-    match &inspected.destination {
-        Some(destination) => line("backup", &format!("{} at \"{destination}\"", inspected.name)),
-        None => line("file", &inspected.name),
-    }
+    name_line(inspected, output);
     line("format", &format_text(inspected, facts));
     line("database", &text_or_empty(&origin.database));
     line("dumped from", &origin.server_version.as_ref().map_or_else(String::new, |of| format!("PostgreSQL {of}")));
@@ -161,13 +197,7 @@ fn print_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     line("size", &HumanBytes(facts.bytes).to_string());
     line("contents", &contents(facts));
     line("ignored", &others(facts).unwrap_or_default());
-    line(
-        "verified",
-        match inspected.from {
-            Source::Reading => "now, completely: no damage",
-            Source::Record => "during the dump; --check reads the backup again",
-        },
-    );
+    verified_line(inspected, output);
     if !facts.tables.is_empty() {
         output.line("");
         let columns = [

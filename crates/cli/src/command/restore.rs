@@ -1,15 +1,11 @@
 //! `longshore restore`: restore backups.
 
 mod report;
-
-use std::collections::BTreeMap;
+mod target;
 
 use longshore_core::error::printable;
-use longshore_core::plugin::{
-    Cluster, DatabaseTarget, Owners, Privileges, Scripts, SearchPath, Section, Selection, Statistics, Target,
-    TargetContent, TargetDatabase,
-};
-use longshore_core::subject::{Subject, SubjectKind};
+use longshore_core::plugin::{DatabaseTarget, Target};
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::catalogs::parse_time;
 use longshore_engine::encryption_policy::{EncryptionPolicy, Unsealed};
@@ -17,11 +13,12 @@ use longshore_engine::restore::{Choice, Chosen, Compare, Globals, Restorer, Sele
 use longshore_engine::run_report::CommandResult;
 use secrecy::ExposeSecret;
 
-use crate::args::{self, Restore};
+use self::target::{is_of_database, source, target};
+use crate::args::Restore;
 use crate::command::short_name::full_name;
-use crate::command::{Context, identities, prompt_password};
+use crate::command::{Context, identities};
 use crate::exit_code::Exit;
-use crate::plugins::{database_of, names_server, with_database, without_password};
+use crate::plugins::{database_of, names_server, without_password};
 use crate::progress::restore_progress;
 use crate::prompt::confirm_typed;
 
@@ -40,6 +37,9 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
     let policy = EncryptionPolicy::new(config, &identities, unsealed);
+    if args.base {
+        args.subject = args.subject.map(|cluster| format!("{cluster}/{}", Subject::Base));
+    }
     if args.run.is_none()
         && let Some(words) = &args.subject
     {
@@ -54,8 +54,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         let message = "the backup is not of a database";
         return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("omit --create"));
     }
-    let database = target(&args, context, &chosen)?;
-    let target = Target::Database(database.clone());
+    let target = target(&args, context, &chosen)?;
     if args.list {
         for chosen in &chosen {
             for line in contents(registry, chosen, &target, &identities).await? {
@@ -72,8 +71,10 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         output.line(format_args!("wrote {}", path.display()));
         return Ok(Exit::Done);
     }
-    if !args.plan {
-        confirm(&args, &chosen, &database)?;
+    if let Target::Database(database) = &target
+        && !args.plan
+    {
+        confirm(&args, &chosen, database)?;
     }
     let restorer = Restorer {
         registry,
@@ -100,7 +101,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
 /// Returns a note with the connection of the source cluster, if `--to` names no server.
 fn source_connection_note(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Option<String>> {
     let to = args.to.as_deref().unwrap_or_default();
-    if names_server(to)? {
+    if args.to_dir.is_some() || names_server(to)? {
         return Ok(None);
     }
     let Some(cluster) = source(context, chosen) else { return Ok(None) };
@@ -121,17 +122,6 @@ fn with_target_note(error: Error, target_note: Option<&str>) -> Error {
         }
         _ => error,
     }
-}
-
-/// Returns true for the backup of a single database.
-fn is_of_database(chosen: &Chosen) -> bool {
-    chosen.backup.manifest.subject.kind() == SubjectKind::Database
-}
-
-/// Returns the source cluster of the backups, if the configuration has it.
-fn source<'a>(context: &'a Context, chosen: &[Chosen]) -> Option<&'a Cluster> {
-    let name = &chosen.first()?.backup.manifest.cluster.name;
-    context.config.jobs.values().map(|job| &job.site.cluster).find(|cluster| cluster.name == *name)
 }
 
 /// Prompts for the name of each database that `--clean` may drop, unless `--yes` is set.
@@ -169,74 +159,4 @@ fn selector(args: &Restore) -> Result<Selector> {
             globals: if args.globals { Globals::First } else { Globals::Leave },
         }),
     }
-}
-
-fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<DatabaseTarget> {
-    let to = args.to.clone().unwrap_or_default();
-    let mut cluster = Cluster {
-        name: "target".to_owned(),
-        connection: to.clone().into(),
-        password: prompt_password(Some(&args.password))?,
-        // Prefer the programs that made the backup, which match the version of its server. Without
-        // that directory on this host, other programs are searched.
-        bin_dir: source(context, chosen).and_then(|cluster| cluster.bin_dir.clone()).filter(|folder| folder.is_dir()),
-    };
-    // Respect PGDATABASE like every libpq program; several databases keep their own names.
-    let default = std::env::var("PGDATABASE").ok().filter(|name| !name.is_empty() && args.to.is_some());
-    let databases = chosen.iter().filter(|chosen| is_of_database(chosen)).count();
-    if let (Some(name), None, 1) = (default, database_of(&to)?, databases) {
-        let (connection, password) = with_database(&to, &name)?;
-        cluster.connection = connection;
-        cluster.password = cluster.password.or(password);
-    }
-    Ok(DatabaseTarget {
-        database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
-        content: match (args.clean, args.append) {
-            (true, _) => TargetContent::Replace,
-            (false, true) => TargetContent::Append,
-            (false, false) => TargetContent::MustBeEmpty,
-        },
-        jobs: args.jobs,
-        scratch_dir: args.scratch_dir.clone(),
-        selection: selection(args)?,
-        owners: if args.no_owner { Owners::Restorer } else { Owners::AsDumped },
-        privileges: if args.no_privileges { Privileges::OwnerOnly } else { Privileges::AsDumped },
-        role_map: role_map(&args.role_map)?,
-        statistics: if args.no_analyze { Statistics::Autovacuum } else { Statistics::Analyze },
-        scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
-        search_path: if args.own_search_path { SearchPath::Own } else { SearchPath::Empty },
-        stall_timeout: args.stall_timeout.duration(),
-        ..DatabaseTarget::new(cluster)
-    })
-}
-
-/// Returns the map of roles. Fails if a role has two new names.
-fn role_map(all: &[(String, String)]) -> Result<BTreeMap<String, String>> {
-    let mut map = BTreeMap::new();
-    for (old, new) in all {
-        if let Some(other) = map.insert(old.clone(), new.clone()).filter(|other| other != new) {
-            let message = format!("is mapped to both \"{}\" and \"{}\"", printable(&other), printable(new));
-            return Err(Error::new(Stage::Config, Kind::Usage, old, message).hint("pass --role-map once per role"));
-        }
-    }
-    Ok(map)
-}
-
-fn selection(args: &Restore) -> Result<Selection> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| {
-            Error::io(Stage::Config, path.display().to_string(), "cannot read the list of entries", error)
-        })
-    };
-    let section = |section: &args::Section| match section {
-        args::Section::PreData => Section::PreData,
-        args::Section::Data => Section::Data,
-        args::Section::PostData => Section::PostData,
-    };
-    Ok(Selection {
-        tables: args.table.clone(),
-        schemas: args.schema.clone(),
-        sections: args.section.iter().map(section).collect(),
-        list: args.list_file.as_ref().map(read).transpose()?,
-    })
 }

@@ -1,6 +1,9 @@
-//! The contents of a dump, in types that belong to no plugin.
+//! The contents of a dump or base backup, in types that belong to no plugin.
 
 use std::fmt;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// The contents of a dump, as recorded by its verifier.
 #[derive(Debug, Clone)]
@@ -83,4 +86,70 @@ pub(crate) struct Table {
     pub(crate) bytes: u64,
     /// The digest of the rows, independent of their order.
     pub(crate) rows_xxh3: Option<String>,
+}
+
+/// The confidential facts of a base backup, as far as its dump and its verifier recorded them. The
+/// manifest has the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BaseRecord {
+    /// The label with which the backup was taken.
+    pub(crate) label: Option<String>,
+    /// The major version of PostgreSQL.
+    pub(crate) version: Option<String>,
+    /// The system identifier of the cluster, in decimal.
+    pub(crate) system_identifier: Option<String>,
+    /// The first pages with wrong checksums.
+    pub(crate) damaged_pages: Vec<PageRecord>,
+    /// The tablespaces.
+    pub(crate) tablespaces: Vec<TablespaceRecord>,
+}
+
+/// A page with a wrong checksum.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct PageRecord {
+    /// The path of the file.
+    pub(crate) path: String,
+    /// The number of the block in its relation's fork.
+    pub(crate) block: u32,
+}
+
+/// A tablespace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct TablespaceRecord {
+    /// The OID.
+    pub(crate) oid: u32,
+    /// The name, if the role could query it.
+    pub(crate) name: Option<String>,
+    /// The directory on the source host.
+    pub(crate) path: Option<String>,
+}
+
+impl BaseRecord {
+    /// Returns the recorded facts. Facts that a verifier of another version recorded in another
+    /// form are unknown.
+    pub(crate) fn of(details: &Map<String, Value>) -> Self {
+        let base = |name: &str| details.get("base").and_then(|base| base.get(name));
+        Self {
+            label: base("label").and_then(text),
+            version: base("version").and_then(text),
+            system_identifier: base("system_identifier").and_then(text),
+            damaged_pages: list(base("damaged_pages")),
+            tablespaces: list(details.get("tablespaces")),
+        }
+    }
+}
+
+/// Returns a text or a number as text.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Returns the known elements of a list.
+fn list<T: for<'de> Deserialize<'de>>(value: Option<&Value>) -> Vec<T> {
+    let elements = value.and_then(Value::as_array).into_iter().flatten();
+    elements.filter_map(|element| T::deserialize(element).ok()).collect()
 }

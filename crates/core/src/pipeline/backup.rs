@@ -118,7 +118,10 @@ impl Pipeline {
         }
         let started = Utc::now();
         let begun = Instant::now();
-        let Dumped { stream, format, compression, tool, database, notes } = dumped;
+        let Dumped { stream, format, estimated_bytes, compression, tool, database, notes } = dumped;
+        if let Some(bytes) = estimated_bytes {
+            observer.event(&Event::BytesPlanned(bytes));
+        }
         let label = spec.subject.to_string();
         let name = BackupName::new(&spec.cluster.name, &spec.subject.segment(), spec.time)?;
         let encryption_suffix = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
@@ -165,6 +168,7 @@ impl Pipeline {
             cluster: spec.cluster.clone(),
             subject: spec.subject.clone(),
             database,
+            base: reports.iter().find_map(|report| report.base.clone()),
             tool,
             artifact: Artifact {
                 key,
@@ -219,7 +223,13 @@ impl Pipeline {
         stream: ByteStream,
         observer: &Arc<dyn Observer>,
     ) -> (ByteStream, Vec<OnEnd<VerifyReport>>) {
-        self.verify.iter().fold((stream, Vec::new()), |(stream, mut reports), verify| {
+        let all = self.verify.iter();
+        let mut verify: Vec<_> = all.filter(|verify| verify.verifies(format)).collect();
+        if verify.is_empty() {
+            // Its error names the format.
+            verify.extend(self.verify.first());
+        }
+        verify.into_iter().fold((stream, Vec::new()), |(stream, mut reports), verify| {
             let verified = verify.verify(subject, format.clone(), stream, observer);
             reports.push(verified.report);
             (verified.stream, reports)

@@ -49,6 +49,8 @@ pub struct Dumped {
     pub stream: ByteStream,
     /// The format of the dump.
     pub format: Format,
+    /// The size of the dump in bytes, as estimated by its source.
+    pub estimated_bytes: Option<u64>,
     /// The compression for the pipeline to apply.
     pub compression: Compression,
     /// The program that makes the dump.

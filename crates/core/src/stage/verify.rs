@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::base::BaseFacts;
 use crate::check::Check;
 use crate::comparison::Comparison;
 use crate::error::Result;
@@ -20,6 +21,9 @@ pub const UNKNOWN_FORMAT_HINT: &str =
 
 /// Verifies bytes in transit.
 pub trait Verify: Check {
+    /// Returns true if the stage verifies dumps of this format.
+    fn verifies(&self, format: &Format) -> bool;
+
     /// Passes the same bytes on, and fails the stream with an error of kind
     /// [`Corrupt`](crate::error::Kind::Corrupt) if the bytes are damaged. The stream ends cleanly
     /// only after the verifier has finished. The same object serves a run and a read-back. A
@@ -91,4 +95,6 @@ pub struct VerifyReport {
     pub verification: Verification,
     /// Confidential details, such as names and row counts of tables.
     pub details: Map<String, Value>,
+    /// The facts of a base backup.
+    pub base: Option<BaseFacts>,
 }

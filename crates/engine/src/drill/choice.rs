@@ -71,16 +71,7 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         warnings.push(warning);
     }
     let passed_over = backups.first().map(|oldest| damaged_backups(at, job, request, oldest)).unwrap_or_default();
-    let is_of_files = |backup: &Backup| backup.manifest.subject.kind() == SubjectKind::ClusterFiles;
-    let (files, mut backups): (Vec<Backup>, Vec<Backup>) = backups.into_iter().cloned().partition(is_of_files);
-    for backup in &files {
-        let message = format!("{} is a base backup, which this version cannot drill", backup.name);
-        if backups.is_empty() {
-            return Err(Error::new(Stage::Drill, Kind::Usage, &job.name, message)
-                .hint(format!("`longshore verify {}` reads it back", backup.name)));
-        }
-        warnings.push(message);
-    }
+    let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
     let of_database = |backup: &Backup| backup.manifest.subject.kind() == SubjectKind::Database;
     let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
     if let Some(all) = backups.iter().find(of_all).map(|backup| backup.name.to_string())
@@ -207,18 +198,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn base_backup_is_not_drilled_like_a_dump() {
+    async fn base_backup_is_drilled_after_dumps() {
         let store = MemoryStore::new();
         let dumps = put_run(&store, "2026-05-01_030000", &["app"]);
         let base = put_base(&store, "2026-05-01_030000");
-        let choice = chosen(&store).await;
-        assert_eq!(choice.backups.into_iter().map(|backup| backup.name).collect::<Vec<_>>(), dumps);
-        assert!(choice.warnings.iter().any(|warning| warning.starts_with(base.as_str())), "{:?}", choice.warnings);
+        let names: Vec<_> = chosen(&store).await.backups.into_iter().map(|backup| backup.name).collect();
+        assert_eq!(names, [&dumps[..], std::slice::from_ref(&base)].concat());
         let folder = tempfile::tempdir().unwrap();
         let request = Request { backup: Some(base.to_string()), ..Request::default() };
-        let error = choose(&config(folder.path(), &store, None), &job(None), &request).await.err().unwrap();
-        assert_eq!((error.stage(), error.kind()), (Stage::Drill, Kind::Usage));
-        assert!(error.remedy().is_some_and(|hint| hint.contains(base.as_str())), "{error:?}");
+        let choice = choose(&config(folder.path(), &store, None), &job(None), &request).await.unwrap();
+        assert_eq!(choice.backups.into_iter().map(|backup| backup.name).collect::<Vec<_>>(), [base]);
     }
 
     #[tokio::test]

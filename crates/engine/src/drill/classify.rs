@@ -22,6 +22,11 @@ const EXTENSION: &str = "install the requirements of the extension on the scratc
 const ROLES: &str = "create the roles on the server first: `longshore restore globals --to …`";
 const FOREIGN_KEY: &str = "rows of the source violate the foreign key: fix them there, or declare the key NOT VALID; a restore restores the rows \
                            and reports the key";
+const LIBRARY: &str = "install the extensions of the source on this host, and preload their libraries as there: scratch = { type = \"initdb\", \
+                       settings = { shared_preload_libraries = \"…\" } }";
+const LOCALE: &str = "install the locales of the source on this host (Debian: dpkg-reconfigure locales)";
+const PREPARED: &str =
+    "a prepared transaction of the source holds a lock: commit it or roll it back there, and back up again";
 const LOG: &str = "check the server's log, disk space and memory";
 
 /// Returns the verdict for an error of a restore and the commands that failed during it.
@@ -84,20 +89,64 @@ fn proves_damage(failure: &Failure, compatibility: &Compatibility) -> bool {
     }
 }
 
+/// Returns true if only damage of its files can explain a failure of a cluster restored from them.
+/// Its server has the release of the source, and reads with the source's own encodings.
+pub(super) fn proves_damaged_files(failure: &Failure) -> bool {
+    let reads_rows = failure.command == "COPY";
+    match (failure.sqlstate.as_str(), failure.sqlstate.class()) {
+        // Damaged data, damaged index.
+        ("XX001" | "XX002", _) => true,
+        ("XX000", _) | (_, "22") => reads_rows,
+        _ => false,
+    }
+}
+
+/// Returns the verdict for a base backup that could not be unpacked or started.
+pub(super) fn verdict_of_files(error: &Error) -> Verdict {
+    let failure = error.sqlstate().map(|sqlstate| Failure { sqlstate, command: String::new() });
+    let is_damaged = is_damage(error) || failure.is_some_and(|failure| proves_damaged_files(&failure));
+    if is_damaged { Verdict::Damaged } else { Verdict::NotDrilled }
+}
+
+/// Wraps an error as a failure of the scratch server of a base backup, with the remedy.
+pub(super) fn files_not_drilled(error: &Error, failures: &[Failure]) -> Error {
+    let codes = || failures.iter().map(|failure| failure.sqlstate).chain(error.sqlstate());
+    let hint = codes().find_map(|code| {
+        Some(match (code, code.class()) {
+            (SqlState::DISK_FULL, _) => MORE_SPACE,
+            (SqlState::OUT_OF_MEMORY, _) => MEMORY,
+            (SqlState::LOCK_NOT_AVAILABLE, _) => PREPARED,
+            // A missing file, function or library, and a library that is not preloaded.
+            (SqlState::UNDEFINED_FILE, _) => LIBRARY,
+            _ if matches!(code.as_str(), "42883" | "55000") => LIBRARY,
+            _ if code.as_str() == "22023" => LOCALE,
+            _ => return None,
+        })
+    });
+    // The hints of failed dumps concern the source.
+    let remedy = error.remedy().filter(|_| error.stage() != Stage::Verify);
+    let hint = hint.or(remedy).unwrap_or(LOG).to_owned();
+    unproven(error).hint(hint)
+}
+
 /// Wraps an error as a failure of the scratch server, with the remedy.
 pub(super) fn not_drilled(error: &Error, failures: &[Failure], compatibility: &Compatibility) -> Error {
+    let hint = remedy(error, failures, compatibility).or_else(|| error.remedy().map(str::to_owned));
+    match hint.or_else(|| compatibility.remedy()) {
+        Some(hint) => unproven(error).hint(hint),
+        None => unproven(error),
+    }
+}
+
+/// Wraps an error that proves nothing about the backup.
+fn unproven(error: &Error) -> Error {
     let kind = match error.kind() {
         // Errors that the operator must fix, and errors that may be temporary.
         kind @ (Kind::Usage | Kind::Denied | Kind::Unavailable) if error.stage() != Stage::Restore => kind,
         _ => Kind::Failed,
     };
     let message = "could not be drilled here, which does not mean that the backup is damaged";
-    let not_drilled = Error::new(error.stage(), kind, error.subject(), message).because(error.chain());
-    let hint = remedy(error, failures, compatibility).or_else(|| error.remedy().map(str::to_owned));
-    match hint.or_else(|| compatibility.remedy()) {
-        Some(hint) => not_drilled.hint(hint),
-        None => not_drilled,
-    }
+    Error::new(error.stage(), kind, error.subject(), message).because(error.chain())
 }
 
 /// Returns the remedy, if the cause is known.
@@ -183,6 +232,28 @@ mod tests {
         assert_eq!(classify(&Compatibility::full(), &[]), Verdict::NotDrilled, "a failure of unknown cause");
         let two = [failed("COPY", "22P02"), failed("CREATE INDEX", "53100")];
         assert_eq!(classify(&Compatibility::full(), &two), Verdict::NotDrilled, "one of two failures is the server's");
+    }
+
+    #[test]
+    fn damaged_files_differ_from_missing_libraries() {
+        for (command, code) in
+            [("COPY", "XX001"), ("SELECT", "XX002"), ("", "XX001"), ("COPY", "XX000"), ("COPY", "22021")]
+        {
+            assert!(proves_damaged_files(&failed(command, code)), "{command} {code}");
+        }
+        for (command, code) in
+            [("COPY", "58P01"), ("SELECT", "XX000"), ("", "22023"), ("COPY", "55P03"), ("COPY", "57P02")]
+        {
+            assert!(!proves_damaged_files(&failed(command, code)), "{command} {code}");
+        }
+        let error = |code: &str| {
+            Error::new(Stage::Drill, Kind::Failed, "scratch", "ended").code(SqlState::parse(code).unwrap())
+        };
+        assert_eq!(verdict_of_files(&error("XX001")), Verdict::Damaged);
+        assert_eq!(verdict_of_files(&error("58P01")), Verdict::NotDrilled);
+        assert_eq!(verdict_of_files(&Error::new(Stage::Verify, Kind::Corrupt, "base", "a page")), Verdict::Damaged);
+        assert_eq!(files_not_drilled(&error("58P01"), &[]).remedy(), Some(LIBRARY));
+        assert_eq!(files_not_drilled(&error("XX000"), &[failed("COPY", "53100")]).remedy(), Some(MORE_SPACE));
     }
 
     #[test]

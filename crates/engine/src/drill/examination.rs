@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use chrono::{SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
+use longshore_catalog::catalog::Backup;
 use longshore_core::drill::{Comparison, ComparisonOutcome, Drill, Phase, Verdict};
 use longshore_core::left_out::{LeftOut, Nature};
 use longshore_core::manifest::{Manifest, Tool};
@@ -12,7 +13,7 @@ use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, SqlState, Stage};
 
 use super::compatibility::Compatibility;
-use super::{DrillCandidate, DrillContext, Driller, Report, Restored, classify, query, seconds};
+use super::{DrillCandidate, DrillContext, DrillSource, Driller, Report, Restored, classify, query, seconds};
 use crate::error_report::ErrorReport;
 use crate::hold::author;
 
@@ -27,24 +28,14 @@ impl Driller<'_> {
     ) -> Result<Drill> {
         let manifest = &candidate.backup.manifest;
         let mut drill = Drill {
-            longshore: env!("CARGO_PKG_VERSION").to_owned(),
-            by: author(),
-            why: String::new(),
-            backup: candidate.backup.name.clone(),
-            destination: context.destination.to_owned(),
-            started: restored.started,
-            finished: restored.started,
-            verdict: Verdict::Good,
-            scratch: context.scratch.description(),
-            tools: vec![
-                manifest.tool.clone(),
-                Tool { name: "postgres".to_owned(), version: context.scratch.version() },
-            ],
             phases: restored.phases,
-            compared: 0,
-            different: 0,
-            comparisons: Vec::new(),
-            answers: Vec::new(),
+            ..new_record(
+                context.source,
+                &candidate.backup,
+                restored.started,
+                context.scratch.description(),
+                context.scratch.version(),
+            )
         };
         let sealed = manifest.artifact.encryption.is_some();
         let error = restored.error.as_ref().or(candidate.details.as_ref().err());
@@ -78,16 +69,7 @@ impl Driller<'_> {
                 }
             }
         }
-        let different = |comparison: &&Comparison| comparison.outcome == ComparisonOutcome::Different;
-        let not_compared = drill.not_compared().count();
-        drill.compared = (drill.comparisons.len() - not_compared + drill.answers.len()) as u64;
-        let bad_answers = drill.answers.iter().filter(|answer| !answer.good).count();
-        drill.different = (drill.comparisons.iter().filter(different).count() + bad_answers) as u64;
-        if drill.verdict != Verdict::Damaged && drill.different > 0 {
-            drill.verdict = Verdict::Damaged;
-            drill.why = format!("restored, but {} of {} comparisons differ", drill.different, drill.compared);
-        }
-        drill.finished = Utc::now().trunc_subsecs(3);
+        conclude(&mut drill);
         Ok(drill)
     }
 
@@ -115,13 +97,54 @@ impl Driller<'_> {
         }
         for (name, restored_name) in databases {
             drill.comparisons.extend(context.examiner.compare(&restored_name, manifest, &details).await?);
-            for query in context.job.drill.queries.iter().filter(|query| query.database == name) {
+            for query in context.source.job.drill.queries.iter().filter(|query| query.database == name) {
                 let begun = manifest.time.time();
                 drill.answers.push(query::run(context.examiner, query, &restored_name, begun).await?);
             }
         }
         Ok(())
     }
+}
+
+/// Creates the record of a drill that has no result yet. `scratch` describes the scratch server.
+pub(super) fn new_record(
+    source: DrillSource<'_>,
+    backup: &Backup,
+    started: DateTime<Utc>,
+    scratch: String,
+    version: String,
+) -> Drill {
+    Drill {
+        longshore: env!("CARGO_PKG_VERSION").to_owned(),
+        by: author(),
+        why: String::new(),
+        backup: backup.name.clone(),
+        destination: source.destination.to_owned(),
+        started,
+        finished: started,
+        verdict: Verdict::Good,
+        scratch,
+        tools: vec![backup.manifest.tool.clone(), Tool { name: "postgres".to_owned(), version }],
+        phases: Vec::new(),
+        compared: 0,
+        different: 0,
+        comparisons: Vec::new(),
+        answers: Vec::new(),
+    }
+}
+
+/// Counts the comparisons of a drill that has ended. Differences mean damage.
+pub(super) fn conclude(drill: &mut Drill) {
+    let different = |comparison: &&Comparison| comparison.outcome == ComparisonOutcome::Different;
+    let not_compared = drill.not_compared().count();
+    drill.compared = (drill.comparisons.len() - not_compared + drill.answers.len()) as u64;
+    let bad_answers = drill.answers.iter().filter(|answer| !answer.good).count();
+    drill.different = (drill.comparisons.iter().filter(different).count() + bad_answers) as u64;
+    if drill.verdict != Verdict::Damaged && drill.different > 0 {
+        drill.verdict = Verdict::Damaged;
+        drill.why = format!("restored, but {} of {} comparisons differ", drill.different, drill.compared);
+    }
+    drill.finished = Utc::now().trunc_subsecs(3);
 }
 
 /// Returns all databases of a cluster that was restored from one script.
@@ -133,7 +156,7 @@ async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
 }
 
 /// Converts a field in which the details name another backup than the manifest into a comparison.
-fn mismatch_comparison(subject: &Subject, mismatch: &Mismatch) -> Comparison {
+pub(super) fn mismatch_comparison(subject: &Subject, mismatch: &Mismatch) -> Comparison {
     Comparison {
         subject: subject.to_string(),
         aspect: format!("details of another backup: {}", mismatch.field),
@@ -145,7 +168,7 @@ fn mismatch_comparison(subject: &Subject, mismatch: &Mismatch) -> Comparison {
 
 /// Converts a failed restore into a comparison, with all causes, since comparisons are encrypted if
 /// the backup is.
-fn failed(subject: &Subject, error: &Error, verdict: Verdict) -> Comparison {
+pub(super) fn failed(subject: &Subject, error: &Error, verdict: Verdict) -> Comparison {
     let outcome = match verdict {
         Verdict::Damaged => ComparisonOutcome::Different,
         _ => ComparisonOutcome::Not("it could not be restored here".to_owned()),

@@ -285,6 +285,7 @@ impl<'a> SeriesEvaluation<'a> {
     fn issues(&self, status: &SeriesStatus) -> Vec<Issue> {
         let mut all = self.damage_issues();
         all.extend(self.stale_issues(status));
+        all.extend(self.damaged_pages_issue());
         if self.ended.is_none() {
             if self.age_limit.is_none() {
                 all.push(self.issue(IssueKind::NoLimit, None, NO_LIMIT_MESSAGE.to_owned()));
@@ -321,6 +322,19 @@ impl<'a> SeriesEvaluation<'a> {
             }
         }
         all
+    }
+
+    /// Reports pages that were damaged in the source cluster when the newest backup was made.
+    fn damaged_pages_issue(&self) -> Option<Issue> {
+        let newest = self.good.last()?;
+        let pages = newest.manifest.base.as_ref().map(|base| base.damaged_pages).filter(|pages| *pages > 0)?;
+        let message = format!(
+            "{pages} pages of the cluster are damaged, also in the newest backup, of {}: \
+             `longshore inspect {}` names their files",
+            time(newest),
+            newest.name
+        );
+        Some(self.issue(IssueKind::DamagedPages, None, message))
     }
 
     /// Reports destinations whose newest backup is too old, as one problem if all destinations

@@ -81,6 +81,8 @@ pub enum IssueKind {
     RunLost,
     /// The last run of a job failed, or was refused.
     RunFailed,
+    /// The newest base backup contains pages that are damaged in the source cluster.
+    DamagedPages,
     /// The newest backup is damaged.
     Damaged,
 }
@@ -104,7 +106,8 @@ impl IssueKind {
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
             Self::HoldLost | Self::BackupsLost => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
-            Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed | Self::Damaged => Level::Critical,
+            Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
+            Self::DamagedPages | Self::Damaged => Level::Critical,
         }
     }
 }

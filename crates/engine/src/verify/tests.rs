@@ -29,7 +29,7 @@ impl Ask for NoAnswer {
 }
 
 fn registry() -> Registry {
-    let mut registry = Registry { default_verify: Rejects::TYPE.to_owned(), ..Registry::default() };
+    let mut registry = Registry { default_verify: vec![Rejects::TYPE.to_owned()], ..Registry::default() };
     registry.verify.add::<Rejects>();
     registry
 }

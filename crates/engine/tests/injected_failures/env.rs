@@ -90,7 +90,7 @@ pub(crate) fn identities() -> Identities {
 
 fn registry() -> Registry {
     let mut registry = Registry {
-        default_verify: "digests".to_owned(),
+        default_verify: vec!["digests".to_owned()],
         default_scratch: "places".to_owned(),
         default_examine: "asks".to_owned(),
         ..Registry::default()

@@ -122,6 +122,10 @@ impl Check for Digests {
 }
 
 impl Verify for Digests {
+    fn verifies(&self, _: &Format) -> bool {
+        true
+    }
+
     fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Observer>) -> Verified {
         let findings = OnEnd::new();
         let (stream, digest) = meter(plaintext, Algorithm::Sha256, |_| {});
@@ -132,7 +136,7 @@ impl Verify for Digests {
                 let details = Map::from_iter([("content".to_owned(), Value::from(digest.hex()))]);
                 let verification =
                     Verification { by: "testkit".to_owned(), method: "digested".to_owned(), totals: BTreeMap::new() };
-                found.set(VerifyReport { verification, details });
+                found.set(VerifyReport { verification, details, base: None });
             }
             None
         });

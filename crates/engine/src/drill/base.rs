@@ -1,0 +1,201 @@
+//! The drill of a base backup: its files are unpacked into a scratch folder, and a server of the
+//! drill recovers them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{SubsecRound, Utc};
+use longshore_core::base::{BaseFacts, WalLocation};
+use longshore_core::check::Outcome;
+use longshore_core::drill::{Drill, Phase, Verdict};
+use longshore_core::event::{Event, Observer, Step, of_backup};
+use longshore_core::manifest::Manifest;
+use longshore_core::plugin::{DataDirectory, Target};
+use longshore_core::stage::{RestoreRequest, ScratchCluster, ScratchFolder};
+use longshore_core::{Error, Kind, Result, Stage};
+use tracing::Instrument;
+
+use super::artifact::save;
+use super::examination::{conclude, failed, mismatch_comparison, new_record};
+use super::{DrillCandidate, DrillSource, Driller, Report, classify, mark_result, seconds};
+use crate::error_report::ErrorReport;
+use crate::restore::{lease, restore_stage};
+
+/// The note of each drill of a base backup.
+const OWN_SETTINGS: &str = "the server of the drill has settings of its own: it uses neither the configuration of the source nor its \
+     shared_preload_libraries";
+
+impl Driller<'_> {
+    /// Drills a base backup in a cluster of its own. Always removes the cluster.
+    pub(super) async fn drill_base(
+        &self,
+        source: DrillSource<'_>,
+        candidate: &DrillCandidate,
+        report: &mut Report,
+    ) -> Result<()> {
+        let backup = &candidate.backup;
+        expect_self_contained(&backup.manifest)?;
+        self.observer.event(&Event::StepStarted(Step::PrepareScratch));
+        let begun = Instant::now();
+        let folder = self.scratch(source.job)?.make_folder(&candidate.wanted()).await?;
+        report.scratch_seconds += seconds(begun);
+        self.warn(folder.warnings(), report);
+        report.notes.push(OWN_SETTINGS.to_owned());
+        let started = Utc::now().trunc_subsecs(3);
+        let mut drill = new_record(source, backup, started, folder.description(), folder.version());
+        let subject = &backup.manifest.subject;
+        drill.comparisons.extend(candidate.mismatches.iter().map(|mismatch| mismatch_comparison(subject, mismatch)));
+        let observer = of_backup(&self.observer, backup.name.clone());
+        observer.event(&Event::BytesPlanned(backup.manifest.artifact.plaintext.bytes));
+        observer.event(&Event::StepStarted(Step::Restore { destination: source.destination }));
+        let span = tracing::info_span!(target: "longshore::drill", "drill", backup = %backup.name);
+        let restoring = self.restore_files(source, candidate, folder, &mut drill.phases, report, Arc::clone(&observer));
+        match restoring.instrument(span).await {
+            Ok(cluster) => {
+                observer.event(&Event::StepStarted(Step::Examine { subject }));
+                let read = self.read_cluster(source.job, candidate, &*cluster, &mut drill, report).await;
+                self.observer.event(&Event::StepStarted(Step::RemoveScratch));
+                let removed = cluster.remove().await;
+                read?;
+                report.left = removed.err().as_ref().map(ErrorReport::from).or(report.left.take());
+            }
+            Err(error) => record_failure(&backup.manifest, &error, &mut drill, report),
+        }
+        conclude(&mut drill);
+        if let Err(error) = mark_result(source, backup, &drill).await {
+            report.unmarked.push(ErrorReport::from(&error));
+        }
+        report.drills.push(drill);
+        Ok(())
+    }
+
+    /// Unpacks the files and starts a server on them, phase by phase. Removes the folder if this
+    /// fails.
+    async fn restore_files(
+        &self,
+        source: DrillSource<'_>,
+        candidate: &DrillCandidate,
+        folder: Box<dyn ScratchFolder>,
+        phases: &mut Vec<Phase>,
+        report: &mut Report,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Box<dyn ScratchCluster>> {
+        let lease = lease(source.store, &candidate.backup.name).await;
+        let unpacked = self.unpack(source, candidate, &*folder, phases, report, observer).await;
+        if let Some(lease) = lease {
+            // On failure, the lease expires.
+            source.store.remove(&lease).await.ok();
+        }
+        if let Err(error) = unpacked {
+            report.left = folder.remove().await.err().as_ref().map(ErrorReport::from).or(report.left.take());
+            return Err(error);
+        }
+        let begun = Instant::now();
+        let cluster = folder.start().await?;
+        phases.push(Phase { name: "start".to_owned(), seconds: seconds(begun), restores: true });
+        Ok(cluster)
+    }
+
+    /// Fetches the backup and unpacks its files into the folder.
+    async fn unpack(
+        &self,
+        source: DrillSource<'_>,
+        candidate: &DrillCandidate,
+        folder: &dyn ScratchFolder,
+        phases: &mut Vec<Phase>,
+        report: &mut Report,
+        observer: Arc<dyn Observer>,
+    ) -> Result<()> {
+        candidate.details.as_ref().map_err(Clone::clone)?;
+        let manifest = &candidate.backup.manifest;
+        let target = Target::DataDirectory(DataDirectory {
+            path: folder.data_directory(),
+            tablespaces: folder.tablespaces(),
+            owner: None,
+        });
+        let restorer = restore_stage(self.registry, &target, manifest)?;
+        let findings = restorer.prepare(&[candidate.wanted()]).await?;
+        let failed: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+        if let Some(first) = failed.first() {
+            let messages = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
+            let message = "the scratch folder cannot take its files";
+            let error = Error::new(Stage::Drill, Kind::Failed, manifest.subject.to_string(), message)
+                .because(messages.collect::<Vec<_>>().join("\n"));
+            return Err(first.remedy.iter().fold(error, |error, remedy| error.hint(remedy)));
+        }
+        let begun = Instant::now();
+        let file = save(source.store, manifest, &folder.folder()).await?;
+        phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
+        let begun = Instant::now();
+        let plaintext = self.plaintext(source.identities, candidate, file.clone(), observer).await?;
+        let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
+        let restored = restorer.restore(RestoreRequest { manifest, details }, plaintext).await?;
+        if restored.phases.is_empty() {
+            phases.push(Phase { name: "unpack".to_owned(), seconds: seconds(begun), restores: true });
+        }
+        phases.extend(restored.phases);
+        report.notes.extend(restored.warnings);
+        // The folder is removed after the drill, but its space is needed now.
+        std::fs::remove_file(&file).ok();
+        Ok(())
+    }
+}
+
+/// Fails for a base backup that consists of more than its own files.
+fn expect_self_contained(manifest: &Manifest) -> Result<()> {
+    let refused = |message: &str| {
+        let error = Error::new(Stage::Drill, Kind::Usage, manifest.subject.to_string(), message);
+        Err(error.hint("`longshore verify` reads such a backup back"))
+    };
+    match &manifest.base {
+        Some(BaseFacts { incremental_from: Some(_), .. }) => {
+            refused("is incremental, and this version drills only full base backups")
+        }
+        Some(BaseFacts { wal: WalLocation::Archive, .. }) => {
+            refused("has its WAL in an archive, and this version drills only base backups that include it")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Records a backup that could not be unpacked or started.
+fn record_failure(manifest: &Manifest, error: &Error, drill: &mut Drill, report: &mut Report) {
+    drill.verdict = classify::verdict_of_files(error);
+    // Program output names files and tables, so it is stored unencrypted only if the backup is.
+    drill.why = if manifest.artifact.encryption.is_some() { error.to_string() } else { error.chain() };
+    drill.comparisons.push(failed(&manifest.subject, error, drill.verdict));
+    if drill.verdict == Verdict::NotDrilled {
+        report.unfit.push(ErrorReport::from(&classify::files_not_drilled(error, &[])));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture::manifest;
+
+    fn base_backup(change: impl FnOnce(&mut BaseFacts)) -> Manifest {
+        let facts = json!({
+            "timeline": 1, "start_lsn": "0/2000028", "stop_lsn": "0/2000130", "wal": "included",
+            "wal_segment_bytes": 16 << 20, "from_standby": false, "page_checksums": true, "settings": {},
+            "files": 1, "file_bytes": 3
+        });
+        let mut facts = serde_json::from_value(facts).unwrap();
+        change(&mut facts);
+        Manifest { base: Some(facts), ..manifest() }
+    }
+
+    #[test]
+    fn backup_that_needs_other_files_is_refused() {
+        expect_self_contained(&base_backup(|_| {})).unwrap();
+        for other in [
+            base_backup(|base| base.wal = WalLocation::Archive),
+            base_backup(|base| base.incremental_from = Some(base.start_lsn)),
+        ] {
+            let error = expect_self_contained(&other).unwrap_err();
+            assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The tar of a base backup, read once from its beginning to its end.
+
+use std::error::Error as StdError;
+use std::io::{self, Read};
+
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::member::Member;
+
+/// The size of pieces in which files are copied.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Reads a tar, and calls `visit` with each member and its content. Fails if anything but zeros
+/// follows the tar.
+pub(crate) fn read(reader: &mut impl Read, mut visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut archive = tar::Archive::new(&mut *reader);
+    // Raw entries: servers write no extensions such as long names.
+    let entries = archive.entries().map_err(|error| read_error("tar", error))?.raw(true);
+    for entry in entries {
+        let mut entry = entry.map_err(|error| read_error("tar", error))?;
+        let member = Member::parse(entry.header())?;
+        visit(&member, Content { member: &member, reader: &mut entry, buffer: &mut buffer })?;
+    }
+    loop {
+        match reader.read(&mut buffer).map_err(|error| read_error("tar", error))? {
+            0 => return Ok(()),
+            read if buffer.iter().take(read).all(|byte| *byte == 0) => {}
+            _ => return Err(Error::new(Stage::Restore, Kind::Corrupt, "tar", "data after the end of the tar")),
+        }
+    }
+}
+
+/// The content of a member.
+pub(crate) struct Content<'a> {
+    member: &'a Member,
+    reader: &'a mut dyn Read,
+    buffer: &'a mut [u8],
+}
+
+impl Content<'_> {
+    /// Passes the content to `write` in pieces. Fails if the tar ends before the content.
+    pub(crate) fn copy(self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let subject = || self.member.path.display().to_string();
+        let mut missing_bytes = self.member.bytes;
+        loop {
+            let read = self.reader.read(self.buffer).map_err(|error| read_error(&subject(), error))?;
+            let Some(piece) = self.buffer.get(..read).filter(|piece| !piece.is_empty()) else { break };
+            write(piece)?;
+            missing_bytes = missing_bytes.saturating_sub(piece.len() as u64);
+        }
+        if missing_bytes > 0 {
+            let message = format!("truncated: the last {missing_bytes} of {} bytes are missing", self.member.bytes);
+            return Err(Error::new(Stage::Restore, Kind::Corrupt, subject(), message));
+        }
+        Ok(())
+    }
+
+    /// Returns the content of a small file.
+    pub(crate) fn collect(self, most_bytes: u64) -> Result<Vec<u8>> {
+        if self.member.bytes > most_bytes {
+            let message = format!("{} bytes, but such a file has at most {most_bytes}", self.member.bytes);
+            return Err(Error::new(Stage::Restore, Kind::Corrupt, self.member.path.display().to_string(), message));
+        }
+        let mut content = Vec::new();
+        self.copy(|piece| {
+            content.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(content)
+    }
+}
+
+/// Returns the input's own error, or the error of an invalid tar.
+fn read_error(subject: &str, error: io::Error) -> Error {
+    if let Some(input) = Error::carried_by(&error) {
+        return input.clone();
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(input) = cause.downcast_ref::<io::Error>().and_then(Error::carried_by) {
+            return input.clone();
+        }
+        source = cause.source();
+    }
+    Error::new(Stage::Restore, Kind::Corrupt, subject, "not a whole tar of a base backup").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{Tar, two_files};
+
+    fn paths(mut bytes: &[u8]) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        read(&mut bytes, |member, content| {
+            paths.push(member.path.display().to_string());
+            content.copy(|_| Ok(()))
+        })?;
+        Ok(paths)
+    }
+
+    #[test]
+    fn truncated_tars_are_corrupt() {
+        let whole = two_files();
+        assert_eq!(paths(&whole).unwrap(), ["PG_VERSION", "base/1"]);
+        // Within the first header, the first content, its padding, and the second header.
+        for length in [100, 513, 600, 1100] {
+            assert_eq!(paths(&whole[..length]).unwrap_err().kind(), Kind::Corrupt, "{length}");
+        }
+    }
+
+    #[test]
+    fn data_after_the_tar_is_corrupt() {
+        let mut bytes = two_files();
+        bytes.extend([0; 5000]);
+        paths(&bytes).unwrap();
+        bytes.extend(b"x");
+        assert!(paths(&bytes).unwrap_err().to_string().contains("data after the end"));
+    }
+
+    #[test]
+    fn small_files_have_a_limit() {
+        let bytes = Tar::new().file("global/pg_control", &[7; 9]).finish();
+        for (most_bytes, is_ok) in [(9, true), (8, false)] {
+            let result = read(&mut &bytes[..], |_, content| content.collect(most_bytes).map(drop));
+            assert_eq!(result.is_ok(), is_ok);
+        }
+    }
+
+    #[test]
+    fn error_of_the_input_is_kept() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(Error::new(Stage::Decrypt, Kind::Denied, "x", "no identity").into())
+            }
+        }
+        let whole = two_files();
+        for length in [0, 100, 513, 600, whole.len()] {
+            let error = read(&mut whole[..length].chain(Failing), |_, content| content.copy(|_| Ok(()))).unwrap_err();
+            assert_eq!((error.stage(), error.kind()), (Stage::Decrypt, Kind::Denied), "{length}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The check of the target before a byte is fetched, and the plan of the restore.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use longshore_core::base::{BaseFacts, WalLocation};
+use longshore_core::check::Finding;
+use longshore_core::plugin::DataDirectory;
+use longshore_core::stage::RestoreRequest;
+use longshore_core::{Error, Kind, Result, Stage};
+use rustix::process::geteuid;
+
+use crate::cluster_files::check_map_path;
+use crate::folder::{self, Folder, Purpose};
+use crate::overlap;
+use crate::owner::{self, Owner};
+use crate::space::{self, Need};
+use crate::tablespace::{self, Tablespace, TablespaceFolder};
+
+/// A plan without obstacles.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The data directory, new or empty.
+    pub(crate) data: PathBuf,
+    /// The folder of each tablespace, by OID. Folders outside are new or empty.
+    pub(crate) tablespaces: BTreeMap<u32, TablespaceFolder>,
+    /// The user to own all files, if it is another user than that of this process.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// The result of the check.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// All findings, also the obstacles.
+    pub(crate) findings: Vec<Finding>,
+    plan: Plan,
+    obstacles: Vec<Error>,
+}
+
+impl Checked {
+    /// Returns the plan. Fails if there are obstacles.
+    pub(crate) fn into_plan(mut self) -> Result<Plan> {
+        if self.obstacles.len() > 1 {
+            let lines: Vec<String> = self.obstacles.iter().map(Error::chain).collect();
+            let subject = self.plan.data.display().to_string();
+            let error =
+                Error::new(Stage::Restore, Kind::Refused, subject, "cannot take the backup; nothing was changed");
+            return Err(error.because(lines.join("\n")));
+        }
+        self.obstacles.pop().map_or(Ok(self.plan), Err)
+    }
+}
+
+/// Checks a target for a backup.
+pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Checked {
+    let process = geteuid();
+    let facts = request.manifest.base.as_ref();
+    let mut findings: Vec<Finding> = facts.into_iter().flat_map(backup_warnings).collect();
+    let mut obstacles: Vec<Error> = facts.and_then(incremental).into_iter().collect();
+    let mut accept = |checked: Result<Folder>| checked.map_err(|error| obstacles.push(error)).ok();
+
+    let data = accept(folder::check(&target.path, Purpose::DataDirectory, process));
+    let tablespaces = Tablespace::of_backup(request);
+    let (mut assigned, unassigned) = tablespace::assign(tablespaces.as_deref(), &target.tablespaces);
+    let mut folders: BTreeMap<u32, Folder> = BTreeMap::new();
+    for (oid, assigned) in &mut assigned {
+        let TablespaceFolder::Outside(path) = assigned else { continue };
+        let checked = folder::check(path, Purpose::Tablespace, process);
+        let checked = checked.and_then(|folder| check_map_path(*oid, &folder.path).map(|()| folder));
+        if let Some(folder) = accept(checked) {
+            path.clone_from(&folder.path);
+            folders.insert(*oid, folder);
+        }
+    }
+    obstacles.extend(unassigned);
+    let all: Vec<&Folder> = data.iter().chain(folders.values()).collect();
+    obstacles.extend(overlap::errors(&all));
+    let owner = owner::resolve(target.owner.as_deref(), &target.path, process).unwrap_or_else(|error| {
+        obstacles.push(error);
+        None
+    });
+
+    findings.extend(all.iter().map(|folder| accepted(folder, owner.as_ref())));
+    findings
+        .extend(owner.iter().flat_map(|owner| all.iter().filter_map(|folder| owner::unreachable(owner, &folder.path))));
+    if tablespaces.is_none() {
+        let message = "the tablespaces of the backup are unknown: its manifest records no facts, and its details are missing or cannot be decrypted";
+        let remedy =
+            "pass an identity that decrypts the details, or name each tablespace: --tablespace OID=/new/folder";
+        findings.push(Finding::warning("tablespaces", message, remedy));
+    }
+    let needs = needs(facts, tablespaces.as_deref(), data.as_ref(), &folders);
+    findings.extend(space::findings(&needs, request.manifest.artifact.plaintext.bytes));
+    findings.extend(obstacles.iter().map(|error| Finding::failed(error.subject(), error)));
+    let data = data.map_or_else(|| target.path.clone(), |folder| folder.path);
+    Checked { findings, plan: Plan { data, tablespaces: assigned, owner }, obstacles }
+}
+
+/// Returns the finding of a folder that can be restored into.
+fn accepted(folder: &Folder, owner: Option<&Owner>) -> Finding {
+    let state = if folder.is_new() { "a new directory" } else { "an empty directory" };
+    let owner = owner.map(|owner| format!(", for user {}", owner.name)).unwrap_or_default();
+    Finding::good(folder.path.display().to_string(), format!("{state}{owner}"))
+}
+
+/// Returns the warnings about the backup itself.
+fn backup_warnings(facts: &BaseFacts) -> Vec<Finding> {
+    let mut warnings = Vec::new();
+    if facts.damaged_pages > 0 {
+        let message = format!("{} pages were damaged in the source when the backup was made", facts.damaged_pages);
+        warnings.push(Finding::warning("base", message, "restore an older backup if their content matters"));
+    }
+    if facts.wal == WalLocation::Archive {
+        let message = format!("the backup does not contain its WAL, from {} to {}", facts.start_lsn, facts.stop_lsn);
+        let remedy =
+            "before the first start, set restore_command to fetch WAL from the archive, and create recovery.signal";
+        warnings.push(Finding::warning("base", message, remedy));
+    }
+    warnings
+}
+
+/// Returns the error of an incremental backup.
+fn incremental(facts: &BaseFacts) -> Option<Error> {
+    let from = facts.incremental_from?;
+    let message = format!("an incremental backup: contains only changes since the backup that started at {from}");
+    Some(Error::new(Stage::Restore, Kind::Refused, "base", message).hint(
+        "this version restores only full backups: write this backup and all earlier ones of its chain to files \
+         with `longshore restore NAME --output FILE`, and combine them with pg_combinebackup",
+    ))
+}
+
+/// Returns the size of the files for each folder.
+fn needs<'a>(
+    facts: Option<&BaseFacts>,
+    tablespaces: Option<&[Tablespace]>,
+    data: Option<&'a Folder>,
+    folders: &'a BTreeMap<u32, Folder>,
+) -> Vec<Need<'a>> {
+    let sizes: BTreeMap<u32, Option<u64>> =
+        tablespaces.unwrap_or_default().iter().map(|tablespace| (tablespace.oid, tablespace.bytes)).collect();
+    let size = |oid: &u32| sizes.get(oid).copied().flatten();
+    let outside: Option<u64> = folders.keys().map(size).sum();
+    let in_data = facts.map(|facts| facts.file_bytes).zip(outside).map(|(all, outside)| all.saturating_sub(outside));
+    let data = data.map(|folder| Need { folder, bytes: in_data });
+    data.into_iter().chain(folders.iter().map(|(oid, folder)| Need { folder, bytes: size(oid) })).collect()
+}
+
+#[cfg(test)]
+mod tests;

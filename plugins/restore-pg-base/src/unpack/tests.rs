@@ -1,0 +1,196 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{Gid, Uid};
+use rustix::process::geteuid;
+use tar::EntryType;
+use tempfile::TempDir;
+
+use super::*;
+use crate::owner::Owner;
+use crate::tests::{Tar, backup};
+
+/// Returns a plan with new folders.
+fn plan(parent: &TempDir) -> Plan {
+    let tablespaces = BTreeMap::from([(16398, TablespaceFolder::Outside(parent.path().join("stars")))]);
+    Plan { data: parent.path().join("data"), tablespaces, owner: None }
+}
+
+fn complete(tar: Tar) -> Vec<u8> {
+    tar.file("backup_manifest", b"{}").finish()
+}
+
+/// Unpacks a tar that must fail, and checks that nothing remains.
+#[track_caller]
+fn expect_failure(tar: &[u8]) -> Error {
+    let parent = tempfile::tempdir().unwrap();
+    let plan = plan(&parent);
+    let error = unpack(&mut &tar[..], &plan).unwrap_err();
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "{error}");
+    fs::create_dir(&plan.data).unwrap();
+    unpack(&mut &tar[..], &plan).unwrap_err();
+    assert_eq!(fs::read_dir(&plan.data).unwrap().count(), 0, "an existing directory stays empty: {error}");
+    error
+}
+
+#[test]
+fn files_are_in_their_folders() {
+    let parent = tempfile::tempdir().unwrap();
+    let plan = plan(&parent);
+    let unpacked = unpack(&mut &complete(backup())[..], &plan).unwrap();
+    let read = |name: &str| fs::read_to_string(plan.data.join(name)).unwrap();
+    assert_eq!(fs::read(plan.data.join("base/1/1259")).unwrap(), [7; 100_000]);
+    assert_eq!(fs::read(plan.data.join("global/pg_control")).unwrap(), [3; 8192]);
+    assert_eq!([read("backup_label"), read("backup_manifest")], ["label", "{}"]);
+    let stars = parent.path().join("stars");
+    assert_eq!(fs::read_link(plan.data.join("pg_tblspc/16398")).unwrap(), stars);
+    assert_eq!(read("pg_tblspc/16398/PG_15_202209061/5"), "stars");
+    assert_eq!(read("tablespace_map"), format!("16398 {}\n", stars.display()));
+    assert!(read("postgresql.auto.conf").starts_with("archive_mode = 'on'\n"));
+    assert!(read("postgresql.auto.conf").ends_with("\narchive_mode = 'off'\n"));
+    assert!(unpacked.top_files.contains("standby.signal"));
+    let mode = |name: &str| fs::metadata(plan.data.join(name)).unwrap().mode() & 0o777;
+    assert_eq!(["", "base/1", "base/1/1259", "tablespace_map"].map(mode), [0o700, 0o700, 0o600, 0o600]);
+}
+
+#[test]
+fn state_of_the_source_server_is_skipped() {
+    let parent = tempfile::tempdir().unwrap();
+    let plan = plan(&parent);
+    unpack(&mut &complete(backup())[..], &plan).unwrap();
+    for name in ["postmaster.pid", "postmaster.opts", "standby.signal", "recovery.signal"] {
+        assert!(!plan.data.join(name).exists(), "{name}");
+    }
+    assert_eq!(fs::read_dir(plan.data.join("pg_replslot")).unwrap().count(), 0);
+}
+
+#[test]
+fn pg_control_is_written_last() {
+    struct Watched<'a> {
+        tar: &'a [u8],
+        control: PathBuf,
+        version: PathBuf,
+        was_begun: bool,
+    }
+    impl Read for Watched<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            assert!(!self.control.exists(), "written before the end of the input");
+            self.was_begun |= self.version.exists();
+            self.tar.read(buffer)
+        }
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let plan = plan(&parent);
+    let tar = complete(backup().file("pg_wal", &[0; 1 << 20]));
+    let (control, version) = (plan.data.join("global/pg_control"), plan.data.join("PG_VERSION"));
+    let mut watched = Watched { tar: &tar, control, version, was_begun: false };
+    unpack(&mut watched, &plan).unwrap();
+    assert!(watched.was_begun && watched.control.exists());
+}
+
+#[test]
+fn dangerous_members_leave_nothing() {
+    for (path, kind) in [
+        ("../escaped", EntryType::Regular),
+        ("/tmp/escaped", EntryType::Regular),
+        ("base/link", EntryType::Symlink),
+        ("base/link", EntryType::Link),
+        ("base/device", EntryType::Char),
+        ("base/fifo", EntryType::Fifo),
+        ("pg_tblspc/16398", EntryType::Symlink),
+    ] {
+        let error = expect_failure(&complete(backup().member(path, kind, b"")));
+        assert_eq!((error.kind(), error.subject()), (Kind::Corrupt, path));
+    }
+}
+
+#[test]
+fn repeated_members_leave_nothing() {
+    for path in ["PG_VERSION", "base/1/1259", "tablespace_map", "pg_tblspc/16398/PG_15_202209061/5", "base", "base/1"] {
+        let error = expect_failure(&complete(backup().file(path, b"16398 /x\n")));
+        assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
+    }
+    assert_eq!(expect_failure(&complete(backup().file(CONTROL, b"x"))).subject(), CONTROL);
+    let error = expect_failure(&complete(backup().folder("PG_VERSION/").file("PG_VERSION/x", b"")));
+    assert_eq!(error.kind(), Kind::AlreadyExists, "{error}");
+}
+
+#[test]
+fn cut_backups_leave_nothing() {
+    let whole = complete(backup());
+    for length in [0, 100, 1024, 1100, 20_000, whole.len() - 3000, whole.len() - 2048] {
+        assert_eq!(expect_failure(&whole[..length]).kind(), Kind::Corrupt, "{length}");
+    }
+    assert_eq!(expect_failure(&backup().finish()).subject(), "backup_manifest");
+    let without_control = Tar::new().file("backup_label", b"").file("backup_manifest", b"").finish();
+    assert_eq!(expect_failure(&without_control).subject(), CONTROL);
+}
+
+#[test]
+fn tablespace_without_a_folder_leaves_nothing() {
+    let error = expect_failure(&complete(backup().file("pg_tblspc/16399/PG_15_202209061/1", b"")));
+    assert_eq!((error.kind(), error.subject()), (Kind::Refused, "tablespace 16399"));
+    assert!(error.remedy().unwrap().contains("--tablespace 16399="), "{error:?}");
+}
+
+#[test]
+fn tablespace_in_place_stays_in_the_data_directory() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut plan = plan(&parent);
+    plan.tablespaces.insert(16399, TablespaceFolder::InPlace);
+    unpack(&mut &complete(backup().file("pg_tblspc/16399/PG_15_202209061/1", b"x"))[..], &plan).unwrap();
+    assert_eq!(fs::read(plan.data.join("pg_tblspc/16399/PG_15_202209061/1")).unwrap(), b"x");
+    assert!(fs::symlink_metadata(plan.data.join("pg_tblspc/16399")).unwrap().is_dir());
+}
+
+#[test]
+fn empty_tablespace_of_the_map_gets_a_folder() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut plan = plan(&parent);
+    plan.tablespaces.insert(16397, TablespaceFolder::Outside(parent.path().join("empty")));
+    let tar = Tar::new().file("backup_label", b"").file("tablespace_map", b"16397 /x\n").file(CONTROL, b"");
+    unpack(&mut &complete(tar)[..], &plan).unwrap();
+    assert_eq!(fs::read_link(plan.data.join("pg_tblspc/16397")).unwrap(), parent.path().join("empty"));
+    assert!(parent.path().join("empty").is_dir());
+}
+
+#[test]
+fn everything_belongs_to_the_owner() {
+    if !geteuid().is_root() {
+        // Only root changes owners: an owner leads to an error, which leaves nothing.
+        let parent = tempfile::tempdir().unwrap();
+        let owner = Owner { name: "root".to_owned(), uid: Uid::ROOT, gid: Gid::ROOT };
+        unpack(&mut &complete(backup())[..], &Plan { owner: Some(owner), ..plan(&parent) }).unwrap_err();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let owner = Owner { name: "12345".to_owned(), uid: Uid::from_raw(12_345), gid: Gid::from_raw(12_346) };
+    let plan = Plan { owner: Some(owner), ..plan(&parent) };
+    fs::create_dir(&plan.data).unwrap();
+    unpack(&mut &complete(backup())[..], &plan).unwrap();
+    let mut folders = vec![plan.data.clone(), parent.path().join("stars")];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.chain([folder.clone()]) {
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (12_345, 12_346), "{}", path.display());
+            count += 1;
+            if metadata.is_dir() && path != folder {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(count > 15, "{count}");
+}
+
+#[test]
+fn failed_restore_returns_an_existing_folder() {
+    let parent = tempfile::tempdir().unwrap();
+    let owner = Owner { name: "12345".to_owned(), uid: Uid::from_raw(12_345), gid: Gid::from_raw(12_346) };
+    let plan = Plan { owner: Some(owner), ..plan(&parent) };
+    fs::create_dir(&plan.data).unwrap();
+    unpack(&mut &backup().finish()[..], &plan).unwrap_err();
+    assert_eq!(fs::metadata(&plan.data).unwrap().uid(), geteuid().as_raw());
+}
