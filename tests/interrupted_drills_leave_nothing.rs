@@ -12,7 +12,7 @@ use crate::drills_restore_and_compare::scratch_dir;
 use crate::support::{Job, TestEnv, wait_for};
 
 /// Returns true if the command line of any process contains this path.
-fn is_in_use(path: &Path) -> bool {
+pub(crate) fn is_in_use(path: &Path) -> bool {
     let needle = path.to_str().unwrap();
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -20,19 +20,19 @@ fn is_in_use(path: &Path) -> bool {
     })
 }
 
-fn start(test_env: &TestEnv, arguments: &[&str]) -> Child {
+pub(crate) fn start(test_env: &TestEnv, arguments: &[&str]) -> Child {
     let mut drill = test_env.command();
     drill.arg("drill").args(arguments).arg("--identity").arg(test_env.identity());
     drill.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-fn signal(drill: &Child, name: &str) {
+pub(crate) fn signal(drill: &Child, name: &str) {
     let status = Command::new("kill").args([format!("-{name}"), drill.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
 /// Returns the drill's only folder, if it exists yet.
-fn folder(scratch_dir: &Path) -> Option<PathBuf> {
+pub(crate) fn folder(scratch_dir: &Path) -> Option<PathBuf> {
     fs::read_dir(scratch_dir).unwrap().flatten().next().map(|entry| entry.path())
 }
 

@@ -7,6 +7,9 @@
 mod support;
 
 mod backups_reach_hosts_and_buckets;
+mod base_backups_are_verified;
+mod base_backups_drill;
+mod base_backups_restore_clusters;
 mod check_covers_all_requirements;
 mod check_predicts_failures;
 mod connections_work_as_in_libpq;

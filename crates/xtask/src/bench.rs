@@ -6,6 +6,7 @@
 //! Contestants take turns in each round, so that other load on the machine affects all of them. The
 //! medians are compared.
 
+mod base;
 mod bench_dir;
 mod comparison;
 mod database;
@@ -29,7 +30,7 @@ pub(crate) use comparison::measure;
 type Measure = fn(&Bench) -> Result<Vec<Comparison>>;
 
 /// The benchmarks by name.
-const BENCHES: [(&str, Measure); 8] = [
+const BENCHES: [(&str, Measure); 9] = [
     ("run", run::comparisons),
     ("verify", verify::comparisons),
     ("seal", seal::comparisons),
@@ -37,6 +38,7 @@ const BENCHES: [(&str, Measure); 8] = [
     ("small", small::comparisons),
     ("restore", restore::comparisons),
     ("list", list::comparisons),
+    ("base", base::comparisons),
     ("retention", retention::comparisons),
 ];
 
@@ -52,7 +54,7 @@ pub(crate) struct Bench {
 }
 
 /// The programs that can be added to a comparison.
-const COMPARED_PROGRAMS: [&str; 3] = ["restic", "gpg", "rage"];
+const COMPARED_PROGRAMS: [&str; 4] = ["restic", "gpg", "rage", "pgbackrest"];
 
 impl Bench {
     /// Returns true if a program was added to the comparison.

@@ -48,6 +48,17 @@ impl Database {
         self.cluster.connection()
     }
 
+    /// Returns the folder and the port of the Unix socket.
+    pub(super) fn socket(&self) -> (String, u16) {
+        let folder = self.cluster.data_dir().with_file_name("");
+        (folder.display().to_string(), self.cluster.port())
+    }
+
+    /// Returns the data directory.
+    pub(super) fn data_dir(&self) -> String {
+        self.cluster.data_dir().display().to_string()
+    }
+
     /// Returns the folder of the cluster's programs.
     pub(super) fn bin_dir(&self) -> String {
         self.cluster.bin_dir().display().to_string()

@@ -1,0 +1,203 @@
+//! A base backup becomes a running cluster that equals its source, and touches nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, globals};
+use longshore_testkit::sample;
+
+use crate::support::{Job, TestEnv, files};
+
+/// The stages of a job of base backups.
+pub(crate) const BASE: &str = "[{ type = 'pg_base', checkpoint = 'fast' }]";
+
+/// Starts a cluster with samples and a tablespace, and configures a job of base backups.
+fn source(installation: &Installation) -> TestEnv {
+    let test_env = TestEnv::with_cluster(Cluster::start(installation, &[]));
+    test_env.configure(&Job { dump: BASE, ..Job::default() });
+    sample::load(&test_env.cluster, 300);
+    let folder = tablespace_folder(&test_env.cluster);
+    let location = folder.display();
+    test_env.cluster.psql("postgres", &format!("create tablespace annex location '{location}'"));
+    test_env.cluster.psql(
+        sample::SHOP,
+        "create table annexed tablespace annex as select i, md5(i::text) noise from generate_series(1, 9000) i;
+         create index on annexed (noise) tablespace annex;",
+    );
+    test_env
+}
+
+/// Creates a folder beside the data directory, owned by the server's user.
+fn tablespace_folder(cluster: &Cluster) -> PathBuf {
+    let folder = cluster.data_dir().with_file_name("annex");
+    fs::create_dir(&folder).unwrap();
+    give_to_owner_of(&cluster.data_dir(), &folder);
+    folder
+}
+
+/// Gives a folder to the owner of another file.
+fn give_to_owner_of(file: &Path, folder: &Path) {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let owner = fs::metadata(file).unwrap();
+    chown(folder, Some(owner.uid()), Some(owner.gid())).unwrap();
+}
+
+/// Restores the newest base backup into a new folder, its tablespace beside the data directory.
+fn restore(test_env: &TestEnv) -> NewFolder {
+    let folder = NewFolder::new();
+    let tablespace = format!("annex={}", folder.path().join("annex").display());
+    let data_dir = folder.data_dir().display().to_string();
+    let arguments = ["restore", "main", "--base", "--to-dir", &data_dir, "--tablespace", &tablespace];
+    test_env.run_with_identity(&arguments).expect(0).shows("archive_mode = off");
+    folder
+}
+
+/// Compares all databases and the globals of two clusters.
+fn expect_equal(source: &Cluster, restored: &Cluster) {
+    assert_eq!(globals(restored), globals(source));
+    for (database, _) in sample::databases(300) {
+        assert!(contents(restored, database) == contents(source, database), "{database}");
+    }
+}
+
+/// Backs up, restores and starts a cluster of this release.
+fn restored_cluster_equals_source(installation: &Installation) {
+    let test_env = source(installation);
+    test_env.longshore(&["check"]).expect(0);
+    test_env.longshore(&["run"]).expect(0).shows("base");
+    test_env.longshore(&["list"]).expect(0).stdout_shows("main/base");
+    let listed = test_env.json(&["list", "--json"]);
+    let backup = &listed["backups"][0];
+    assert_eq!(backup["subject"]["kind"], "base", "{listed}");
+    test_env.run_with_identity(&["verify", "--all"]).expect(0);
+
+    let before = files(&tablespace_of(&test_env));
+    let restored = Cluster::start_on(restore(&test_env), installation, &[]);
+    expect_equal(&test_env.cluster, &restored);
+    let paths =
+        restored.psql("postgres", "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'annex'");
+    assert_eq!(Path::new(&paths), restored.data_dir().with_file_name("annex"), "not the folder of the source");
+    assert_eq!(restored.psql("postgres", "show archive_mode"), "off");
+    restored.psql(sample::SHOP, "insert into annexed values (0, 'restored')");
+    assert_eq!(files(&tablespace_of(&test_env)), before);
+    let leftovers = "select (select count(*) from pg_replication_slots) + (select count(*) from pg_stat_replication)";
+    assert_eq!(test_env.cluster.psql("postgres", leftovers), "0");
+}
+
+/// Returns the tablespace's folder of the source.
+fn tablespace_of(test_env: &TestEnv) -> PathBuf {
+    test_env.cluster.data_dir().with_file_name("annex")
+}
+
+#[test]
+fn restored_cluster_equals_source_on_system_release() {
+    restored_cluster_equals_source(&Installation::system());
+}
+
+#[test]
+fn restored_cluster_equals_source_on_newest_release() {
+    restored_cluster_equals_source(Installation::all().last().unwrap());
+}
+
+/// The releases between the oldest and the newest.
+mod slow {
+    use longshore_testkit::cluster::Installation;
+
+    #[test]
+    fn restored_cluster_equals_source_on_other_releases() {
+        let all = Installation::all();
+        for installation in &all[1..all.len() - 1] {
+            super::restored_cluster_equals_source(installation);
+        }
+    }
+}
+
+#[test]
+fn backup_under_load_is_consistent() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job { dump: BASE, ..Job::default() });
+    test_env.cluster.create_database("bank");
+    test_env.cluster.psql(
+        "bank",
+        "create table account as select i id, 0::bigint balance from generate_series(1, 2000) i;
+         create unique index on account (id);",
+    );
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (stop, test_env) = (&stop, &test_env);
+        let transfers = scope.spawn(move || {
+            let transfer = "do $$ begin for i in 1..200 loop
+                 update account set balance = balance - 7 where id = 1 + floor(random() * 2000);
+                 update account set balance = balance + 7 where id = (select id from account limit 1);
+                 commit; end loop; end $$; drop table if exists fleeting; create table fleeting as select generate_series(1, 2000);
+                 vacuum full account;";
+            while !stop.load(Ordering::Relaxed) {
+                test_env.cluster.psql("bank", transfer);
+            }
+        });
+        let databases = scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                test_env.cluster.psql("postgres", "create database brief");
+                test_env.cluster.psql("postgres", "drop database brief");
+            }
+        });
+        for _ in 0..2 {
+            test_env.longshore(&["run"]).expect(0);
+            thread::sleep(Duration::from_secs(1));
+        }
+        stop.store(true, Ordering::Relaxed);
+        transfers.join().unwrap();
+        databases.join().unwrap();
+    });
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir().display().to_string();
+    test_env.run_with_identity(&["restore", "main", "--base", "--to-dir", &data_dir]).expect(0);
+    let restored = Cluster::start_on(folder, &Installation::system(), &[]);
+    assert_eq!(restored.psql("bank", "select count(*), count(distinct id) from account"), "2000|2000");
+    restored.psql("bank", "create extension amcheck; select bt_index_check(indexrelid, true) from pg_index where indrelid = 'account'::regclass");
+}
+
+#[test]
+fn target_in_use_is_refused_with_all_reasons() {
+    let test_env = source(&Installation::system());
+    test_env.longshore(&["run"]).expect(0);
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir();
+    fs::create_dir(&data_dir).unwrap();
+    fs::write(data_dir.join("precious"), "x").unwrap();
+    let to = data_dir.display().to_string();
+    let refused = test_env.run_with_identity(&["restore", "main", "--base", "--to-dir", &to]);
+    assert_ne!(refused.code, Some(0));
+    // The directory is not empty, and the tablespace has no new folder.
+    refused.shows("precious").shows("--tablespace");
+    assert_eq!(files(&data_dir), ["precious"]);
+    let planned = test_env.run_with_identity(&["restore", "main", "--base", "--to-dir", &to, "--plan"]);
+    planned.expect(6).shows("annex");
+    let into_server = test_env.run_with_identity(&["restore", "main/base", "--to", &test_env.cluster.connection()]);
+    into_server.expect(1).shows("--to-dir");
+    let dump_into_dir = test_env.run_with_identity(&["restore", "main/shop", "--to-dir", &to]);
+    assert_ne!(dump_into_dir.code, Some(0));
+}
+
+#[test]
+fn failed_restore_leaves_nothing_to_start() {
+    let test_env = source(&Installation::system());
+    test_env.longshore(&["run"]).expect(0);
+    let artifact = files(&test_env.local()).into_iter().find(|name| name.ends_with(".base.tar.zst.age")).unwrap();
+    let path = test_env.local().join(artifact);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let folder = NewFolder::new();
+    let tablespace = format!("annex={}", folder.path().join("annex").display());
+    let data_dir = folder.data_dir().display().to_string();
+    let arguments = ["restore", "main", "--base", "--to-dir", &data_dir, "--tablespace", &tablespace];
+    let failed = test_env.run_with_identity(&arguments);
+    assert_eq!(failed.code, Some(4), "{failed:?}");
+    assert!(!folder.data_dir().join("global/pg_control").exists());
+    assert!(!folder.path().join("annex").exists() || files(&folder.path().join("annex")).is_empty());
+}
