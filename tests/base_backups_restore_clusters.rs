@@ -70,7 +70,7 @@ fn restored_cluster_equals_source(installation: &Installation) {
     test_env.longshore(&["run"]).expect(0).shows("base");
     test_env.longshore(&["list"]).expect(0).stdout_shows("main/base");
     let listed = test_env.json(&["list", "--json"]);
-    let backup = &listed["backups"][0];
+    let backup = &listed[0];
     assert_eq!(backup["subject"]["kind"], "base", "{listed}");
     test_env.run_with_identity(&["verify", "--all"]).expect(0);
 

@@ -23,5 +23,5 @@ pub use self::restore::{Restore, RestoreRequest, Restored};
 pub use self::store::{
     Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
 };
-pub use self::verify::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport};
+pub use self::verify::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport, verifiers_of};
 pub use crate::discovery::{DiscoveredSubject, Discovery, RunNeeds};

@@ -194,7 +194,7 @@ impl Restorer<'_> {
     /// with their record.
     async fn restore_backup(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &DumpRecord) -> RestoreResult {
         let defined = recorded.details.as_ref();
-        let record = defined.filter(|_| chosen.backup.manifest.subject.kind() == SubjectKind::Database);
+        let record = defined.filter(|_| chosen.backup.manifest.subject.kind() != SubjectKind::ClusterSql);
         let observer = of_backup(&self.observer, chosen.backup.name.clone());
         let estimated_seconds = estimate(chosen).await;
         observer.event(&Event::RestoreStarted(RestoreStart {

@@ -81,7 +81,10 @@ pub(crate) fn details(tablespaces: &[Tablespace], names: &BTreeMap<String, Strin
         }
         entry
     };
-    let list: Vec<Value> = tablespaces.iter().map(entry).collect();
+    // The server lists them in any order.
+    let mut tablespaces: Vec<_> = tablespaces.iter().collect();
+    tablespaces.sort_by_key(|tablespace| tablespace.oid);
+    let list: Vec<Value> = tablespaces.into_iter().map(entry).collect();
     [(TABLESPACES.to_owned(), list.into())].into_iter().collect()
 }
 
@@ -94,7 +97,7 @@ mod tests {
         let tablespace = |oid, path: &str| Tablespace { oid, path: path.into(), size_kib: None };
         let names = [("16384".to_owned(), "fast".to_owned())].into();
         assert_eq!(
-            Value::from(details(&[tablespace(16384, "/srv/a"), tablespace(16385, "/srv/b")], &names)),
+            Value::from(details(&[tablespace(16385, "/srv/b"), tablespace(16384, "/srv/a")], &names)),
             json!({ "tablespaces": [
                 { "oid": 16384, "path": "/srv/a", "name": "fast" },
                 { "oid": 16385, "path": "/srv/b" },

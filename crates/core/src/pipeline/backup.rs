@@ -19,7 +19,7 @@ use crate::key::{BackupName, Timestamp};
 use crate::manifest::{self, Artifact, Cluster, Manifest, SealedFile, Shipment};
 use crate::meter::{Algorithm, Digest, meter};
 use crate::provenance::Provenance;
-use crate::stage::{DumpNotes, Dumped, Encrypt, Store, Verify, VerifyReport};
+use crate::stage::{DumpNotes, Dumped, Encrypt, Store, Verify, VerifyReport, verifiers_of};
 use crate::stream::{self, ByteStream, OnEnd};
 use crate::subject::Subject;
 
@@ -223,13 +223,7 @@ impl Pipeline {
         stream: ByteStream,
         observer: &Arc<dyn Observer>,
     ) -> (ByteStream, Vec<OnEnd<VerifyReport>>) {
-        let all = self.verify.iter();
-        let mut verify: Vec<_> = all.filter(|verify| verify.verifies(format)).collect();
-        if verify.is_empty() {
-            // Its error names the format.
-            verify.extend(self.verify.first());
-        }
-        verify.into_iter().fold((stream, Vec::new()), |(stream, mut reports), verify| {
+        verifiers_of(&self.verify, format).into_iter().fold((stream, Vec::new()), |(stream, mut reports), verify| {
             let verified = verify.verify(subject, format.clone(), stream, observer);
             reports.push(verified.report);
             (verified.stream, reports)

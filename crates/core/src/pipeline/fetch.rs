@@ -12,7 +12,7 @@ use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::meter::expect;
 use crate::plugin::IDENTITY_HINT;
-use crate::stage::{Decrypt, Store, Verify, VerifyReport};
+use crate::stage::{Decrypt, Store, Verify, VerifyReport, verifiers_of};
 use crate::stream::{ByteStream, drain};
 
 /// The depth of a read-back.
@@ -153,7 +153,7 @@ pub async fn read_back(
         (fetch(store, manifest).await?, Depth::Sealed)
     } else {
         let plain = open(store, manifest, decrypt).await?;
-        let verified_stream = verify.iter().fold(plain, |plain, verify| {
+        let verified_stream = verifiers_of(verify, &manifest.artifact.format).into_iter().fold(plain, |plain, verify| {
             let verified = verify.verify(&manifest.subject, manifest.artifact.format.clone(), plain, observer);
             reports.push(verified.report);
             verified.stream

@@ -80,6 +80,12 @@ pub const DEFINITIONS: &str = "definitions";
 /// The number of bytes at the beginning of a dump that always contain its header.
 pub const HEADER_BYTES: usize = 64 << 10;
 
+/// Returns the verifiers of this format, or the first one, whose error names the format.
+pub fn verifiers_of<'a>(all: &'a [Arc<dyn Verify>], format: &Format) -> Vec<&'a Arc<dyn Verify>> {
+    let fitting: Vec<_> = all.iter().filter(|verify| verify.verifies(format)).collect();
+    if fitting.is_empty() { all.first().into_iter().collect() } else { fitting }
+}
+
 /// A stream under verification.
 pub struct Verified {
     /// The same bytes, or an error if they are damaged.

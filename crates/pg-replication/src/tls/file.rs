@@ -19,11 +19,16 @@ pub(super) async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'stat
     }
 }
 
-/// Reads all revocation lists of a file.
+/// Reads all revocation lists of a file, at least one.
 pub(super) async fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>> {
     let content = read(path).await?;
     let all: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&content).collect();
-    all.map_err(|_| rejected(path, "a certificate revocation list is not in PEM format"))
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        // Without a list, no certificate would be revoked.
+        Ok(_) => Err(rejected(path, "contains no certificate revocation list in PEM format")),
+        Err(_) => Err(rejected(path, "a certificate revocation list is not in PEM format")),
+    }
 }
 
 /// Reads a private key that is not encrypted.
@@ -53,4 +58,17 @@ async fn read(path: &Path) -> Result<Vec<u8>> {
 /// Returns the error of a file whose content cannot be used.
 pub(super) fn rejected(path: &Path, message: &str) -> Error {
     Error::File { path: path.to_owned(), message: message.to_owned(), source: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn file_without_revocation_list_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "no list\n").unwrap();
+        let error = revocation_lists(file.path()).await.unwrap_err();
+        assert!(error.to_string().contains("contains no certificate revocation list"), "{error}");
+    }
 }
