@@ -51,7 +51,7 @@ fn restore(test_env: &TestEnv) -> NewFolder {
     let tablespace = format!("annex={}", folder.path().join("annex").display());
     let data_dir = folder.data_dir().display().to_string();
     let arguments = ["restore", "main", "--base", "--to-dir", &data_dir, "--tablespace", &tablespace];
-    test_env.run_with_identity(&arguments).expect(0).shows("archive_mode = off");
+    test_env.run_with_identity(&arguments).expect(0).shows("archive_mode is off");
     folder
 }
 

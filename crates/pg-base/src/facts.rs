@@ -69,16 +69,16 @@ pub struct Tablespace {
 /// The checksums of data pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PageChecksums {
-    /// The cluster has none, so pages were not judged.
+    /// The cluster has none, so no page was checked.
     Off,
-    /// The cluster has them, and all pages were judged.
+    /// The cluster has them, and all pages were checked.
     On {
         /// The number of pages in files of relations, new ones included.
         pages: u64,
         /// The pages with wrong checksums that nothing restores.
         damaged: DamagedPages,
-        /// The number of pages with wrong checksums that changed after the start of the backup: they
-        /// may be torn, and replay of the WAL restores them.
+        /// The number of pages with wrong checksums that changed after the start of the backup:
+        /// they may be torn, and replay of the WAL restores them.
         younger_pages: u64,
     },
 }

@@ -73,10 +73,11 @@ impl Manifest {
 /// Reads a manifest to its end and calls `on_entry` for each file, in the manifest's order.
 ///
 /// # Errors
-/// Damage: no JSON, a missing, repeated or unknown field, a second entry of one path, a path that is
-/// not below the data directory, ranges of WAL that do not join, or another SHA-256 than recorded.
-/// Unsupported: another version than 1 and 2, an unknown algorithm. Errors of `on_entry` and of
-/// `inner` pass unchanged. Because the SHA-256 comes last, an entry is only certain after `Ok`.
+/// Damage: no JSON, a missing, repeated or unknown field, a second entry of one path, a path that
+/// is not below the data directory, ranges of WAL that do not join, or another SHA-256 than
+/// recorded. Unsupported: another version than 1 and 2, an unknown algorithm. Errors of `on_entry`
+/// and of `inner` pass unchanged. Because the SHA-256 comes last, an entry is only certain after
+/// `Ok`.
 pub fn read<R: Read>(inner: R, on_entry: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<Manifest> {
     let mut paths = HashSet::new();
     stream(inner, &mut |entry| {

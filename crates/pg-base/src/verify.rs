@@ -1,14 +1,14 @@
 //! Verifies the one archive of a base backup while it passes, and reports the contents.
 //!
-//! The archive is what [`crate::merge`] writes: the members of tablespaces at `pg_tblspc/<oid>/…`,
-//! those of the data directory, `backup_manifest`, two blocks of zeros. Each byte is read once. The
-//! manifest comes last, so each file leaves its size, its checksums and a hash of its path, and is
-//! compared at the end.
+//! [`crate::merge`] writes the archive: the members of tablespaces at `pg_tblspc/<oid>/…`, those of
+//! the data directory, `backup_manifest`, two blocks of zeros. Each byte is read once. The manifest
+//! comes last, so each file leaves its size, its checksums and a hash of its path, and is compared
+//! at the end.
 //!
-//! The verdict is that of `pg_verifybackup` of the backup's release, and stricter: pages, headers of
-//! WAL, `pg_control` and `backup_label` are checked too, and files that `pg_verifybackup` ignores
-//! (`postgresql.auto.conf`, `standby.signal`, `recovery.signal`, listed files in `pg_wal`) are
-//! compared if the manifest lists them.
+//! The verdict is that of `pg_verifybackup` of the backup's release, and stricter: pages, headers
+//! of WAL, `pg_control` and `backup_label` are checked too, and files that `pg_verifybackup`
+//! ignores (`postgresql.auto.conf`, `standby.signal`, `recovery.signal`, listed files in `pg_wal`)
+//! are compared if the manifest lists them.
 //!
 //! | module | contents |
 //! |---|---|
@@ -42,8 +42,8 @@ use files::SortedFiles;
 /// The choices that must be made before an archive is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
-    /// The algorithm of the SHA-2 family to compute beside CRC-32C, for backups that were taken with
-    /// `MANIFEST_CHECKSUMS`. The manifest, which names the algorithm, comes too late.
+    /// The algorithm of the SHA-2 family to compute beside CRC-32C, for backups that were taken
+    /// with `MANIFEST_CHECKSUMS`. The manifest, which names the algorithm, comes too late.
     pub sha2: Option<Sha2>,
 }
 
@@ -66,10 +66,12 @@ pub struct Progress {
 /// Unsupported: releases before 15 and after 18, pages of another size than 8 KiB, checksums of an
 /// algorithm that the options do not name.
 ///
-/// Changes without meaning are not found: the character after a header's checksum (a blank or a zero
-/// byte), and WAL after the end of the range that the manifest names. Neither are changes in records
-/// of WAL, which are not checked here, and in what no checksum covers: owners, modes and times of
-/// members with a fitting header checksum, and missing directories.
+/// Changes without meaning are not found: the character after a header's checksum (a blank or a
+/// zero byte), the case of the digits of the manifest's checksum, and WAL after the end of the
+/// range that the manifest names. Neither are changes in records of WAL, which are not checked
+/// here, a segment whose end was lost and became zeros, as if it had ended early, and changes that
+/// no checksum covers: owners, modes and times of members with a fitting header checksum, and
+/// missing directories.
 pub fn read<R: BufRead>(inner: R, options: &Options, on_progress: &mut dyn FnMut(&Progress)) -> Result<Facts> {
     let mut archive = Archive::new(inner);
     let mut contents = Contents::new(options.sha2);

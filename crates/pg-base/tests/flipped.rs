@@ -1,7 +1,7 @@
 //! Each flipped byte of an archive is found, or has no meaning.
 //!
-//! Without meaning is only the character after a header's checksum, if it becomes the other of blank
-//! and zero byte.
+//! Two changes have no meaning: that of the character after a header's checksum to the other one of
+//! blank and zero byte, and that of the case of a digit of the manifest's checksum.
 
 mod support;
 

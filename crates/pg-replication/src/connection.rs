@@ -1,8 +1,8 @@
 //! An authenticated connection: messages in both directions, and the results of simple queries.
 //!
 //! Memory is bounded: the connection holds at most one message and the bytes of one read of the
-//! socket. A message longer than 1 MiB is an error. PostgreSQL sends archives in messages of 32 KiB,
-//! and reads no further from its disk than the client reads from the socket.
+//! socket. A message longer than 1 MiB is an error. PostgreSQL sends archives in messages of 32
+//! KiB, and reads no further from its disk than the client reads from the socket.
 
 use std::fmt;
 use std::io;

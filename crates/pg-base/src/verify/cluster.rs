@@ -16,8 +16,8 @@ use crate::tablespace_map::TablespaceMap;
 /// The releases whose backups can be verified.
 const VERSIONS: std::ops::RangeInclusive<u32> = 15..=18;
 
-/// Returns the facts, or the first contradiction. The numbers that only the archive and the manifest
-/// have are zero.
+/// Returns the facts, or the first contradiction. The numbers that only the archive and the
+/// manifest have are zero.
 pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
     let version = version(seen.version.as_deref())?;
     let control = seen.control.ok_or_else(|| missing("global/pg_control"))?;

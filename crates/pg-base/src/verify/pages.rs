@@ -1,5 +1,5 @@
-//! The checksums of data pages, computed while files pass and judged once the start of the backup
-//! is known: `backup_label` comes after the tablespaces.
+//! The checksums of data pages, computed while files pass and evaluated once the start of the
+//! backup is known: `backup_label` comes after the tablespaces.
 
 use crate::error::{Error, Result};
 use crate::facts::{DamagedPage, DamagedPages, PageChecksums};
@@ -42,7 +42,7 @@ impl Pages {
         }
     }
 
-    /// Judges all pages by the start of the backup.
+    /// Evaluates all pages by the start of the backup.
     pub(super) fn set_start(&mut self, start: Lsn) {
         self.start = Some(start);
         for (page, lsn) in std::mem::take(&mut self.undecided) {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn younger_page_than_the_start_is_not_judged() {
+    fn page_younger_than_the_start_is_only_counted() {
         let mut torn = page(0, 1000);
         torn[6000] ^= 1;
         let mut rotten = page(0, 999);

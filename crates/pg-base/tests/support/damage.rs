@@ -22,9 +22,9 @@ impl Damage {
 /// The expected verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Both judges find nothing wrong.
+    /// Both verifiers find nothing wrong.
     Intact,
-    /// Both judges find damage.
+    /// Both verifiers find damage.
     Damaged,
     /// This crate finds damage that `pg_verifybackup` does not look for.
     DamagedForUs,

@@ -106,8 +106,8 @@ impl Unpacked {
         unpacked
     }
 
-    /// Makes the directory like an archive of other members, runs `pg_verifybackup`, and makes it as
-    /// before. Returns true if the program found nothing wrong.
+    /// Makes the directory like an archive of other members, runs `pg_verifybackup`, and restores
+    /// the directory. Returns true if the program found nothing wrong.
     pub(crate) fn is_intact_with(&self, members: &[Member]) -> bool {
         let gone = |from: &[Member], to: &[Member]| -> Vec<Member> {
             from.iter().filter(|member| !to.contains(member)).cloned().collect()

@@ -21,7 +21,7 @@ impl Connection {
     /// incremental one.
     ///
     /// # Errors
-    /// [`Error::Read`] if the manifest cannot be read; the server then ignores the part that it received.
+    /// [`Error::Read`] if the manifest cannot be read; the server then ignores the received part.
     /// [`Error::Argument`] if the server is older than PostgreSQL 17.
     pub async fn upload_manifest(&mut self, mut manifest: impl AsyncRead + Unpin) -> Result<()> {
         require_incremental(self)?;

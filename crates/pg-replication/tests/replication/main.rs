@@ -1,5 +1,8 @@
 //! Tests of the client against real servers: PostgreSQL 15, and the newest that is installed.
 
+// A panic in a helper fails the test at the right line.
+#![allow(clippy::unwrap_used)]
+
 mod authentication;
 mod backup;
 mod certificate;

@@ -9,7 +9,7 @@ use super::comparison::{Comparison, bytes_of, compare, compare_from};
 use super::database::{Database, shell};
 use crate::Result;
 
-/// The configured compression, the same in all programs. Level 3 makes a base backup hardly smaller.
+/// The configured compression, the same in all programs. Level 3 saves hardly any space.
 const COMPRESSION: &str = "compression = { by = 'longshore', method = 'zstd', level = 1, threads = 2 }";
 
 /// The user of the server, if this process is root: pgBackRest reads its files.

@@ -70,7 +70,7 @@ async fn another_cluster_on_the_same_address_is_refused() {
         let version = Installation::of_major(15);
         (Cluster::start(&version, &[]), Cluster::start(&version, &[]))
     };
-    // A service file that changes between discovery and dump has the effect of an address that moves.
+    // A service file that changes between discovery and dump has the effect of a moving address.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("services");
     let write = |cluster: &Cluster| {
