@@ -56,7 +56,7 @@ fn recorded_damage_is_shipped_and_reported() {
         serde_json::from_slice(&fs::read(test_env.local().join(manifest)).unwrap()).unwrap();
     assert_eq!(manifest["base"]["damaged_pages"], 1, "{manifest}");
     test_env.run_with_identity(&["verify", "--all"]).expect(0);
-    test_env.longshore(&["status", "--max-age", "1d"]).expect(3).shows("1 pages of the cluster are damaged");
+    test_env.longshore(&["status", "--max-age", "1d"]).expect(3).shows("1 page of the cluster is damaged");
 }
 
 #[test]

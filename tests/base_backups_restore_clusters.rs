@@ -15,7 +15,7 @@ use crate::support::{Job, TestEnv, files};
 pub(crate) const BASE: &str = "[{ type = 'pg_base', checkpoint = 'fast' }]";
 
 /// Starts a cluster with samples and a tablespace, and configures a job of base backups.
-fn source(installation: &Installation) -> TestEnv {
+pub(crate) fn source(installation: &Installation) -> TestEnv {
     let test_env = TestEnv::with_cluster(Cluster::start(installation, &[]));
     test_env.configure(&Job { dump: BASE, ..Job::default() });
     sample::load(&test_env.cluster, 300);
@@ -56,7 +56,7 @@ fn restore(test_env: &TestEnv) -> NewFolder {
 }
 
 /// Compares all databases and the globals of two clusters.
-fn expect_equal(source: &Cluster, restored: &Cluster) {
+pub(crate) fn expect_equal(source: &Cluster, restored: &Cluster) {
     assert_eq!(globals(restored), globals(source));
     for (database, _) in sample::databases(300) {
         assert!(contents(restored, database) == contents(source, database), "{database}");
@@ -88,7 +88,7 @@ fn restored_cluster_equals_source(installation: &Installation) {
 }
 
 /// Returns the tablespace's folder of the source.
-fn tablespace_of(test_env: &TestEnv) -> PathBuf {
+pub(crate) fn tablespace_of(test_env: &TestEnv) -> PathBuf {
     test_env.cluster.data_dir().with_file_name("annex")
 }
 
@@ -200,4 +200,63 @@ fn failed_restore_leaves_nothing_to_start() {
     assert_eq!(failed.code, Some(4), "{failed:?}");
     assert!(!folder.data_dir().join("global/pg_control").exists());
     assert!(!folder.path().join("annex").exists() || files(&folder.path().join("annex")).is_empty());
+}
+
+#[test]
+fn standby_is_a_source() {
+    let primary = Cluster::start(&Installation::system(), &[]);
+    sample::load(&primary, 100);
+    let test_env = TestEnv::with_cluster(primary.start_standby(&[]));
+    test_env.configure(&Job { dump: BASE, ..Job::default() });
+    primary.psql("postgres", "checkpoint");
+    test_env.longshore(&["run"]).expect(0);
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir().display().to_string();
+    test_env.run_with_identity(&["restore", "main", "--base", "--to-dir", &data_dir]).expect(0);
+    let restored = Cluster::start_on(folder, &Installation::system(), &[]);
+    assert_eq!(restored.psql("postgres", "select pg_is_in_recovery()"), "f", "it follows no primary");
+    for (database, _) in sample::databases(100) {
+        assert!(contents(&restored, database) == contents(&primary, database), "{database}");
+    }
+}
+
+#[test]
+fn copy_of_another_destination_restores() {
+    let test_env = TestEnv::new();
+    let (one, other) = (test_env.make_folder("one"), test_env.make_folder("other"));
+    test_env.configure(&Job { dump: BASE, ship: &[("one", &one)], ..Job::default() });
+    test_env.cluster.create_database("app");
+    test_env.cluster.psql("app", "create table t as select generate_series(1, 100) i");
+    test_env.longshore(&["run"]).expect(0);
+    test_env.configure(&Job { dump: BASE, ship: &[("one", &one), ("other", &other)], ..Job::default() });
+    test_env.longshore(&["sync"]).expect(0);
+    fs::remove_dir_all(&one).unwrap();
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir().display().to_string();
+    let arguments = ["restore", "main", "--base", "--from", "other", "--to-dir", &data_dir];
+    test_env.run_with_identity(&arguments).expect(0);
+    let restored = Cluster::start_on(folder, &Installation::system(), &[]);
+    assert_eq!(restored.psql("app", "select sum(i) from t"), "5050");
+}
+
+#[test]
+fn target_selects_the_backups_of_a_run() {
+    let test_env = TestEnv::new();
+    let both = "[{ type = 'pg_dumpall' }, { type = 'pg_dump' }, { type = 'pg_base', checkpoint = 'fast' }]";
+    test_env.configure(&Job { dump: both, ..Job::default() });
+    test_env.cluster.create_database("app");
+    test_env.cluster.psql("app", "create table t as select generate_series(1, 100) i");
+    test_env.longshore(&["run"]).expect(0);
+    let target = Cluster::start(&Installation::system(), &[]);
+    let run = ["restore", "nightly", "--run", "latest"];
+    let connection = target.connection();
+    let into_server = [&run[..], &["--create", "--to", &connection]].concat();
+    test_env.run_with_identity(&into_server).expect(0).shows("is not restored: it needs --to-dir");
+    assert_eq!(target.psql("app", "select sum(i) from t"), "5050");
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir().display().to_string();
+    let into_dir = [&run[..], &["--to-dir", &data_dir]].concat();
+    test_env.run_with_identity(&into_dir).expect(0).shows("is not restored: it needs --to");
+    let restored = Cluster::start_on(folder, &Installation::system(), &[]);
+    assert_eq!(restored.psql("app", "select sum(i) from t"), "5050");
 }

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use longshore_testkit::cluster::{Cluster, Installation, contents, globals};
+use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, globals};
 use longshore_testkit::sample;
 
+use crate::base_backups_restore_clusters;
 use crate::support::{Job, TestEnv, files, finish};
 
 /// Returns the shell commands beneath a heading of the README.
@@ -98,6 +99,34 @@ fn restore_page_recovers_every_format() {
             assert!(of_content(there) == of_content(here), "{format} {seal}");
         }
     }
+}
+
+#[test]
+fn restore_page_recovers_base_backups() {
+    let test_env = base_backups_restore_clusters::source(&Installation::system());
+    test_env.longshore(&["run"]).expect(0);
+    leave_marks_of_base(&test_env);
+    let folder = NewFolder::new();
+    let before = files(&base_backups_restore_clusters::tablespace_of(&test_env));
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &commands_in(&test_env.local().join("RESTORE.md"))]);
+    shell.current_dir(test_env.local()).env("CLUSTER", "main").env("DATABASE", "base").env("DATA", folder.data_dir());
+    shell.env("IDENTITY", test_env.identity());
+    finish(&mut shell).expect(0).shows("OK");
+    // The page is for the server's user, who could not read the files of this test.
+    let owner = format!("--reference={}", folder.path().display());
+    finish(Command::new("chown").args(["-R", &owner]).arg(folder.path())).expect(0);
+    let restored = Cluster::start_on(folder, &Installation::system(), &[]);
+    base_backups_restore_clusters::expect_equal(&test_env.cluster, &restored);
+    assert_eq!(restored.psql("postgres", "show archive_mode"), "off");
+    restored.psql(sample::SHOP, "insert into annexed values (0, 'restored')");
+    assert_eq!(files(&base_backups_restore_clusters::tablespace_of(&test_env)), before);
+}
+
+/// Adds marks beside the base backup, which the commands must not mistake for manifests.
+fn leave_marks_of_base(test_env: &TestEnv) {
+    test_env.longshore(&["verify", "--all"]).expect(0);
+    test_env.longshore(&["hold", "base", "--why", "before the migration"]).expect(0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod restore;
 mod store;
 mod verify;
 
-pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder};
+pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, StructurePart};
 pub use self::dump::{Dump, DumpNotes, Dumped};
 pub use self::encrypt::{Decrypt, Encrypt};
 pub use self::restore::{Restore, RestoreRequest, Restored};

@@ -244,8 +244,7 @@ impl Restorer<'_> {
             let restored = async {
                 let plaintext = plaintext(self.registry, chosen, self.identities, skipped, observer).await?;
                 let recorded = defined.filter(|_| self.compare == Compare::Recorded);
-                let plaintext =
-                    checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
+                let plaintext = checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
                 restorer.restore(wanted, report_reads(plaintext, Arc::clone(observer))).await
             };
             match (restored.await, damaged.take()) {

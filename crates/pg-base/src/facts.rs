@@ -3,9 +3,9 @@
 pub use crate::label::{IncrementalFrom, Source};
 
 use crate::control::Control;
-use longshore_pg_wal::Lsn;
 use crate::manifest::WalRange;
 use crate::tablespace_map::TablespaceMap;
+use longshore_pg_wal::Lsn;
 
 /// The facts of a base backup whose archive was read to its end and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,18 +44,21 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use longshore_pg_wal::Lsn;
 use postgres_protocol::message::backend::Message;
 
 use crate::command::{column, number, only_row};
 use crate::connection::{Connection, Rows, unexpected};
 use crate::error::{Error, Result};
-use longshore_pg_wal::Lsn;
 use crate::notice::Notices;
 
 pub use event::Event;
 pub use options::{
     BackupKind, Checkpoint, ManifestChecksums, Options, PageChecksums, SizeEstimates, TablespaceMap, Wal,
 };
+
+/// The SQLSTATE of pages with wrong checksums.
+const DATA_CORRUPTED: &str = "XX001";
 
 /// The subject of errors.
 const SUBJECT: &str = "base backup";
@@ -87,6 +90,7 @@ pub struct BaseBackup {
     start: WalPosition,
     tablespaces: Vec<Tablespace>,
     data_directory_kib: Option<u64>,
+    page_checksums: PageChecksums,
     phase: Phase,
     has_archive: bool,
     has_manifest: bool,
@@ -127,6 +131,7 @@ impl Connection {
                 start,
                 tablespaces,
                 data_directory_kib,
+                page_checksums: options.page_checksums,
                 phase: Phase::Copy,
                 has_archive: false,
                 has_manifest: false,
@@ -181,7 +186,17 @@ impl BaseBackup {
             return Err(Error::protocol(SUBJECT, "has failed already"));
         }
         loop {
-            let message = self.connection.receive().await?;
+            let message = match (self.phase, self.connection.receive().await) {
+                // The server reports wrong checksums after it has sent everything.
+                (Phase::Confirmation(_), Err(Error::Server(error)))
+                    if self.page_checksums == PageChecksums::Report
+                        && error.sqlstate == DATA_CORRUPTED
+                        && !error.ends_connection() =>
+                {
+                    continue;
+                }
+                (_, message) => message?,
+            };
             match (self.phase, message) {
                 (Phase::Copy, Message::CopyData(body)) => match event::decode(body.into_bytes())? {
                     Event::Data(data) if data.is_empty() => {}

@@ -5,10 +5,10 @@
 mod literal;
 
 use bytes::Bytes;
+use longshore_pg_wal::Lsn;
 
 use crate::connection::{Connection, Rows};
 use crate::error::{Error, Result};
-use longshore_pg_wal::Lsn;
 
 pub(crate) use literal::string;
 
@@ -75,12 +75,7 @@ impl Connection {
     ///
     /// # Errors
     /// SQLSTATE 42710 if the slot exists, 53400 if `max_replication_slots` are in use.
-    pub async fn create_slot(
-        &mut self,
-        name: &str,
-        lifetime: SlotLifetime,
-        reservation: WalReservation,
-    ) -> Result<()> {
+    pub async fn create_slot(&mut self, name: &str, lifetime: SlotLifetime, reservation: WalReservation) -> Result<()> {
         let temporary = if lifetime == SlotLifetime::Temporary { " TEMPORARY" } else { "" };
         let reserve = if reservation == WalReservation::Immediate { " (RESERVE_WAL true)" } else { "" };
         let name = literal::identifier(name);

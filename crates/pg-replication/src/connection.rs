@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
@@ -25,6 +26,12 @@ const READ_BYTES: usize = 128 * 1024;
 
 /// The most rows of the result of a command: more tablespaces than any cluster has.
 const ROWS: usize = 100_000;
+
+/// The most bytes of the result of a command.
+const RESULT_BYTES: usize = 4 << 20;
+
+/// The time limit of a command with a small result.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A connection that accepts replication commands. Dropping it closes the socket; the server then
 /// aborts the running command.
@@ -174,6 +181,11 @@ impl Connection {
     /// Runs a command and returns the rows of its results. After an error of the server, the
     /// connection can be used further, unless the error ends it.
     pub(crate) async fn query(&mut self, command: &str) -> Result<Rows> {
+        let result = tokio::time::timeout(COMMAND_TIMEOUT, self.run(command)).await;
+        result.unwrap_or_else(|_| Err(lost(io::ErrorKind::TimedOut.into())))
+    }
+
+    async fn run(&mut self, command: &str) -> Result<Rows> {
         self.send_command(command).await?;
         let rows = self.receive_rows().await;
         let rows = self.settle(rows).await?;
@@ -185,11 +197,17 @@ impl Connection {
 
     /// Receives the rows of one result, up to its CommandComplete.
     pub(crate) async fn receive_rows(&mut self) -> Result<Rows> {
-        let mut rows = Rows::new();
+        let (mut rows, mut result_bytes) = (Rows::new(), 0_usize);
         loop {
             match self.receive().await? {
                 Message::RowDescription(_) => {}
-                Message::DataRow(row) if rows.len() < ROWS => rows.push(columns(&row)?),
+                Message::DataRow(row) if rows.len() < ROWS => {
+                    result_bytes = result_bytes.saturating_add(row.buffer_bytes().len());
+                    if result_bytes > RESULT_BYTES {
+                        return Err(Error::protocol("result of a command", format!("more than {RESULT_BYTES} bytes")));
+                    }
+                    rows.push(columns(&row)?);
+                }
                 Message::CommandComplete(_) => return Ok(rows),
                 _ => return Err(unexpected("result of a command")),
             }
@@ -230,8 +248,11 @@ impl ServerFacts {
 pub(crate) fn columns(row: &DataRowBody) -> Result<Vec<Option<Bytes>>> {
     let buffer = row.buffer_bytes();
     let column = |range: Option<std::ops::Range<usize>>| match range {
-        Some(range) if range.end <= buffer.len() && range.start <= range.end => Ok(Some(buffer.slice(range))),
-        Some(_) => Err(io::ErrorKind::InvalidData.into()),
+        // A slice would keep the whole buffer of a read.
+        Some(range) => match buffer.get(range) {
+            Some(value) => Ok(Some(Bytes::copy_from_slice(value))),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        },
         None => Ok(None),
     };
     row.ranges().map(column).collect().map_err(malformed)

@@ -109,12 +109,15 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// Decodes a text in an encoding that is not known to be UTF-8, and shortens it.
+/// Decodes a text in an encoding that is not known to be UTF-8, shortens it, and replaces control
+/// characters.
 fn text(bytes: &[u8]) -> String {
-    match bytes.get(..FIELD_BYTES) {
+    let text = match bytes.get(..FIELD_BYTES) {
         Some(start) => format!("{}…", String::from_utf8_lossy(start)),
         None => String::from_utf8_lossy(bytes).into_owned(),
-    }
+    };
+    // A terminal would execute escape sequences.
+    text.replace(|char: char| char.is_control() && char != '\n', "\u{fffd}")
 }
 
 #[cfg(test)]

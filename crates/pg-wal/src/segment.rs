@@ -166,16 +166,14 @@ mod tests {
         assert_eq!(name(0x1300_0001), "000000010000000000000013");
         assert_eq!(name(0x1_0000_0000), "0000000100000000000000FF");
         assert_eq!(name(0), "000000010000000000000000");
-        assert_eq!(
-            Segment::containing(1, Lsn(0x1300_0000), size).name(size),
-            "000000010000000000000013"
-        );
+        assert_eq!(Segment::containing(1, Lsn(0x1300_0000), size).name(size), "000000010000000000000013");
     }
 
     #[test]
     fn names_parse_back_for_every_size() {
         for size in sizes() {
-            for number in [0, 1, 3, size.segments_per_log() - 1, size.segments_per_log(), u64::MAX / u64::from(size.0)] {
+            for number in [0, 1, 3, size.segments_per_log() - 1, size.segments_per_log(), u64::MAX / u64::from(size.0)]
+            {
                 let segment = Segment { timeline: 0xAB, number };
                 assert_eq!(Segment::parse(&segment.name(size), size), Ok(segment));
                 assert_eq!(Segment::containing(0xAB, segment.start(size), size), segment);

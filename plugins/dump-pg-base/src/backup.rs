@@ -1,19 +1,22 @@
 //! A running base backup as a stream, which ends cleanly only after the server has confirmed the
 //! backup.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures_util::StreamExt;
+use longshore_core::error::printable;
 use longshore_core::stage::DumpNotes;
 use longshore_core::stream::{ByteStream, OnEnd};
-use longshore_core::{Error, Stage};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
 use longshore_pg_replication::{BaseBackup, Event};
 use serde_json::{Map, Value};
 
-use crate::failure;
 use crate::merged_tar::MergedTar;
 use crate::slot::HeldSlot;
 use crate::spool::Spool;
+use crate::{catalog, failure};
 
 /// A base backup whose first byte has not been read.
 pub(crate) struct Backup {
@@ -25,6 +28,10 @@ pub(crate) struct Backup {
     pub(crate) scratch_dir: Option<PathBuf>,
     /// The subject of errors.
     pub(crate) subject: String,
+    /// A client for SQL, which the role may be unable to use.
+    pub(crate) client: Client,
+    /// The names of tablespaces before the backup, by OID; empty if unknown.
+    pub(crate) names: BTreeMap<String, String>,
     /// Details for the notes.
     pub(crate) details: Map<String, Value>,
 }
@@ -33,7 +40,7 @@ impl Backup {
     /// Returns the bytes of the one tar. Dropping the stream closes both connections: the server
     /// aborts the backup and drops the slot.
     pub(crate) fn into_stream(self, notes: OnEnd<DumpNotes>) -> ByteStream {
-        let Self { mut backup, slot, scratch_dir, subject, details } = self;
+        let Self { mut backup, slot, scratch_dir, subject, client, names, details } = self;
         let spool_error = {
             let subject = subject.clone();
             move |error| Error::io(Stage::Dump, &subject, "cannot use a temporary file for the manifest", error)
@@ -63,6 +70,7 @@ impl Backup {
                     yield chunk;
                 }
             }
+            expect_no_new_tablespace(&client, &names, &subject).await?;
             // All WAL has been sent, so others can use the WAL senders while the manifest passes.
             drop(slot);
             let warnings = failure::warnings(backup.notices());
@@ -88,5 +96,21 @@ impl Backup {
             notes.set(DumpNotes { warnings, not_captured: Vec::new(), details });
         };
         stream.boxed()
+    }
+}
+
+/// Fails if a tablespace was created during the backup. The WAL of the backup contains its directory
+/// at the source, and a server that replays the WAL on the same host would write there.
+async fn expect_no_new_tablespace(client: &Client, before: &BTreeMap<String, String>, subject: &str) -> Result<()> {
+    if before.is_empty() {
+        return Ok(());
+    }
+    let after = catalog::tablespace_names(client).await;
+    match after.iter().find(|(oid, _)| !before.contains_key(*oid)) {
+        None => Ok(()),
+        Some((oid, name)) => {
+            let message = format!("tablespace \"{}\" ({oid}) was created during the backup", printable(name));
+            Err(Error::new(Stage::Dump, Kind::Failed, subject, message).hint("run the backup again"))
+        }
     }
 }

@@ -41,6 +41,7 @@ pub(crate) async fn findings(source: &Source, client: &Client) -> Vec<Finding> {
         check.slots().await,
         check.page_checksums().await,
         check.reserved_wal().await,
+        check.idle_slots().await,
         check.configuration_files().await,
     ] {
         match finding {
@@ -106,6 +107,18 @@ impl<'a> Checked<'a> {
         let most = self.show("max_wal_senders").await?;
         let message = format!("two WAL senders are free, of max_wal_senders = {most}");
         Ok(Some(Finding::good(&self.subject, message)))
+    }
+
+    /// Warns of a limit that ends the idle slot of a long backup.
+    async fn idle_slots(&mut self) -> Result<Option<Finding>> {
+        if self.identity.version.major < 18 {
+            return Ok(None);
+        }
+        let limit = self.show("idle_replication_slot_timeout").await?;
+        let message =
+            format!("idle_replication_slot_timeout = {limit}: a longer backup loses its reserved WAL, and may fail");
+        let hint = "set idle_replication_slot_timeout = 0, or more than the duration of a backup";
+        Ok((limit != "0").then(|| Finding::warning(&self.subject, message, hint)))
     }
 
     async fn slots(&mut self) -> Result<Option<Finding>> {

@@ -1,6 +1,7 @@
 //! Errors of the replication client and of the merge as errors of the stage: the kind, by which
 //! callers decide, and the hint. No decision depends on the text of a message.
 
+use longshore_core::error::printable;
 use longshore_core::{Error, Kind, SqlState, Stage};
 use longshore_pg_base::ErrorKind;
 use longshore_pg_replication::notice::Notices;
@@ -56,7 +57,8 @@ pub(crate) fn of_merge(subject: &str, error: longshore_pg_base::Error) -> Error 
         ErrorKind::Unsupported => Kind::Usage,
         ErrorKind::Io => Kind::Failed,
     };
-    Error::new(Stage::Dump, kind, subject, "the server sent an invalid base backup").because(error)
+    Error::new(Stage::Dump, kind, subject, "the server sent an invalid base backup")
+        .because(printable(&error.to_string()))
 }
 
 /// Returns the text of the server's notices, for the operator.

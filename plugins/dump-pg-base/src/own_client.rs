@@ -140,7 +140,8 @@ impl Dump for OwnClient {
         let (estimated_bytes, details) = (estimated_bytes(&backup), catalog::details(backup.tablespaces(), &names));
         let notes = OnEnd::new();
         let scratch_dir = self.site.scratch_dir.clone();
-        let stream = Backup { backup, slot, scratch_dir, subject: label, details }.into_stream(notes.clone());
+        let stream = Backup { backup, slot, scratch_dir, subject: label, client: self.client.clone(), names, details }
+            .into_stream(notes.clone());
         Ok(Dumped {
             stream,
             format: Format::Base,

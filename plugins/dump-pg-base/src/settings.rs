@@ -110,7 +110,7 @@ impl PgBase {
             size_estimates: base_backup::SizeEstimates::Measure,
             page_checksums: match self.damaged_pages {
                 DamagedPages::Fail => PageChecksums::Verify,
-                DamagedPages::Record => PageChecksums::Ignore,
+                DamagedPages::Record => PageChecksums::Report,
             },
             kind: base_backup::BackupKind::Full,
         })

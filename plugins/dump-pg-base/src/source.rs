@@ -6,6 +6,7 @@ use longshore_core::plugin::Cluster;
 use longshore_core::{Error, Kind, Result, SqlState, Stage};
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::tool::Version;
+use longshore_pg_replication::parameters::Keepalives;
 use longshore_pg_replication::{Connection, Parameters, connect};
 
 use crate::failure;
@@ -75,6 +76,12 @@ impl Source {
     /// Opens a replication connection.
     pub(crate) async fn connect(&self, session: Session) -> Result<Connection> {
         let mut parameters = self.parameters()?;
+        // With the system's defaults, the loss of a host is noticed after two hours.
+        if let Keepalives::Enable { idle, interval, count } = &mut parameters.tcp.keepalives {
+            idle.get_or_insert(Duration::from_secs(60));
+            interval.get_or_insert(Duration::from_secs(10));
+            count.get_or_insert(6);
+        }
         if session == Session::Idle {
             parameters.options = format!("{} {NEVER_IDLE}", parameters.options).trim_start().to_owned();
         }

@@ -2,6 +2,7 @@
 
 use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_core::error::printable;
+use longshore_core::stage::StructurePart;
 use longshore_core::{Error, Result, Stage};
 use longshore_pg_client::child::{Pipes, Process};
 use longshore_pg_client::client::Client;
@@ -37,26 +38,36 @@ struct Facts {
     collations: Vec<String>,
 }
 
-/// Checks the tables and indexes of a database.
-pub(crate) async fn check(client: &Client, database: &str, server: &Version) -> Result<Vec<Comparison>> {
+/// Checks the tables or the indexes of a database. The two are checked apart, because a damaged
+/// index loses no rows.
+pub(crate) async fn check(
+    client: &Client,
+    database: &str,
+    server: &Version,
+    part: StructurePart,
+) -> Result<Vec<Comparison>> {
+    let aspect = match part {
+        StructurePart::Tables => "structure of tables",
+        StructurePart::Indexes => "structure of indexes",
+    };
     let pg_amcheck = match client.tool("pg_amcheck", server).await {
         Ok(pg_amcheck) => pg_amcheck,
-        Err(error) => return Ok(vec![unchecked(database, TABLES_AND_INDEXES, error.to_string())]),
+        Err(error) => return Ok(vec![unchecked(database, aspect, error.to_string())]),
     };
     let facts: Facts = client.query(FACTS).await?;
     if !facts.has_extension {
         let reason = "the extension amcheck is not installed here".to_owned();
-        return Ok(vec![unchecked(database, TABLES_AND_INDEXES, reason)]);
+        return Ok(vec![unchecked(database, aspect, reason)]);
     }
     let mut command = command(client, &pg_amcheck);
     command.arg("--install-missing");
-    let mut comparisons = Vec::new();
-    let mut aspect = TABLES_AND_INDEXES;
-    if !facts.collations.is_empty() {
-        command.arg("--exclude-index=*");
-        comparisons.push(unchecked(database, "structure of indexes", facts.collations.join("; ")));
-        aspect = "structure of tables";
-    }
+    match part {
+        StructurePart::Tables => command.args(["--no-dependent-indexes", "--exclude-index=*"]),
+        StructurePart::Indexes if !facts.collations.is_empty() => {
+            return Ok(vec![unchecked(database, aspect, facts.collations.join("; "))]);
+        }
+        StructurePart::Indexes => command.arg("--index=*"),
+    };
     let mut process = Process::start(command, "pg_amcheck", Pipes::Output)?;
     let text = beginning(process.stdout.take(), database).await?;
     let exit = process.wait().await?;
@@ -65,11 +76,9 @@ pub(crate) async fn check(client: &Client, database: &str, server: &Version) -> 
         Some(FOUND_DAMAGE) => (text, ComparisonOutcome::Different),
         _ => return Err(client.program_error(Stage::Verify, database, &exit).await),
     };
-    comparisons.push(comparison(database, aspect, Some(found.0), found.1));
-    Ok(comparisons)
+    Ok(vec![comparison(database, aspect, Some(found.0), found.1)])
 }
 
-const TABLES_AND_INDEXES: &str = "structure of tables and indexes";
 const NO_DAMAGE: &str = "no damage";
 
 fn comparison(database: &str, aspect: &str, found: Option<String>, outcome: ComparisonOutcome) -> Comparison {

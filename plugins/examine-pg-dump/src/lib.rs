@@ -27,7 +27,7 @@ use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_core::left_out;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin};
-use longshore_core::stage::Examine;
+use longshore_core::stage::{Examine, StructurePart};
 use longshore_core::subject::SubjectKind;
 use longshore_pg_archive::Facts;
 use longshore_pg_client::client::Client;
@@ -101,10 +101,10 @@ impl Examine for Examiner {
         facts.map(|facts| facts.roles.into_iter().collect()).unwrap_or_default()
     }
 
-    async fn check_structure(&self, database: &str) -> Result<Vec<Comparison>> {
+    async fn check_structure(&self, database: &str, part: StructurePart) -> Result<Vec<Comparison>> {
         let client = self.client.to_database(database);
         let server = Server::query(&client).await?.version()?;
-        amcheck::check(&client, database, &server).await
+        amcheck::check(&client, database, &server, part).await
     }
 
     async fn read(&self, database: &str) -> Result<Vec<Comparison>> {

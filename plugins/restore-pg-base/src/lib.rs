@@ -18,9 +18,11 @@
 //! | `unpack.rs` | the unpacking of a tar |
 //! | `cluster_files.rs` | the files that differ between the backup and the restored cluster |
 //! | `restore.rs` | a restore that is undone on interruption |
+//! | `abandoned.rs` | the end of a restore whose caller was dropped |
 //! | `note.rs` | the notes for the operator |
 //! | `list.rs` | the contents of a backup |
 
+mod abandoned;
 mod archive;
 mod cluster_files;
 mod folder;

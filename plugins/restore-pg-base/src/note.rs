@@ -43,6 +43,11 @@ impl Notes {
              source; to archive again: ALTER SYSTEM RESET archive_mode, and restart"
                 .to_owned(),
         );
+        notes.push(
+            "subscriptions and scheduled jobs of the source run in the copy, too; for a first look, start it with \
+             --options \"-c max_logical_replication_workers=0 -c shared_preload_libraries=\""
+                .to_owned(),
+        );
         let user = self.owner.as_ref().map(|name| format!(" as user {name}")).unwrap_or_default();
         let start = format!("pg_ctl -D {} start", quoted(&self.data));
         notes.push(format!("{data} is ready; start PostgreSQL {}{user}: {start}", self.server_version));
@@ -96,7 +101,8 @@ mod tests {
     #[test]
     fn start_command_is_quoted() {
         let notes = notes("/srv/it's new", &CONFIGURATION);
-        let [archive, start] = &notes[..] else { panic!("{notes:?}") };
+        let [archive, activity, start] = &notes[..] else { panic!("{notes:?}") };
+        assert!(activity.contains("max_logical_replication_workers=0"), "{activity}");
         assert!(archive.contains("archive_mode is off"), "{archive}");
         assert!(
             start.ends_with(r"start PostgreSQL 17.4 as user postgres: pg_ctl -D '/srv/it'\''s new' start"),

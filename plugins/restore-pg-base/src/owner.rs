@@ -47,6 +47,22 @@ pub(crate) fn resolve(requested: Option<&str>, folder: &Path, process: Uid) -> R
     }
 }
 
+/// Fails if another user owns an existing folder. Its owner is not changed: a user who can write to
+/// the folder above could have placed a link to a folder of root.
+pub(crate) fn expect(owner: Option<&Owner>, folder: &Path, uid: u32) -> Result<()> {
+    match owner.filter(|owner| owner.uid.as_raw() != uid) {
+        None => Ok(()),
+        Some(owner) => {
+            let message = format!("user {uid} owns the directory, not {}", owner.name);
+            Err(Error::new(Stage::Restore, Kind::Refused, folder.display().to_string(), message).hint(format!(
+                "run `chown {} {}`, or name a new directory",
+                owner.name,
+                folder.display()
+            )))
+        }
+    }
+}
+
 fn named(name: &str, process: Uid) -> Result<Option<Owner>> {
     let refused = |message: &str| Error::new(Stage::Restore, Kind::Refused, name, message);
     let Some(user) = find(name)? else {

@@ -1,6 +1,8 @@
 //! The check of the target before a byte is fetched, and the plan of the restore.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use longshore_core::base::{BaseFacts, WalLocation};
@@ -79,6 +81,12 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
         obstacles.push(error);
         None
     });
+
+    let foreign = all.iter().filter(|folder| !folder.is_new()).filter_map(|folder| {
+        let uid = fs::metadata(&folder.path).ok()?.uid();
+        owner::expect(owner.as_ref(), &folder.path, uid).err()
+    });
+    obstacles.extend(foreign);
 
     findings.extend(all.iter().map(|folder| accepted(folder, owner.as_ref())));
     findings

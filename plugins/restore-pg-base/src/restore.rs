@@ -8,6 +8,7 @@ use longshore_core::stage::Restored;
 use longshore_core::stream::{self, ByteStream, OnEnd};
 use longshore_core::{Error, Kind, Result, Stage, cleanup};
 
+use crate::abandoned::Abandoned;
 use crate::note;
 use crate::prepare::Plan;
 use crate::unpack::{Unpacked, unpack};
@@ -18,21 +19,24 @@ pub(crate) async fn restore(plan: Plan, manifest: &Manifest, plaintext: ByteStre
     let subject = plan.data.display().to_string();
     let notes = note::Notes::new(&plan, manifest);
     let (sender, input) = stream::channel();
-    let unpacking = cleanup::shield(unpack_on_thread(plan, input));
+    let abandoned = Abandoned::default();
+    let guard = abandoned.set_on_drop();
+    let unpacking = cleanup::shield(unpack_on_thread(plan, input, abandoned));
     // Forwarding fails only after the thread has ended with an error of its own.
     let (_, unpacked) = tokio::join!(sender.forward(plaintext), unpacking);
+    drop(guard);
     let unpacked = unpacked?;
     let unpacked = unpacked.get().ok_or_else(|| Error::new(Stage::Restore, Kind::Failed, subject, "did not end"))?;
     let phases = vec![phase("unpack", unpacked.unpacking), phase("sync", unpacked.syncing)];
     Ok(Restored { notes: notes.about(unpacked), phases, ..Restored::default() })
 }
 
-async fn unpack_on_thread(plan: Plan, input: ByteStream) -> Result<OnEnd<Unpacked>> {
+async fn unpack_on_thread(plan: Plan, input: ByteStream, abandoned: Abandoned) -> Result<OnEnd<Unpacked>> {
     let unpacked = OnEnd::new();
     let (on_end, subject) = (unpacked.clone(), plan.data.display().to_string());
     let wrap = |error| Error::io(Stage::Restore, subject, "cannot be restored", error);
     let work = stream::transform(input, wrap, move |reader, _| {
-        on_end.set(unpack(reader, &plan)?);
+        on_end.set(unpack(reader, &plan, &abandoned)?);
         Ok(())
     });
     stream::drain(work).await?;

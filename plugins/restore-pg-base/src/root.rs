@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::owner::Owner;
+use crate::owner::{self, Owner};
 
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -80,6 +80,7 @@ impl Root {
                     return Err(error.hint("name a new directory"));
                 }
                 let stat = fstat(&folder).map_err(failed)?;
+                owner::expect(owner.as_ref(), path, stat.st_uid)?;
                 Before::Empty(Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
             }
         };

@@ -10,6 +10,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::control::FILE_BYTES;
 use longshore_pg_base::tablespace_map;
 
+use crate::abandoned::Abandoned;
 use crate::archive::{self, Content};
 use crate::cluster_files::{AUTO_CONF, rewrite_map, without_folder, write_settings};
 use crate::member::{CONTROL, Member, MemberKind, Place, TABLESPACES};
@@ -35,12 +36,12 @@ pub(crate) struct Unpacked {
     pub(crate) syncing: Duration,
 }
 
-/// Unpacks a tar. After an error, everything that was made is removed again.
-pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan) -> Result<Unpacked> {
+/// Unpacks a tar. After an error, or if the caller was dropped, everything that was made is removed again.
+pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
     let data = Root::new(&plan.data, plan.owner.clone())?;
     let mut cluster =
         NewCluster { plan, data, tablespaces: BTreeMap::new(), control: None, top_files: BTreeSet::new() };
-    let result = cluster.fill(reader);
+    let result = cluster.fill(reader, abandoned);
     let roots = [cluster.data].into_iter().chain(cluster.tablespaces.into_values());
     let error = match result {
         Ok(times) => {
@@ -70,7 +71,7 @@ struct NewCluster<'a> {
 
 impl NewCluster<'_> {
     /// Unpacks everything. Returns the time for the files, and the time until all were on the disk.
-    fn fill(&mut self, reader: &mut impl Read) -> Result<(Duration, Duration)> {
+    fn fill(&mut self, reader: &mut impl Read, abandoned: &Abandoned) -> Result<(Duration, Duration)> {
         let started = Instant::now();
         archive::read(reader, |member, content| self.add(member, content))?;
         self.expect_complete()?;
@@ -81,6 +82,10 @@ impl NewCluster<'_> {
         let started = Instant::now();
         self.data.sync()?;
         self.tablespaces.values().try_for_each(Root::sync)?;
+        if abandoned.is_set() {
+            let subject = self.data.path().display().to_string();
+            return Err(Error::new(Stage::Restore, Kind::Failed, subject, "the restore was interrupted"));
+        }
         self.write_control()?;
         Ok((unpacking, started.elapsed()))
     }

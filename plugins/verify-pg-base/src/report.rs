@@ -26,8 +26,13 @@ pub(crate) const FACTS: &str = "facts";
 /// The key in the details that contains the system identifier, in decimal.
 pub(crate) const SYSTEM_IDENTIFIER: &str = "system_identifier";
 
-/// Returns the report of a verified backup.
+/// Returns the report of a verified backup. A backup without its WAL cannot be restored, and no
+/// archive has its WAL.
 pub(crate) fn of(facts: &Facts, subject: &str) -> Result<VerifyReport> {
+    if facts.wal == Wal::NotIncluded {
+        let message = format!("the backup contains no WAL, and needs {} to {}", facts.start_lsn, facts.stop_lsn);
+        return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message));
+    }
     let base = base_facts(facts);
     let totals = totals(facts);
     let recorded = serde_json::to_value(&base).map_err(|error| {

@@ -70,8 +70,8 @@ pub(crate) struct Restore {
     pub(crate) list: bool,
     /// Check the target and the backup; restore nothing.
     ///
-    /// Prints problems, and the subscriptions, event triggers, scheduled jobs and foreign servers
-    /// that a restore would activate.
+    /// Prints problems. With --to, also prints the subscriptions, event triggers, scheduled jobs
+    /// and foreign servers that a restore would activate.
     #[arg(long, requires = "target")]
     pub(crate) plan: bool,
     /// Restore the newest backup at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".

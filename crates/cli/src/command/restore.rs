@@ -46,9 +46,15 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         args.subject = Some(full_name(config, words, args.from.as_deref()).await?);
     }
     let chosen = choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?;
-    let Choice { backups: chosen, missing, warnings } = chosen;
+    let Choice { backups: mut chosen, missing, warnings } = chosen;
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);
+    }
+    if args.run.is_some() {
+        let others = target::take_unfitting(&args, &mut chosen);
+        for (name, option) in others {
+            output.note(format_args!("{name} is not restored: it needs {option}"));
+        }
     }
     if args.create && !chosen.iter().any(is_of_database) {
         let message = "the backup is not of a database";

@@ -117,7 +117,11 @@ mod tests {
     #[test]
     fn format_selects_the_plugin() {
         let plugins = plugins();
-        let target = Target::DataDirectory(DataDirectory { path: "/restored".into(), tablespaces: BTreeMap::new(), owner: None });
+        let target = Target::DataDirectory(DataDirectory {
+            path: "/restored".into(),
+            tablespaces: BTreeMap::new(),
+            owner: None,
+        });
         for (format, name) in [(Format::Plain, "scripts"), (Format::Custom, "external"), (acme(), "external")] {
             assert_eq!(plugins.name_for(&format).unwrap(), name, "{format:?}");
             let error = plugins.build(name, &target).err().unwrap();

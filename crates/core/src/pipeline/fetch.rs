@@ -153,11 +153,12 @@ pub async fn read_back(
         (fetch(store, manifest).await?, Depth::Sealed)
     } else {
         let plain = open(store, manifest, decrypt).await?;
-        let verified_stream = verifiers_of(verify, &manifest.artifact.format).into_iter().fold(plain, |plain, verify| {
-            let verified = verify.verify(&manifest.subject, manifest.artifact.format.clone(), plain, observer);
-            reports.push(verified.report);
-            verified.stream
-        });
+        let verified_stream =
+            verifiers_of(verify, &manifest.artifact.format).into_iter().fold(plain, |plain, verify| {
+                let verified = verify.verify(&manifest.subject, manifest.artifact.format.clone(), plain, observer);
+                reports.push(verified.report);
+                verified.stream
+            });
         (verified_stream, Depth::Decoded)
     };
     while let Some(chunk) = stream.next().await {

@@ -125,6 +125,15 @@ pub trait ScratchCluster: Send + Sync {
     async fn remove(self: Box<Self>) -> Result<()>;
 }
 
+/// A part of the structure of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StructurePart {
+    /// Tables and their TOAST tables, without indexes.
+    Tables,
+    /// Indexes.
+    Indexes,
+}
+
 /// Compares a restored database with the dumped one.
 #[async_trait]
 pub trait Examine: Send + Sync {
@@ -149,7 +158,7 @@ pub trait Examine: Send + Sync {
 
     /// Checks the structure of the tables and indexes of a database that was restored as files. The
     /// comparisons describe damage, and the reasons for what was not checked.
-    async fn check_structure(&self, _database: &str) -> Result<Vec<Comparison>> {
+    async fn check_structure(&self, _database: &str, _part: StructurePart) -> Result<Vec<Comparison>> {
         Ok(Vec::new())
     }
 

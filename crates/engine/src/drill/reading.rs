@@ -8,7 +8,7 @@ use std::time::Instant;
 use longshore_config::Job;
 use longshore_core::drill::{Comparison, ComparisonOutcome, Drill, Phase, Verdict};
 use longshore_core::sqlstate::Failure;
-use longshore_core::stage::{Examine, ScratchCluster};
+use longshore_core::stage::{Examine, ScratchCluster, StructurePart};
 use longshore_core::{Error, Result};
 
 use super::{DrillCandidate, Driller, Report, classify, query, seconds, unused_query};
@@ -49,7 +49,9 @@ impl Driller<'_> {
 
         let begun = Instant::now();
         for name in &databases {
-            drill.comparisons.extend(reader.check_structure(name).await);
+            for part in [StructurePart::Tables, StructurePart::Indexes] {
+                drill.comparisons.extend(reader.check_structure(name, part).await);
+            }
         }
         drill.phases.push(phase("amcheck", begun));
 
@@ -131,13 +133,15 @@ impl Reader<'_> {
     }
 
     /// Checks the structure of a database. A check that fails proves nothing: reading decides.
-    async fn check_structure(&self, database: &str) -> Vec<Comparison> {
+    async fn check_structure(&self, database: &str, part: StructurePart) -> Vec<Comparison> {
         // Discard earlier failures, which belong to other work.
         self.cluster.failures().await;
-        match self.examiner.check_structure(database).await {
+        match self.examiner.check_structure(database, part).await {
             Ok(comparisons) => {
                 let failures = self.cluster.failures().await;
-                comparisons.into_iter().map(|found| unless_explained(found, self.damaged_pages, &failures)).collect()
+                let explained = |found| unless_explained(found, self.damaged_pages, &failures);
+                let all = comparisons.into_iter().map(explained);
+                if part == StructurePart::Indexes { all.map(unless_of_index).collect() } else { all.collect() }
             }
             Err(error) => vec![uncompared(format!("database {database}"), "structure", error.chain())],
         }
@@ -179,6 +183,20 @@ fn unless_explained(comparison: Comparison, damaged_pages: u64, failures: &[Fail
     }
 }
 
+/// Returns the comparison, with damage of indexes replaced by its explanation. The files equal those
+/// of the source, so the index disagrees with its table there, too, and no rows are lost.
+fn unless_of_index(comparison: Comparison) -> Comparison {
+    match (&comparison.outcome, &comparison.found) {
+        (ComparisonOutcome::Different, Some(found)) => {
+            let reason = format!(
+                "an index disagrees with its table, as in the source: REINDEX it there, and back up again: {found}"
+            );
+            Comparison { outcome: ComparisonOutcome::Not(reason), ..comparison }
+        }
+        _ => comparison,
+    }
+}
+
 /// Returns the result of a database that could not be read: damaged if only damage explains a
 /// failure.
 fn unread(database: &str, error: &Error, damaged_pages: u64, failures: &[Failure]) -> Unread {
@@ -194,7 +212,9 @@ fn unread(database: &str, error: &Error, damaged_pages: u64, failures: &[Failure
         found: Some(error.chain()),
         outcome: ComparisonOutcome::Different,
     };
-    Unread { comparison: unless_explained(comparison, damaged_pages, failures), not_drilled: None }
+    // The rows after a page that was damaged before are unread, so the drill proves nothing.
+    let not_drilled = (damaged_pages > 0).then(|| classify::files_not_drilled(error, failures));
+    Unread { comparison: unless_explained(comparison, damaged_pages, failures), not_drilled }
 }
 
 #[cfg(test)]
@@ -219,7 +239,7 @@ mod tests {
         assert!(damaged.not_drilled.is_none());
         let known = unread("shop", &dump_error(), 3, &failures);
         let ComparisonOutcome::Not(reason) = known.comparison.outcome else { panic!("{:?}", known.comparison) };
-        assert!(reason.starts_with("3 pages were damaged") && known.not_drilled.is_none(), "{reason}");
+        assert!(reason.starts_with("3 pages were damaged") && known.not_drilled.is_some(), "{reason}");
     }
 
     #[test]
@@ -229,6 +249,17 @@ mod tests {
             assert!(matches!(comparison.outcome, ComparisonOutcome::Not(_)), "{comparison:?}");
             assert!(not_drilled.unwrap().remedy().is_some());
         }
+    }
+
+    #[test]
+    fn damaged_index_is_no_damage_of_the_backup() {
+        let found = Some("btree index \"i\": item order invariant violated".to_owned());
+        let damaged =
+            Comparison { outcome: ComparisonOutcome::Different, found, ..uncompared("x".into(), "y", String::new()) };
+        let ComparisonOutcome::Not(reason) = unless_of_index(damaged).outcome else { panic!("it counts as damage") };
+        assert!(reason.contains("REINDEX") && reason.contains("item order"), "{reason}");
+        let sound = Comparison { outcome: ComparisonOutcome::Same, ..uncompared("x".into(), "y", String::new()) };
+        assert_eq!(unless_of_index(sound).outcome, ComparisonOutcome::Same);
     }
 
     #[test]

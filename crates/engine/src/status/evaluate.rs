@@ -328,9 +328,10 @@ impl<'a> SeriesEvaluation<'a> {
     fn damaged_pages_issue(&self) -> Option<Issue> {
         let newest = self.good.last()?;
         let pages = newest.manifest.base.as_ref().map(|base| base.damaged_pages).filter(|pages| *pages > 0)?;
+        let of_pages =
+            if pages == 1 { "1 page of the cluster is" } else { &format!("{pages} pages of the cluster are") };
         let message = format!(
-            "{pages} pages of the cluster are damaged, also in the newest backup, of {}: \
-             `longshore inspect {}` names their files",
+            "{of_pages} damaged, also in the newest backup, of {}: `longshore inspect {}` names the files",
             time(newest),
             newest.name
         );

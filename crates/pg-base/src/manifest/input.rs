@@ -13,6 +13,8 @@ const READ_BYTES: usize = 64 << 10;
 
 /// The most bytes of one entry and its neighbours: a path has 1,023 bytes, 6 as JSON for each.
 const MOST_ENTRY_BYTES: u64 = 64 << 10;
+/// The maximum length of a line. The server writes one entry a line.
+const MOST_LINE_BYTES: usize = 256 << 10;
 
 /// The place of the parser, shared between the parser and its input.
 #[derive(Debug, Default)]
@@ -90,6 +92,10 @@ impl<'a, R: Read> Input<'a, R> {
         self.buffer.truncate(*read.as_ref().unwrap_or(&0));
         read?;
         self.hash_whole_lines();
+        if self.last_line.len() > MOST_LINE_BYTES {
+            let message = format!("line of more than {MOST_LINE_BYTES} bytes");
+            return Err(Error::damaged(NAME, self.position.offset(), message).into());
+        }
         Ok(())
     }
 

@@ -82,8 +82,16 @@ fn version(content: Option<&[u8]>) -> Result<u32> {
 
 fn check_control(control: &Control, version: u32, manifest: &Manifest, label: &BackupLabel) -> Result<()> {
     const PATH: &str = "global/pg_control";
-    if !control.is_of(version) {
-        return Err(Error::damaged(PATH, 0, format!("version {}, but PG_VERSION is {version}", control.version)));
+    match control.major() {
+        Some(major) if major == version => {}
+        Some(major) => {
+            let message = format!("catalogs of PostgreSQL {major}, but PG_VERSION is {version}");
+            return Err(Error::damaged(PATH, 0, message));
+        }
+        None => {
+            let message = format!("catalog version {}: not that of PostgreSQL {version}", control.catalog_version);
+            return Err(Error::unsupported(PATH, 0, message));
+        }
     }
     let identifier = control.system_identifier;
     if let Some(listed) = manifest.system_identifier.filter(|listed| *listed != identifier) {

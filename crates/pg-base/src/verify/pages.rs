@@ -4,10 +4,10 @@
 use crate::error::{Error, Result};
 use crate::facts::{DamagedPage, DamagedPages, PageChecksums};
 use crate::incremental;
-use longshore_pg_wal::Lsn;
 use crate::page::{PAGE_BYTES, PageChecksum};
 use crate::relation_file::{Blocks, RelationFile};
 use crate::tar_header::Member;
+use longshore_pg_wal::Lsn;
 
 /// The most damaged pages that are named.
 const MOST_NAMED: usize = 1000;

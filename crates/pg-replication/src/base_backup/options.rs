@@ -87,6 +87,8 @@ pub enum PageChecksums {
     /// The backup fails at its end if a page has a wrong checksum. Without effect if the cluster
     /// has no checksums.
     Verify,
+    /// Pages are checked, and torn pages are read again. Wrong checksums are notices, not failures.
+    Report,
     /// Pages are not checked.
     Ignore,
 }
@@ -142,7 +144,7 @@ impl Options {
             format!("MANIFEST_CHECKSUMS '{checksums}'"),
             format!("TABLESPACE_MAP {}", self.tablespace_map == TablespaceMap::File),
             format!("PROGRESS {}", self.size_estimates == SizeEstimates::Measure),
-            format!("VERIFY_CHECKSUMS {}", self.page_checksums == PageChecksums::Verify),
+            format!("VERIFY_CHECKSUMS {}", self.page_checksums != PageChecksums::Ignore),
         ];
         if let Some(rate) = self.max_rate_kib {
             if !(32..=1_048_576).contains(&rate) {

@@ -64,6 +64,7 @@ pub(super) async fn connect(
 /// Returns true if another encryption may lead to another result.
 fn depends_on_encryption(error: &Error) -> bool {
     match error {
+        Error::Tls { problem: TlsProblem::UnknownAnswer(_), .. } => false,
         Error::Tls { .. } => true,
         error => error.server().is_some_and(|error| error.sqlstate == NOT_PERMITTED),
     }

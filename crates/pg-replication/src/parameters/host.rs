@@ -78,7 +78,7 @@ pub(super) fn resolve(settings: &Settings) -> Result<Vec<Host>, ParameterError> 
         if address.as_deref().is_some_and(|address| !is_ip_address(address)) {
             return Err(settings.invalid("hostaddr", "not an IP address"));
         }
-        let name = item(&names, index).or_else(|| address.clone()).unwrap_or_else(|| socket_dir(&SOCKET_DIRS, port));
+        let name = item(&names, index).or_else(|| address.clone()).unwrap_or_else(|| socket_dir(&SOCKET_DIRS));
         hosts.push(Host { name, address, port, password: None });
     }
     Ok(hosts)
@@ -103,10 +103,11 @@ fn is_ip_address(text: &str) -> bool {
     }
 }
 
-/// Returns the first directory that has a socket of the port, or the first directory.
-fn socket_dir(dirs: &[&str; 2], port: u16) -> String {
-    let has_socket = |dir: &&&str| Path::new(dir).join(format!(".s.PGSQL.{port}")).exists();
-    dirs.iter().find(has_socket).unwrap_or(&dirs[0]).to_string()
+/// Returns the first directory if it exists, also while its server is stopped: every local user can
+/// create a socket in the second one.
+fn socket_dir(dirs: &[&str; 2]) -> String {
+    let [first, second] = dirs;
+    if Path::new(first).is_dir() { (*first).to_owned() } else { (*second).to_owned() }
 }
 
 #[cfg(test)]
@@ -165,15 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn default_host_is_the_directory_with_a_socket() {
+    fn socket_of_another_user_is_not_the_default_host() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dirs = [first.path().to_str().unwrap(), second.path().to_str().unwrap()];
-        assert_eq!(socket_dir(&dirs, 5432), dirs[0]);
         std::fs::write(second.path().join(".s.PGSQL.5432"), "").unwrap();
-        assert_eq!(socket_dir(&dirs, 5432), dirs[1]);
-        assert_eq!(socket_dir(&dirs, 5433), dirs[0]);
-        std::fs::write(first.path().join(".s.PGSQL.5432"), "").unwrap();
-        assert_eq!(socket_dir(&dirs, 5432), dirs[0]);
+        assert_eq!(socket_dir(&dirs), dirs[0], "the server is stopped");
+        assert_eq!(socket_dir(&["/missing", dirs[1]]), dirs[1]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) struct Names {
     dns: Vec<String>,
     /// The subject's alternative addresses.
     addresses: Vec<IpAddr>,
-    /// The last common name of the subject.
+    /// The first common name of the subject.
     common_name: Option<String>,
 }
 
@@ -79,8 +79,8 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 }
 
 fn common_name(certificate: &Certificate) -> Option<String> {
-    let parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
-    let value = &parts.filter(|attribute| attribute.oid == COMMON_NAME).next_back()?.value;
+    let mut parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
+    let value = &parts.find(|attribute| attribute.oid == COMMON_NAME)?.value;
     let utf8 = value.decode_as::<Utf8StringRef<'_>>().map(|text| text.as_str().to_owned());
     let printable = || value.decode_as::<PrintableStringRef<'_>>().map(|text| text.as_str().to_owned());
     let teletex = || value.decode_as::<TeletexStringRef<'_>>().map(|text| text.as_str().to_owned());

@@ -1,4 +1,5 @@
 //! Base backups of real servers.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
 mod check;
 mod damaged_page;

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use longshore_core::drill::{Comparison, ComparisonOutcome};
 use longshore_core::plugin::{Cluster as Connection, Plugin};
-use longshore_core::stage::Examine;
+use longshore_core::stage::{Examine, StructurePart};
 use longshore_examine_pg_dump::PgDump;
 use longshore_testkit::cluster::{Cluster, Installation};
 
@@ -48,8 +48,10 @@ fn outcomes(comparisons: &[Comparison]) -> Vec<&ComparisonOutcome> {
 async fn whole_database_is_checked_and_read() {
     let cluster = source(0, &[]);
     let examiner = examiner(&cluster);
-    let found = examiner.check_structure("shop").await.unwrap();
-    assert_eq!(outcomes(&found), [&ComparisonOutcome::Same], "{found:?}");
+    for part in [StructurePart::Tables, StructurePart::Indexes] {
+        let found = examiner.check_structure("shop", part).await.unwrap();
+        assert_eq!(outcomes(&found), [&ComparisonOutcome::Same], "{found:?}");
+    }
     let found = examiner.read("shop").await.unwrap();
     assert_eq!(outcomes(&found), [&ComparisonOutcome::Same], "{found:?}");
     assert_eq!(found[0].found.as_deref(), Some("readable: 2000 rows of 1 tables, 1 large objects"));
@@ -59,7 +61,7 @@ async fn whole_database_is_checked_and_read() {
 async fn damaged_page_is_found_by_checking_and_reading() {
     let cluster = source(0, &[0xff; 64]);
     let examiner = examiner(&cluster);
-    let found = examiner.check_structure("damaged").await.unwrap();
+    let found = examiner.check_structure("damaged", StructurePart::Tables).await.unwrap();
     assert_eq!(outcomes(&found), [&ComparisonOutcome::Different], "{found:?}");
     let error = examiner.read("damaged").await.err().unwrap();
     assert!(error.chain().contains("invalid page"), "{}", error.chain());
@@ -69,7 +71,7 @@ async fn damaged_page_is_found_by_checking_and_reading() {
 async fn damaged_row_pointer_is_found_by_checking() {
     // The pointer of the first row, after the header of the page.
     let cluster = source(24, &[0xff, 0x7f, 0x01, 0x00]);
-    let found = examiner(&cluster).check_structure("damaged").await.unwrap();
+    let found = examiner(&cluster).check_structure("damaged", StructurePart::Tables).await.unwrap();
     assert_eq!(outcomes(&found), [&ComparisonOutcome::Different], "{found:?}");
     assert!(found[0].found.as_ref().unwrap().contains("orders"), "{found:?}");
 }

@@ -7,6 +7,7 @@ use tar::EntryType;
 use tempfile::TempDir;
 
 use super::*;
+use crate::abandoned::Abandoned;
 use crate::owner::Owner;
 use crate::tests::{Tar, backup};
 
@@ -25,10 +26,10 @@ fn complete(tar: Tar) -> Vec<u8> {
 fn expect_failure(tar: &[u8]) -> Error {
     let parent = tempfile::tempdir().unwrap();
     let plan = plan(&parent);
-    let error = unpack(&mut &tar[..], &plan).unwrap_err();
+    let error = unpack(&mut &tar[..], &plan, &Abandoned::default()).unwrap_err();
     assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "{error}");
     fs::create_dir(&plan.data).unwrap();
-    unpack(&mut &tar[..], &plan).unwrap_err();
+    unpack(&mut &tar[..], &plan, &Abandoned::default()).unwrap_err();
     assert_eq!(fs::read_dir(&plan.data).unwrap().count(), 0, "an existing directory stays empty: {error}");
     error
 }
@@ -37,7 +38,7 @@ fn expect_failure(tar: &[u8]) -> Error {
 fn files_are_in_their_folders() {
     let parent = tempfile::tempdir().unwrap();
     let plan = plan(&parent);
-    let unpacked = unpack(&mut &complete(backup())[..], &plan).unwrap();
+    let unpacked = unpack(&mut &complete(backup())[..], &plan, &Abandoned::default()).unwrap();
     let read = |name: &str| fs::read_to_string(plan.data.join(name)).unwrap();
     assert_eq!(fs::read(plan.data.join("base/1/1259")).unwrap(), [7; 100_000]);
     assert_eq!(fs::read(plan.data.join("global/pg_control")).unwrap(), [3; 8192]);
@@ -57,7 +58,7 @@ fn files_are_in_their_folders() {
 fn state_of_the_source_server_is_skipped() {
     let parent = tempfile::tempdir().unwrap();
     let plan = plan(&parent);
-    unpack(&mut &complete(backup())[..], &plan).unwrap();
+    unpack(&mut &complete(backup())[..], &plan, &Abandoned::default()).unwrap();
     for name in ["postmaster.pid", "postmaster.opts", "standby.signal", "recovery.signal"] {
         assert!(!plan.data.join(name).exists(), "{name}");
     }
@@ -84,7 +85,7 @@ fn pg_control_is_written_last() {
     let tar = complete(backup().file("pg_wal", &[0; 1 << 20]));
     let (control, version) = (plan.data.join("global/pg_control"), plan.data.join("PG_VERSION"));
     let mut watched = Watched { tar: &tar, control, version, was_begun: false };
-    unpack(&mut watched, &plan).unwrap();
+    unpack(&mut watched, &plan, &Abandoned::default()).unwrap();
     assert!(watched.was_begun && watched.control.exists());
 }
 
@@ -138,7 +139,8 @@ fn tablespace_in_place_stays_in_the_data_directory() {
     let parent = tempfile::tempdir().unwrap();
     let mut plan = plan(&parent);
     plan.tablespaces.insert(16399, TablespaceFolder::InPlace);
-    unpack(&mut &complete(backup().file("pg_tblspc/16399/PG_15_202209061/1", b"x"))[..], &plan).unwrap();
+    unpack(&mut &complete(backup().file("pg_tblspc/16399/PG_15_202209061/1", b"x"))[..], &plan, &Abandoned::default())
+        .unwrap();
     assert_eq!(fs::read(plan.data.join("pg_tblspc/16399/PG_15_202209061/1")).unwrap(), b"x");
     assert!(fs::symlink_metadata(plan.data.join("pg_tblspc/16399")).unwrap().is_dir());
 }
@@ -149,7 +151,7 @@ fn empty_tablespace_of_the_map_gets_a_folder() {
     let mut plan = plan(&parent);
     plan.tablespaces.insert(16397, TablespaceFolder::Outside(parent.path().join("empty")));
     let tar = Tar::new().file("backup_label", b"").file("tablespace_map", b"16397 /x\n").file(CONTROL, b"");
-    unpack(&mut &complete(tar)[..], &plan).unwrap();
+    unpack(&mut &complete(tar)[..], &plan, &Abandoned::default()).unwrap();
     assert_eq!(fs::read_link(plan.data.join("pg_tblspc/16397")).unwrap(), parent.path().join("empty"));
     assert!(parent.path().join("empty").is_dir());
 }
@@ -160,7 +162,8 @@ fn everything_belongs_to_the_owner() {
         // Only root changes owners: an owner leads to an error, which leaves nothing.
         let parent = tempfile::tempdir().unwrap();
         let owner = Owner { name: "root".to_owned(), uid: Uid::ROOT, gid: Gid::ROOT };
-        unpack(&mut &complete(backup())[..], &Plan { owner: Some(owner), ..plan(&parent) }).unwrap_err();
+        unpack(&mut &complete(backup())[..], &Plan { owner: Some(owner), ..plan(&parent) }, &Abandoned::default())
+            .unwrap_err();
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
         return;
     }
@@ -168,7 +171,7 @@ fn everything_belongs_to_the_owner() {
     let owner = Owner { name: "12345".to_owned(), uid: Uid::from_raw(12_345), gid: Gid::from_raw(12_346) };
     let plan = Plan { owner: Some(owner), ..plan(&parent) };
     fs::create_dir(&plan.data).unwrap();
-    unpack(&mut &complete(backup())[..], &plan).unwrap();
+    unpack(&mut &complete(backup())[..], &plan, &Abandoned::default()).unwrap();
     let mut folders = vec![plan.data.clone(), parent.path().join("stars")];
     let mut count = 0;
     while let Some(folder) = folders.pop() {
@@ -191,6 +194,6 @@ fn failed_restore_returns_an_existing_folder() {
     let owner = Owner { name: "12345".to_owned(), uid: Uid::from_raw(12_345), gid: Gid::from_raw(12_346) };
     let plan = Plan { owner: Some(owner), ..plan(&parent) };
     fs::create_dir(&plan.data).unwrap();
-    unpack(&mut &backup().finish()[..], &plan).unwrap_err();
+    unpack(&mut &backup().finish()[..], &plan, &Abandoned::default()).unwrap_err();
     assert_eq!(fs::metadata(&plan.data).unwrap().uid(), geteuid().as_raw());
 }

@@ -1,4 +1,5 @@
 //! Base backups that pg_basebackup took of real servers.
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use longshore_core::error::printable;
+use longshore_core::key::BackupName;
 use longshore_core::plugin::{
     Cluster, DataDirectory, DatabaseTarget, Owners, Privileges, Scripts, SearchPath, Section, Selection, Statistics,
     Target, TargetContent, TargetDatabase,
@@ -16,17 +17,33 @@ use crate::args::{self, Restore};
 use crate::command::{Context, prompt_password};
 use crate::plugins::{database_of, with_database};
 
+/// Removes the backups of a run that cannot be restored into this kind of target, unless no backup
+/// can. Returns their names, each with the option that names a target for it.
+pub(super) fn take_unfitting(args: &Restore, chosen: &mut Vec<Chosen>) -> Vec<(BackupName, &'static str)> {
+    let fits = |one: &Chosen| is_base(one) == args.to_dir.is_some();
+    if !chosen.iter().any(fits) {
+        return Vec::new();
+    }
+    let option = if args.to_dir.is_some() { "--to" } else { "--to-dir" };
+    let others = chosen.extract_if(.., |one| !fits(one));
+    others.map(|other| (other.backup.name, option)).collect()
+}
+
+/// Returns true for a base backup.
+fn is_base(chosen: &Chosen) -> bool {
+    chosen.backup.manifest.subject.kind() == SubjectKind::ClusterFiles
+}
+
 /// Returns the target of the restore.
 ///
 /// # Errors
 ///
 /// Fails with [`Kind::Usage`] if the backups cannot be restored into this kind of target.
 pub(super) fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target> {
-    let is_base = |chosen: &&Chosen| chosen.backup.manifest.subject.kind() == SubjectKind::ClusterFiles;
     let usage = |name: &str, message: &str, hint: &str| {
         Err(Error::new(Stage::Config, Kind::Usage, name, message).hint(hint.to_owned()))
     };
-    match (&args.to_dir, chosen.iter().find(is_base), chosen.iter().find(|chosen| !is_base(chosen))) {
+    match (&args.to_dir, chosen.iter().find(|one| is_base(one)), chosen.iter().find(|one| !is_base(one))) {
         (None, Some(base), _) if args.to.is_some() => {
             let message = "a base backup is restored into a data directory, not into a server";
             usage(base.backup.name.as_str(), message, "pass --to-dir DIR instead of --to")

@@ -1,17 +1,17 @@
 //! Intact backups of real servers of all releases are verified, and their facts are right.
 
-mod support;
-
 use std::io::{BufReader, Read};
 
+use longshore_pg_base::ErrorKind;
 use longshore_pg_base::facts::{PageChecksums, Source, Wal};
 use longshore_pg_base::manifest::Sha2;
 use longshore_pg_base::verify::{self, Options};
-use longshore_pg_base::{ErrorKind};
 use longshore_pg_wal::Lsn;
 use longshore_testkit::cluster::Installation;
-use support::real::{self, Unpacked};
-use support::{pages, tar, verify};
+
+use crate::support;
+use crate::support::real::{self, Unpacked};
+use crate::support::{pages, tar, verify};
 
 #[test]
 fn backups_of_all_releases_are_verified() {

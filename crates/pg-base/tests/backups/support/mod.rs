@@ -1,5 +1,4 @@
 //! Manifests, archives and real backups for tests.
-#![allow(dead_code)] // Each test file uses a part.
 
 pub(crate) mod damage;
 pub(crate) mod manifest;

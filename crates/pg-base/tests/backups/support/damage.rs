@@ -3,11 +3,14 @@
 use super::manifest::{finished, lines_before_checksum};
 use super::tar::Member;
 
+/// A change of the members of an archive.
+type Change = Box<dyn Fn(&mut Vec<Member>)>;
+
 /// Damage, with the verdicts about it.
 pub(crate) struct Damage {
     pub(crate) name: &'static str,
     pub(crate) verdict: Verdict,
-    change: Box<dyn Fn(&mut Vec<Member>)>,
+    change: Change,
 }
 
 impl Damage {

@@ -1,12 +1,12 @@
 //! The parser of `backup_manifest` reads the server's form and refuses all others.
 
-mod support;
-
 use longshore_pg_base::manifest::{self, Checksum, Sha2};
 use longshore_pg_base::{Error, ErrorKind};
 use longshore_pg_wal::Lsn;
 use sha2::{Digest, Sha256};
-use support::manifest::{finished, of_files};
+
+use crate::support;
+use crate::support::manifest::{finished, of_files};
 
 type Entries = Vec<(Vec<u8>, u64, Checksum)>;
 

@@ -12,10 +12,6 @@ impl Member {
         Self { path: path.to_owned(), content: content.to_owned() }
     }
 
-    pub(crate) fn directory(path: &str) -> Self {
-        Self::file(&format!("{path}/"), b"")
-    }
-
     pub(crate) fn is_directory(&self) -> bool {
         self.path.ends_with('/')
     }

@@ -1,11 +1,10 @@
 //! The WAL in backups of real servers: each page that recovery needs must be present.
 
-mod support;
-
 use longshore_pg_base::facts::Wal;
 use longshore_pg_wal::segment::{Segment, SegmentSize};
 use longshore_testkit::cluster::Installation;
-use support::{damage, real, tar, verify};
+
+use crate::support::{damage, real, tar, verify};
 
 /// A backup with its WAL.
 struct WithWal {

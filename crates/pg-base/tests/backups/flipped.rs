@@ -3,16 +3,16 @@
 //! Two changes have no meaning: that of the character after a header's checksum to the other one of
 //! blank and zero byte, and that of the case of a digit of the manifest's checksum.
 
-mod support;
-
 use std::sync::LazyLock;
 
 use longshore_pg_base::{ErrorKind, Facts};
 use longshore_testkit::cluster::Installation;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use proptest::prop_assert;
-use support::tar::Member;
-use support::{real, tar, verify};
+
+use crate::support;
+use crate::support::tar::Member;
+use crate::support::{real, tar, verify};
 
 /// A small backup, made of a part of a real one, with its facts and members.
 static SMALL: LazyLock<(Vec<u8>, Facts, Vec<Member>)> = LazyLock::new(|| {

@@ -1,12 +1,12 @@
 //! Damaged backups of real servers: this crate and `pg_verifybackup` of the same release agree.
 
-mod support;
-
 use longshore_pg_base::ErrorKind;
 use longshore_testkit::cluster::Installation;
-use support::damage::{self, Verdict};
-use support::real::{self, Unpacked};
-use support::{pages, tar, verify};
+
+use crate::support;
+use crate::support::damage::{self, Verdict};
+use crate::support::real::{self, Unpacked};
+use crate::support::{pages, tar, verify};
 
 #[test]
 fn pg_verifybackup_agrees() {
