@@ -83,18 +83,18 @@ fn everything_in(installation: &Installation) {
 }
 
 #[test]
-fn drills_on_postgresql_15() {
-    everything_in(&Installation::of_major(15));
-}
-
-#[test]
 fn drills_on_postgresql_18() {
     everything_in(&Installation::of_major(18));
 }
 
-/// The releases between the oldest and the newest.
+/// The releases before the newest. `drills_postgresql_15_dump_in_18` reads dumps of the oldest.
 mod slow {
     use longshore_testkit::cluster::Installation;
+
+    #[test]
+    fn drills_on_postgresql_15() {
+        super::everything_in(&Installation::of_major(15));
+    }
 
     #[test]
     fn drills_on_postgresql_16() {

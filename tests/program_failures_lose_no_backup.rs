@@ -276,8 +276,8 @@ fn sweep(harness: &Harness, verb: Verb, step: usize) {
 #[test]
 fn sampled_program_failures_lose_nothing() {
     let harness = Harness::new(Destinations::Local);
-    sweep(&harness, Verb::Run, 37);
-    sweep(&harness, Verb::Restore, 61);
+    sweep(&harness, Verb::Run, 73);
+    sweep(&harness, Verb::Restore, 121);
 }
 
 mod slow {
