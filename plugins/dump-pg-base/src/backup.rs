@@ -99,8 +99,8 @@ impl Backup {
     }
 }
 
-/// Fails if a tablespace was created during the backup. The WAL of the backup contains its directory
-/// at the source, and a server that replays the WAL on the same host would write there.
+/// Fails if a tablespace was created during the backup. The WAL of the backup contains its
+/// directory at the source, and a server that replays the WAL on the same host would write there.
 async fn expect_no_new_tablespace(client: &Client, before: &BTreeMap<String, String>, subject: &str) -> Result<()> {
     if before.is_empty() {
         return Ok(());

@@ -170,7 +170,7 @@ mod tests {
         let options = settings.options(NOW).unwrap();
         assert_eq!(
             (options.checkpoint, options.page_checksums),
-            (base_backup::Checkpoint::Fast, PageChecksums::Ignore)
+            (base_backup::Checkpoint::Fast, PageChecksums::Report)
         );
         assert_eq!(options.max_rate_kib, Some(102_400));
         assert_eq!(

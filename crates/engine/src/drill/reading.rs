@@ -183,8 +183,8 @@ fn unless_explained(comparison: Comparison, damaged_pages: u64, failures: &[Fail
     }
 }
 
-/// Returns the comparison, with damage of indexes replaced by its explanation. The files equal those
-/// of the source, so the index disagrees with its table there, too, and no rows are lost.
+/// Returns the comparison, with damage of indexes replaced by its explanation. The files equal
+/// those of the source, so the index disagrees with its table there, too, and no rows are lost.
 fn unless_of_index(comparison: Comparison) -> Comparison {
     match (&comparison.outcome, &comparison.found) {
         (ComparisonOutcome::Different, Some(found)) => {

@@ -170,7 +170,12 @@ fn everything_belongs_to_the_owner() {
     let parent = tempfile::tempdir().unwrap();
     let owner = Owner { name: "12345".to_owned(), uid: Uid::from_raw(12_345), gid: Gid::from_raw(12_346) };
     let plan = Plan { owner: Some(owner), ..plan(&parent) };
+    // The owner of an existing folder is not changed.
     fs::create_dir(&plan.data).unwrap();
+    let refused = unpack(&mut &complete(backup())[..], &plan, &Abandoned::default()).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Refused, "{refused}");
+    assert_eq!(fs::metadata(&plan.data).unwrap().uid(), 0);
+    std::os::unix::fs::chown(&plan.data, Some(12_345), Some(12_346)).unwrap();
     unpack(&mut &complete(backup())[..], &plan, &Abandoned::default()).unwrap();
     let mut folders = vec![plan.data.clone(), parent.path().join("stars")];
     let mut count = 0;
