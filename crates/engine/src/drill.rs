@@ -55,8 +55,9 @@ use crate::details::{Details, expect_details, fetch_details};
 use crate::encryption_policy::{EncryptionPolicy, Unsealed};
 use crate::error_report::ErrorReport;
 use crate::identity::drill_identities;
+use crate::lease::Lease;
 use crate::origin::OriginCheck;
-use crate::restore::{RestoreStages, lease, restore_stage};
+use crate::restore::{RestoreStages, restore_stage};
 
 pub use self::choice::Request;
 
@@ -403,7 +404,7 @@ impl Driller<'_> {
             return Restored { started, phases, left_out: Vec::new(), error: None, failures: Vec::new() };
         }
         let store = context.source.store;
-        let lease = lease(store, &backup.name).await;
+        let lease = Lease::take(store, &backup.name).await;
         // Discard earlier failures, which belong to other backups.
         context.scratch.failures().await;
         let restored = async {
@@ -424,14 +425,11 @@ impl Driller<'_> {
             notes.extend(restored.warnings);
             left_out = restored.left_out;
             // The folder is removed after the drill, but its space is needed now.
-            std::fs::remove_file(&file).ok();
+            artifact::remove(&file);
             Ok(())
         };
         let restored: Result<()> = restored.await;
-        if let Some(lease) = lease {
-            // On failure, the lease expires.
-            store.remove(&lease).await.ok();
-        }
+        lease.release().await;
         Restored { started, phases, left_out, error: restored.err(), failures: context.scratch.failures().await }
     }
 

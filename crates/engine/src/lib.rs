@@ -19,6 +19,7 @@
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`hold`] | holds, which exempt backups from retention |
+//! | `lease` | leases, which exempt backups from retention during a restore |
 //! | [`withdraw`] | withdrawing wrong marks |
 //! | [`sync`] | copying backups between destinations |
 //! | [`sweep`] | removing leftovers of interrupted writers |
@@ -46,6 +47,7 @@ mod fixture;
 pub mod hold;
 pub mod identity;
 pub mod inspect;
+mod lease;
 mod lock;
 mod mode;
 mod mount;

@@ -9,19 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use longshore_config::registry::Registry;
 use longshore_core::check::{self, Finding};
 use longshore_core::drill::{Comparison, Drill, Phase};
 use longshore_core::error::printable;
 use longshore_core::event::{Event, Observer, RestoreStart, Step, ignore, of_backup, report_reads};
-use longshore_core::key::{BackupName, Key};
 use longshore_core::left_out::LeftOut;
-use longshore_core::mark::MarkKind;
 use longshore_core::pipeline::{Source, open_from};
 use longshore_core::plugin::{Identities, Target};
-use longshore_core::stage::{self, Restore, RestoreRequest, Store};
+use longshore_core::stage::{self, Restore, RestoreRequest};
 use longshore_core::stream::{ByteStream, collect, drain, transform};
 use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -31,7 +28,7 @@ use tracing::Instrument;
 use self::choice::LastDrill;
 use crate::comparison::checked_plaintext;
 use crate::details::{Details, expect_details, expect_same_backup, fetch_details};
-use crate::hold::mark;
+use crate::lease::Lease;
 use crate::origin::OriginCheck;
 
 pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
@@ -203,7 +200,7 @@ impl Restorer<'_> {
             plaintext_bytes: chosen.backup.manifest.artifact.plaintext.bytes,
             estimated_seconds,
         }));
-        let lease = lease(&*chosen.store, &chosen.backup.name).await;
+        let lease = Lease::take(&*chosen.store, &chosen.backup.name).await;
         let span = tracing::info_span!(target: "longshore::restore", "restore", backup = %chosen.backup.name);
         let restoring = self.restore_from_sources(restorer, chosen, record, defined, &observer);
         let mut restored = restoring.instrument(span).await;
@@ -213,10 +210,7 @@ impl Restorer<'_> {
             observer.event(&Event::StepStarted(Step::Compare));
             self.compare(outcome, database, chosen, &details).await;
         }
-        if let Some(lease) = lease {
-            // On failure, the lease expires.
-            chosen.store.remove(&lease).await.ok();
-        }
+        lease.release().await;
         let mut restored = restored.map(|(outcome, _)| outcome);
         if let Ok(outcome) = &mut restored
             && self.is_compared()
@@ -373,18 +367,6 @@ async fn estimate(chosen: &Chosen) -> Option<f64> {
     let drill: Drill = serde_json::from_slice(&bytes).ok()?;
     let size_ratio = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
     Some(drill.restore_seconds() * size_ratio)
-}
-
-/// The duration of a lease: a restore is assumed to run that long unless it releases the lease.
-const LEASE: TimeDelta = TimeDelta::hours(48);
-
-/// Stores a mark that stops prunes from deleting a backup during its restore. Without permission to
-/// write, the restore continues without a mark.
-pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key> {
-    let now = Utc::now();
-    let mark = mark(Some(now + LEASE), "");
-    let name = longshore_catalog::mark::put(&mark, store, backup, MarkKind::Restoring, now).await.ok()?;
-    name.key().ok()
 }
 
 /// Returns the contents of a backup, one entry a line.

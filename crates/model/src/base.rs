@@ -66,7 +66,6 @@ pub struct BaseTablespace {
     pub bytes: u64,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

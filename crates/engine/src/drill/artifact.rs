@@ -15,7 +15,7 @@ pub(super) async fn save(store: &dyn Store, manifest: &Manifest, folder: &Path) 
     let path = folder.join("artifact");
     let name = path.display().to_string();
     // Left by an earlier backup whose drill failed.
-    std::fs::remove_file(&path).ok();
+    remove(&path);
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&path);
     let mut file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot create the file", error))?;
@@ -23,6 +23,17 @@ pub(super) async fn save(store: &dyn Store, manifest: &Manifest, folder: &Path) 
     let wrap = move |error| Error::io(Stage::Drill, name, "cannot write the file", error);
     drain(transform(sealed, wrap, move |reader, _| io::copy(reader, &mut file).map(drop))).await?;
     Ok(path)
+}
+
+/// Removes the file, if it exists. The folder is removed after the drill, so a failure costs space
+/// only, and a file that stays makes the next fetch fail.
+pub(super) fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(target: "longshore::drill", path = %path.display(), %error, "cannot remove the fetched backup");
+        }
+        _ => {}
+    }
 }
 
 /// Streams the bytes of a file.

@@ -15,11 +15,12 @@ use longshore_core::stage::{RestoreRequest, ScratchCluster, ScratchFolder};
 use longshore_core::{Error, Kind, Result, Stage};
 use tracing::Instrument;
 
-use super::artifact::save;
+use super::artifact::{self, save};
 use super::examination::{conclude, failed, mismatch_comparison, new_record};
 use super::{DrillCandidate, DrillSource, Driller, Report, classify, mark_result, seconds};
 use crate::error_report::ErrorReport;
-use crate::restore::{lease, restore_stage};
+use crate::lease::Lease;
+use crate::restore::restore_stage;
 
 /// The note of each drill of a base backup.
 const OWN_SETTINGS: &str = "the server of the drill has settings of its own: it uses neither the configuration of the source nor its \
@@ -80,12 +81,9 @@ impl Driller<'_> {
         report: &mut Report,
         observer: Arc<dyn Observer>,
     ) -> Result<Box<dyn ScratchCluster>> {
-        let lease = lease(source.store, &candidate.backup.name).await;
+        let lease = Lease::take(source.store, &candidate.backup.name).await;
         let unpacked = self.unpack(source, candidate, &*folder, phases, report, observer).await;
-        if let Some(lease) = lease {
-            // On failure, the lease expires.
-            source.store.remove(&lease).await.ok();
-        }
+        lease.release().await;
         if let Err(error) = unpacked {
             report.left = folder.remove().await.err().as_ref().map(ErrorReport::from).or(report.left.take());
             return Err(error);
@@ -136,7 +134,7 @@ impl Driller<'_> {
         phases.extend(restored.phases);
         report.notes.extend(restored.warnings);
         // The folder is removed after the drill, but its space is needed now.
-        std::fs::remove_file(&file).ok();
+        artifact::remove(&file);
         Ok(())
     }
 }
