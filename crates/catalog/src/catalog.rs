@@ -1,5 +1,6 @@
 //! The backups of a destination, as listed by their manifests.
 
+mod chain;
 mod failed_reads;
 mod manifests;
 
@@ -56,6 +57,9 @@ pub struct Backup {
     pub bytes: u64,
     /// The marks of the backup.
     pub marks: Marks,
+    /// The first unusable backup among those that an incremental backup continues, from its parent
+    /// on: it is damaged or missing here.
+    pub unusable: Option<BackupName>,
 }
 
 /// The state of an artifact, according to a listing.
@@ -70,8 +74,13 @@ pub enum Presence {
 }
 
 impl Backup {
-    /// Returns true if no damage is known.
+    /// Returns true if no damage is known, neither of the backup nor of one that it continues.
     pub fn is_good(&self) -> bool {
+        self.is_intact() && self.unusable.is_none()
+    }
+
+    /// Returns true if no damage of the backup's own files is known.
+    pub fn is_intact(&self) -> bool {
         self.artifact == Presence::Whole && !self.marks.damaged()
     }
 
@@ -79,7 +88,10 @@ impl Backup {
     pub fn damage(&self) -> Option<String> {
         match self.artifact {
             Presence::Whole if self.marks.failed_read_back() => Some("found by a read-back".to_owned()),
-            Presence::Whole => self.marks.failed_drill().then(|| "found by a drill".to_owned()),
+            Presence::Whole if self.marks.failed_drill() => Some("found by a drill".to_owned()),
+            Presence::Whole => {
+                self.unusable.as_ref().map(|name| format!("continues {name}, which is damaged or missing"))
+            }
             Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
             Presence::Missing => Some("no artifact".to_owned()),
         }
@@ -167,7 +179,7 @@ impl Catalog {
                     for details in &marks.details {
                         unclaimed.remove(details);
                     }
-                    let backup = Backup { name, manifest, artifact, bytes, marks };
+                    let backup = Backup { name, manifest, artifact, bytes, marks, unusable: None };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }
@@ -180,6 +192,7 @@ impl Catalog {
         }
         for backups in catalog.series.values_mut() {
             backups.sort_by_key(|backup| backup.manifest.time);
+            chain::mark_unusable(backups);
         }
         catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry { key, bytes }).collect();
         Ok(catalog)

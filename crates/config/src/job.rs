@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use crate::destination::{Destination, MAX_PARALLEL};
 use crate::drill::{self, DrillSettings};
 use crate::error::{ConfigError, quote_unless_secret};
+use crate::incremental::Incremental;
 use crate::registry::{Builder, Registry};
 use crate::schedule::Schedule;
 use crate::table::{is_none, list_of, look_up, read};
@@ -35,6 +36,8 @@ pub struct Job {
     pub ship: Vec<String>,
     /// The retention policy at each destination that has one.
     pub retention: BTreeMap<String, Policy>,
+    /// The settings of incremental base backups; `None` if every base backup is a full one.
+    pub incremental: Option<Incremental>,
     /// The maximum number of databases dumped at once.
     pub parallel: usize,
     /// The maximum age of a series' newest backup at each destination.
@@ -95,6 +98,9 @@ impl References<'_> {
         if settings.timezone.is_some() && settings.schedule.is_none() {
             return Err(invalid("timezone needs a schedule".to_owned()));
         }
+        if let Some(incremental) = &settings.incremental {
+            incremental.check().map_err(|message| invalid(format!("incremental: {message}")))?;
+        }
         let zone = settings.timezone.unwrap_or_default();
         Ok(Job {
             name: name.to_owned(),
@@ -117,6 +123,7 @@ impl References<'_> {
             encrypt,
             retention: self.retention(settings.retention, &settings.ship).map_err(&invalid)?,
             ship: settings.ship,
+            incremental: settings.incremental,
             parallel,
             max_age: settings.max_age,
             schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),

@@ -5,6 +5,7 @@
 //! | `config` | [`Config`]: the file with every reference resolved |
 //! | `destination`, `job` | the tables about destinations and jobs |
 //! | `written`, `table` | the file as written, and reading its tables |
+//! | `incremental` | the setting about incremental base backups |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
@@ -17,6 +18,7 @@ mod destination;
 mod drill;
 mod error;
 mod identity;
+mod incremental;
 mod job;
 pub mod registry;
 pub mod schedule;
@@ -29,4 +31,5 @@ pub use self::config::Config;
 pub use self::destination::Destination;
 pub use self::drill::{DrillSettings, Expectation, Query};
 pub use self::identity::{IdentityCommand, IdentitySource};
+pub use self::incremental::{Incremental, ParentUnseen};
 pub use self::job::Job;

@@ -17,6 +17,7 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::quote_unless_secret;
+use crate::incremental::Incremental;
 use crate::schedule::Expression;
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
@@ -108,6 +109,7 @@ pub(crate) struct Job {
     #[serde(default = "default_parallel")]
     pub(crate) parallel: usize,
     pub(crate) scratch_dir: Option<PathBuf>,
+    pub(crate) incremental: Option<Incremental>,
     pub(crate) max_age: Option<MaxAge>,
     pub(crate) schedule: Option<Expression>,
     #[serde(default, deserialize_with = "optional_zone")]

@@ -4,6 +4,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `choice.rs` | choosing the backups and the destination |
+//! | `candidate.rs` | the chosen backups, with the records of their dumps |
 //! | `artifact.rs` | the encrypted bytes in a temporary file |
 //! | `base.rs` | base backups: unpacking the files of a cluster, and starting it |
 //! | `reading.rs` | checking and reading all databases of such a cluster |
@@ -14,6 +15,7 @@
 
 mod artifact;
 mod base;
+mod candidate;
 mod choice;
 mod classify;
 mod compatibility;
@@ -27,7 +29,6 @@ use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use longshore_catalog::catalog::Backup;
-use longshore_catalog::copy::is_damage;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
 use longshore_core::check::Outcome;
@@ -36,26 +37,25 @@ use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::decode;
-use longshore_core::plugin::{Cleanup, DatabaseTarget, IDENTITY_HINT, Identities, Scripts, Target, TargetDatabase};
-use longshore_core::provenance::Mismatch;
+use longshore_core::plugin::{Cleanup, DatabaseTarget, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Examine, Restore, RestoreRequest, Scratch, ScratchCluster, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use tracing::Instrument;
 
-use self::artifact::{read, save};
+use self::artifact::save;
+use self::candidate::DrillCandidate;
 use self::choice::{Choice, choose};
 use self::compatibility::Compatibility;
 use crate::comparison::checked_plaintext;
-use crate::details::{Details, expect_details, fetch_details};
 use crate::encryption_policy::{EncryptionPolicy, Unsealed};
 use crate::error_report::ErrorReport;
 use crate::identity::drill_identities;
 use crate::lease::Lease;
+use crate::local_file;
 use crate::origin::OriginCheck;
 use crate::restore::{RestoreStages, restore_stage};
 
@@ -125,22 +125,6 @@ pub struct Driller<'a> {
     pub observer: Arc<dyn Observer>,
 }
 
-/// A backup under drill.
-struct DrillCandidate {
-    backup: Backup,
-    /// The record of the dump, or the error if the record is damaged.
-    details: Result<Option<Map<String, Value>>>,
-    /// The differences between the manifest and the origin that the details name.
-    mismatches: Vec<Mismatch>,
-}
-
-impl DrillCandidate {
-    /// Returns the backup in the form that a restore expects.
-    fn wanted(&self) -> RestoreRequest<'_> {
-        RestoreRequest { manifest: &self.backup.manifest, details: self.details.as_ref().ok().and_then(Option::as_ref) }
-    }
-}
-
 /// The source of the backups.
 #[derive(Clone, Copy)]
 struct DrillSource<'a> {
@@ -181,11 +165,11 @@ impl Driller<'_> {
     pub async fn drill(&self, request: &Request) -> Result<Report> {
         let job = self.config.job(request.job.as_deref())?;
         let choice = choose(self.config, job, request).await?;
-        let Choice { destination, store, backups, missing, mut warnings, passed_over } = choice;
+        let Choice { destination, store, backups, earlier, missing, mut warnings, passed_over } = choice;
         let identities = drill_identities(self.identities, &job.drill, self.config).await?;
         let policy = EncryptionPolicy::new(self.config, &identities, self.unsealed);
-        warnings.extend(policy.expect(backups.iter().map(|backup| &*backup.manifest))?);
-        let candidates = self.candidates(&*store, backups, &identities).await?;
+        warnings.extend(policy.expect(backups.iter().chain(&earlier).map(|backup| &*backup.manifest))?);
+        let candidates = candidate::read_all(self.registry, &*store, (backups, earlier), &identities).await?;
 
         let source = DrillSource { job, destination: &destination, store: &*store, identities: &identities };
         let mut report = Report {
@@ -260,35 +244,6 @@ impl Driller<'_> {
             Some(scratch) => scratch(&site),
             None => self.registry.scratch.build(&self.registry.default_scratch, &site),
         }
-    }
-
-    /// Reads the record of each backup. An identity that cannot decrypt a record fails the drill
-    /// before the scratch server is prepared.
-    async fn candidates(
-        &self,
-        store: &dyn Store,
-        backups: Vec<Backup>,
-        identities: &Identities,
-    ) -> Result<Vec<DrillCandidate>> {
-        let mut candidates = Vec::new();
-        for backup in backups {
-            if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
-                let message = format!("encrypted with {encryption}");
-                return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(IDENTITY_HINT));
-            }
-            let read = async {
-                expect_details(&backup.manifest)?;
-                fetch_details(self.registry, identities, store, &backup).await
-            };
-            let (details, mismatches) = match read.await {
-                Err(error) if !is_damage(&error) => return Err(error),
-                Err(error) => (Err(error), Vec::new()),
-                Ok(Some(Details { record, mismatches })) => (Ok(record), mismatches),
-                Ok(None) => (Ok(None), Vec::new()),
-            };
-            candidates.push(DrillCandidate { backup, details, mismatches });
-        }
-        Ok(candidates)
     }
 
     /// Restores all backups, globals first, then examines each.
@@ -409,14 +364,14 @@ impl Driller<'_> {
         context.scratch.failures().await;
         let restored = async {
             let begun = Instant::now();
-            let file = save(store, manifest, context.scratch.folder()).await?;
+            let file = save(store, manifest, context.scratch.folder(), "artifact").await?;
             phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
             let begun = Instant::now();
             let plaintext = self.plaintext(context.source.identities, candidate, file.clone(), observer).await?;
             let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
             notes.extend(adaptation_notes);
             // No recorded details: a drill restores everything.
-            let wanted = RestoreRequest { manifest, details: None };
+            let wanted = RestoreRequest::new(manifest, None);
             let restored = self.restorer(context, manifest)?.restore(wanted, plaintext).await?;
             if restored.phases.is_empty() {
                 phases.push(Phase { name: "restore".to_owned(), seconds: seconds(begun), restores: true });
@@ -443,7 +398,7 @@ impl Driller<'_> {
     ) -> Result<ByteStream> {
         let manifest = &candidate.backup.manifest;
         let decryptor = crate::stages::decryptor(self.registry, identities, &candidate.backup)?;
-        let plaintext = decode(read(file), manifest, decryptor.as_deref()).await?;
+        let plaintext = decode(local_file::read(file), manifest, decryptor.as_deref()).await?;
         let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
         let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
         Ok(report_reads(checked_plaintext(self.registry, manifest, details, plaintext)?, observer))

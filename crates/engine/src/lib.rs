@@ -20,6 +20,7 @@
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`hold`] | holds, which exempt backups from retention |
 //! | `lease` | leases, which exempt backups from retention during a restore |
+//! | `link`, `local_file` | the backups of a chain as one stream; files of this host as streams |
 //! | [`withdraw`] | withdrawing wrong marks |
 //! | [`sync`] | copying backups between destinations |
 //! | [`sweep`] | removing leftovers of interrupted writers |
@@ -48,6 +49,8 @@ pub mod hold;
 pub mod identity;
 pub mod inspect;
 mod lease;
+mod link;
+mod local_file;
 mod lock;
 mod mode;
 mod mount;

@@ -55,6 +55,9 @@ pub struct ArtifactReport {
     pub compression: Option<CompressionCost>,
     /// The verifiers of the dump, with their results.
     pub verified: Vec<Verification>,
+    /// True for a base backup that contains only the changes since an earlier one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub incremental: bool,
     /// The result at each destination.
     pub destinations: Vec<DestinationReport>,
     /// Parts of the subject that could not be captured.

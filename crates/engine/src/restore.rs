@@ -1,5 +1,6 @@
 //! Restores: one subject, or everything that a run made, globals first.
 
+mod attempt;
 mod choice;
 mod stages;
 
@@ -25,12 +26,15 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 use tracing::Instrument;
 
+use self::attempt::Attempt;
 use self::choice::LastDrill;
 use crate::comparison::checked_plaintext;
 use crate::details::{Details, expect_details, expect_same_backup, fetch_details};
 use crate::lease::Lease;
+use crate::link::{self, Link, LinkBytes};
 use crate::origin::OriginCheck;
 
+pub(crate) use self::choice::earlier_backups;
 pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
 pub(crate) use self::stages::{RestoreStages, restore_stage};
 
@@ -127,7 +131,9 @@ impl Restorer<'_> {
     async fn records(&self, chosen: &[Chosen]) -> Result<Vec<DumpRecord>> {
         let mut records = Vec::new();
         for chosen in chosen {
-            crate::stages::decryptor(self.registry, self.identities, &chosen.backup)?;
+            for link in chosen.links() {
+                crate::stages::decryptor(self.registry, self.identities, &link.backup)?;
+            }
             let manifest = &chosen.backup.manifest;
             let read = async {
                 expect_details(manifest)?;
@@ -197,10 +203,13 @@ impl Restorer<'_> {
         observer.event(&Event::RestoreStarted(RestoreStart {
             subject: &chosen.backup.manifest.subject,
             destination: &chosen.destination,
-            plaintext_bytes: chosen.backup.manifest.artifact.plaintext.bytes,
+            plaintext_bytes: chosen.plaintext_bytes(),
             estimated_seconds,
         }));
-        let lease = Lease::take(&*chosen.store, &chosen.backup.name).await;
+        let mut leases = Vec::new();
+        for link in chosen.links() {
+            leases.push(Lease::take(&*link.store, &link.backup.name).await);
+        }
         let span = tracing::info_span!(target: "longshore::restore", "restore", backup = %chosen.backup.name);
         let restoring = self.restore_from_sources(restorer, chosen, record, defined, &observer);
         let mut restored = restoring.instrument(span).await;
@@ -210,7 +219,9 @@ impl Restorer<'_> {
             observer.event(&Event::StepStarted(Step::Compare));
             self.compare(outcome, database, chosen, &details).await;
         }
-        lease.release().await;
+        for lease in leases {
+            lease.release().await;
+        }
         let mut restored = restored.map(|(outcome, _)| outcome);
         if let Ok(outcome) = &mut restored
             && self.is_compared()
@@ -232,13 +243,14 @@ impl Restorer<'_> {
         defined: Option<&Map<String, Value>>,
         observer: &Arc<dyn Observer>,
     ) -> Result<(RestoredBackup, Option<String>)> {
-        let wanted = RestoreRequest { manifest: &chosen.backup.manifest, details: record };
+        let wanted =
+            RestoreRequest { manifest: &chosen.backup.manifest, details: record, earlier: &chosen.earlier_manifests };
         let mut damaged: Option<Error> = None;
-        for skipped in 0..chosen.sources.len() {
+        let mut attempt = Attempt::new(chosen);
+        loop {
             let restored = async {
-                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, observer).await?;
                 let recorded = defined.filter(|_| self.compare == Compare::Recorded);
-                let plaintext = checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
+                let plaintext = self.checked_plaintext(chosen, &attempt, recorded, observer).await?;
                 restorer.restore(wanted, report_reads(plaintext, Arc::clone(observer))).await
             };
             match (restored.await, damaged.take()) {
@@ -250,20 +262,35 @@ impl Restorer<'_> {
                 // The first attempt left data in an existing database, so the next
                 // attempt is refused.
                 (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
-                (Err(error), _) => match chosen.sources.get(skipped + 1) {
-                    // With `Append`, a second attempt would duplicate rows.
-                    Some(next) if error.kind() == Kind::Corrupt && !self.target.appends() => {
-                        observer.event(&Event::SourceFailed { error: &error, next: &next.name });
-                        damaged = Some(error);
+                // With `Append`, a second attempt would duplicate rows.
+                (Err(error), _) if error.kind() == Kind::Corrupt && !self.target.appends() => {
+                    match attempt.skip_damaged() {
+                        Some(next) => observer.event(&Event::SourceFailed { error: &error, next: &next.name }),
+                        None => return Err(error),
                     }
-                    _ => return Err(error),
-                },
+                    damaged = Some(error);
+                }
+                (Err(error), _) => return Err(error),
             }
         }
-        Err(damaged.unwrap_or_else(|| {
-            let message = "no good copy";
-            Error::new(Stage::Restore, Kind::NotFound, chosen.backup.name.as_str(), message)
-        }))
+    }
+
+    /// Opens the plaintext of a backup, after those that it continues.
+    async fn checked_plaintext(
+        &self,
+        chosen: &Chosen,
+        attempt: &Attempt<'_>,
+        recorded: Option<&Map<String, Value>>,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<ByteStream> {
+        if chosen.earlier.is_empty() {
+            let plaintext = plaintext(self.registry, chosen, self.identities, attempt.skipped(), observer).await?;
+            return checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext);
+        }
+        let links = attempt.links().map(|(backup, sources)| {
+            Link::new(self.registry, self.identities, backup, LinkBytes::Stored(sources), observer)
+        });
+        Ok(link::concatenate(links.collect::<Result<_>>()?, attempt.position()))
     }
 
     /// Returns true if the result is to be compared. Rows appended to existing ones cannot be.
@@ -331,8 +358,12 @@ async fn fetch_chosen_details(
 /// Returns the backups to restore, each with its record.
 fn wanted<'a>(chosen: &'a [Chosen], records: &'a [DumpRecord]) -> Vec<RestoreRequest<'a>> {
     let all = chosen.iter().zip(records);
-    all.map(|(chosen, record)| RestoreRequest { manifest: &chosen.backup.manifest, details: record.details.as_ref() })
-        .collect()
+    all.map(|(chosen, record)| RestoreRequest {
+        manifest: &chosen.backup.manifest,
+        details: record.details.as_ref(),
+        earlier: &chosen.earlier_manifests,
+    })
+    .collect()
 }
 
 /// Formats a finding and its remedy on one line.
@@ -365,7 +396,7 @@ async fn estimate(chosen: &Chosen) -> Option<f64> {
     let bytes =
         collect(store.fetch(key, None).await.ok()?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await.ok()?;
     let drill: Drill = serde_json::from_slice(&bytes).ok()?;
-    let size_ratio = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
+    let size_ratio = chosen.plaintext_bytes() as f64 / (*plaintext_bytes).max(1) as f64;
     Some(drill.restore_seconds() * size_ratio)
 }
 

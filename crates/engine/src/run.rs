@@ -1,5 +1,6 @@
 //! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
+pub(crate) mod incremental;
 mod recovery_conflict;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use longshore_core::{Error, Kind, Result};
 use longshore_retention::SeriesMode;
 use tracing::Instrument;
 
+use self::incremental::Incrementals;
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
 use crate::lock::JobLock;
@@ -67,14 +69,18 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
         Parallelism::TooFewConnections(connections) => warnings.push(connection_warning(connections)),
     }
 
+    let pipeline = Pipeline {
+        verify,
+        encrypt,
+        destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
+    };
+    let (incrementals, more) = Incrementals::plan((config, job), &dumps, &pipeline, &server, lock.time.time()).await?;
+    warnings.extend(more);
     let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     observer.event(&Event::RunPlanned(&surveyed));
     let run = ActiveRun {
-        pipeline: Pipeline {
-            verify,
-            encrypt,
-            destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
-        },
+        pipeline,
+        incrementals,
         job: job.name.clone(),
         run_id: run_id(&lock, job),
         run_backups: (surveyed.len() + missing.len()).try_into().unwrap_or(u32::MAX),
@@ -223,8 +229,9 @@ async fn write_restore_page(destinations: &[(Destination, Option<Lock>)], artifa
 type Needs = BTreeMap<String, Vec<BackupName>>;
 
 /// A run in progress: the values that all its backups share.
-struct ActiveRun {
+struct ActiveRun<'a> {
     pipeline: Pipeline,
+    incrementals: Option<Incrementals<'a>>,
     job: String,
     run_id: String,
     run_backups: u32,
@@ -235,7 +242,7 @@ struct ActiveRun {
     observer: Arc<dyn Observer>,
 }
 
-impl ActiveRun {
+impl ActiveRun<'_> {
     /// Reports the subjects that the settings name but that cannot be copied.
     fn report_missing(&self, missing: Vec<(Subject, Error)>) -> Vec<ArtifactReport> {
         let reports = missing.into_iter().map(|(subject, error)| artifact_report(&subject, Err(error), 0.0));
@@ -303,7 +310,13 @@ impl ActiveRun {
             let dumped = dump.dump(&order.subject).await?;
             self.pipeline.back_up(&order, dumped, &observer).await
         };
+        let mut warnings = Vec::new();
         let copying = async {
+            if let (Subject::Base, Some(incrementals)) = (&order.subject, &self.incrementals) {
+                let shipped;
+                (shipped, warnings) = incrementals.back_up(&self.pipeline, dump, &order, &observer).await;
+                return shipped;
+            }
             match (&order.subject, dump.standby().filter(|_| self.is_standby)) {
                 (Subject::Database { name }, Some(standby)) => {
                     recovery_conflict::retry_once(standby, name, attempt).await
@@ -313,7 +326,8 @@ impl ActiveRun {
         };
         let span = tracing::info_span!(target: "longshore::run", "copy", subject = %order.subject);
         let shipped = copying.instrument(span).await;
-        let report = artifact_report(&order.subject, shipped, begun.elapsed().as_secs_f64());
+        let mut report = artifact_report(&order.subject, shipped, begun.elapsed().as_secs_f64());
+        report.warnings.splice(..0, warnings);
         report.notify(&*self.observer);
         report
     }
@@ -328,13 +342,14 @@ fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) ->
         seconds,
         compression: None,
         verified: Vec::new(),
+        incremental: false,
         destinations: Vec::new(),
         not_captured: Vec::new(),
         warnings: Vec::new(),
         error: None,
         class: None,
     };
-    let Shipped { name, manifest, notes, compression_stats, deliveries } = match shipped {
+    let Shipped { name, manifest, notes, compression_stats, deliveries, .. } = match shipped {
         Ok(shipped) => shipped,
         Err(error) => {
             report.error = Some(ErrorReport::from(&error));
@@ -356,6 +371,7 @@ fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) ->
         report.name = Some(name);
         report.plaintext_bytes = manifest.artifact.plaintext.bytes;
         report.sealed_bytes = manifest.artifact.sealed.bytes;
+        report.incremental = manifest.is_incremental();
         report.verified = manifest.verified;
     }
     report

@@ -222,6 +222,25 @@ impl Manifest {
         }
     }
 
+    /// Returns true for an incremental base backup, which cannot be restored without earlier ones.
+    pub fn is_incremental(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| base.incremental_from.is_some())
+    }
+
+    /// Returns the base backup that an incremental one continues, if its manifest names one.
+    pub fn parent(&self) -> Option<&BackupName> {
+        let own = self.name().ok()?;
+        self.needs.iter().find(|need| self.is_incremental() && need.folder() == own.folder())
+    }
+
+    /// Returns true if the incremental backup continues the state of `parent`.
+    pub fn continues(&self, parent: &Self) -> bool {
+        let start = parent.base.as_ref().map(|base| base.start_lsn);
+        let from = self.base.as_ref().and_then(|base| base.incremental_from);
+        let identifier = |manifest: &Self| manifest.cluster.server.system_identifier.clone();
+        start.is_some() && start == from && identifier(self) == identifier(parent) && parent.time < self.time
+    }
+
     /// Fails if the backup is not a dump of pg_dump or pg_dumpall.
     pub fn expect_dump(&self, stage: Stage) -> Result<()> {
         let format = &self.artifact.format;

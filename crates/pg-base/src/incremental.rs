@@ -1,10 +1,13 @@
-//! Headers of `INCREMENTAL.*` files, which contain the blocks that changed since an earlier backup.
+//! Headers of `INCREMENTAL.*` files, which contain the blocks that changed since an earlier backup,
+//! and the blocks that such a file lacks by a defect of PostgreSQL: [`truncation`].
 //!
 //! The format is that of `sendFile` and `GetIncrementalHeaderSize`
 //! (`src/backend/backup/basebackup.c`, `basebackup_incremental.c`), the limits those of
 //! `make_incremental_rfile` (`src/bin/pg_combinebackup/reconstruct.c`): four bytes each for a magic
 //! number, the number of blocks, and the truncation length, then four bytes for each block's
 //! number. Zeros follow up to a multiple of the page size, unless there are no blocks.
+
+pub mod truncation;
 
 use std::collections::HashSet;
 
@@ -57,6 +60,12 @@ impl Header {
         let blocks: Vec<u32> = numbers.map(|word| u32::from_le_bytes(*word)).collect();
         check_blocks(&blocks)?;
         Ok(Some(Self { bytes, truncation_blocks, blocks }))
+    }
+
+    /// Returns the number of blocks of the segment that results from the file and an earlier one.
+    pub fn result_blocks(&self) -> u32 {
+        let listed = self.blocks.iter().map(|block| block.saturating_add(1)).max();
+        listed.unwrap_or_default().max(self.truncation_blocks)
     }
 
     /// Returns the bytes of the whole file: the header and a page for each block.
@@ -118,7 +127,9 @@ mod tests {
     fn header_without_blocks_has_12_bytes() {
         let parsed = Header::parse(&header(MAGIC, &[], 64)).unwrap().unwrap();
         assert_eq!(parsed, Header { bytes: 12, truncation_blocks: 64, blocks: Vec::new() });
-        assert_eq!(parsed.file_bytes(), 12);
+        assert_eq!((parsed.file_bytes(), parsed.result_blocks()), (12, 64));
+        let longer = Header { blocks: vec![70, 3], ..parsed };
+        assert_eq!(longer.result_blocks(), 71);
     }
 
     #[test]

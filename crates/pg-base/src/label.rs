@@ -10,6 +10,9 @@ use longshore_pg_wal::segment::{Segment, SegmentSize};
 /// The name of the file in the data directory.
 pub const NAME: &str = "backup_label";
 
+/// The fields that only incremental backups have, in order.
+const INCREMENTAL: [&str; 2] = ["INCREMENTAL FROM LSN", "INCREMENTAL FROM TLI"];
+
 /// The content of `backup_label`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupLabel {
@@ -70,8 +73,9 @@ impl BackupLabel {
         let incremental_from = match lines.rest {
             [] => None,
             _ => {
-                let lsn = lines.field("INCREMENTAL FROM LSN", |value| value.parse().ok())?;
-                Some(IncrementalFrom { lsn, timeline: lines.field("INCREMENTAL FROM TLI", timeline_of)? })
+                let [lsn, timeline] = INCREMENTAL;
+                let lsn = lines.field(lsn, |value| value.parse().ok())?;
+                Some(IncrementalFrom { lsn, timeline: lines.field(timeline, timeline_of)? })
             }
         };
         lines.finish()?;
@@ -79,6 +83,16 @@ impl BackupLabel {
             Self { start_lsn, start_segment, start_timeline, checkpoint, source, start_time, label, incremental_from };
         parsed.check()?;
         Ok(parsed)
+    }
+
+    /// Returns the content of a label without the lines that only incremental backups have, for a
+    /// cluster that was combined from a whole chain. A server refuses to start with these lines.
+    pub fn combined(content: &[u8]) -> Result<Vec<u8>> {
+        let label = Self::parse(content)?;
+        let first = format!("\n{}", INCREMENTAL[0]).into_bytes();
+        let end = content.windows(first.len()).rposition(|window| window == first).map(|end| end + 1);
+        let end = end.filter(|_| label.incremental_from.is_some()).unwrap_or(content.len());
+        Ok(content.get(..end).unwrap_or(content).to_vec())
     }
 
     /// Fails unless the start's segment is the named one in a cluster with segments of this size.
@@ -196,6 +210,17 @@ mod tests {
         let label = BackupLabel::parse(content.as_bytes()).unwrap();
         assert_eq!(label.incremental_from, Some(IncrementalFrom { timeline: 1, lsn: Lsn(0x400_0028) }));
         assert_eq!(label.source, Source::Standby);
+    }
+
+    #[test]
+    fn label_of_a_combined_cluster_is_that_of_a_full_backup() {
+        let text = "a\nINCREMENTAL FROM LSN: 0/1\nb";
+        let content = CONTENT.replace("nightly", text);
+        let incremental = format!("{content}INCREMENTAL FROM LSN: 0/4000028\nINCREMENTAL FROM TLI: 1\n");
+        for label in [&content, &incremental] {
+            assert_eq!(BackupLabel::combined(label.as_bytes()).unwrap(), content.as_bytes());
+        }
+        BackupLabel::combined(b"x").unwrap_err();
     }
 
     #[test]

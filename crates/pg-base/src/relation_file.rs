@@ -8,11 +8,17 @@
 use crate::page::PAGES_PER_SEGMENT;
 
 /// The prefix of the name of a file that contains changed blocks only.
-const INCREMENTAL: &[u8] = b"INCREMENTAL.";
+pub const INCREMENTAL: &str = "INCREMENTAL.";
+
+/// The OIDs of the tablespaces `pg_default` and `pg_global` (`src/include/catalog/pg_tablespace.dat`).
+const DEFAULT_TABLESPACE: u32 = 1663;
+const GLOBAL_TABLESPACE: u32 = 1664;
 
 /// A file of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelationFile {
+    /// The relation.
+    pub relation: Relation,
     /// The number of the file among those of its fork.
     pub segment: u32,
     /// The fork of the relation.
@@ -21,8 +27,19 @@ pub struct RelationFile {
     pub blocks: Blocks,
 }
 
+/// The physical identity of a relation: `RelFileLocator` of `src/include/storage/relfilelocator.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Relation {
+    /// The OID of the tablespace.
+    pub tablespace: u32,
+    /// The OID of the database; 0 for relations that all databases share.
+    pub database: u32,
+    /// The number of the relation's files.
+    pub number: u32,
+}
+
 /// A fork of a relation (`src/include/common/relpath.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fork {
     /// The data.
     Main,
@@ -50,17 +67,16 @@ impl RelationFile {
     /// of a relation, such as `global/pg_filenode.map`, `PG_VERSION` and temporary files.
     pub fn parse(path: &[u8]) -> Option<Self> {
         let mut parts = path.split(|byte| *byte == b'/');
-        let name = match (parts.next()?, parts.next()?, parts.next(), parts.next(), parts.next(), parts.next()) {
-            (b"global", name, None, ..) => name,
-            (b"base", database, Some(name), None, ..) if number(database).is_some() => name,
-            (b"pg_tblspc", tablespace, Some(version), Some(database), Some(name), None)
-                if number(tablespace).is_some() && is_version(version) && number(database).is_some() =>
-            {
-                name
+        let next = (parts.next()?, parts.next()?, parts.next(), parts.next(), parts.next(), parts.next());
+        let (tablespace, database, name) = match next {
+            (b"global", name, None, ..) => (GLOBAL_TABLESPACE, 0, name),
+            (b"base", database, Some(name), None, ..) => (DEFAULT_TABLESPACE, number(database)?, name),
+            (b"pg_tblspc", tablespace, Some(version), Some(database), Some(name), None) if is_version(version) => {
+                (number(tablespace)?, number(database)?, name)
             }
             _ => return None,
         };
-        let (name, blocks) = match name.strip_prefix(INCREMENTAL) {
+        let (name, blocks) = match name.strip_prefix(INCREMENTAL.as_bytes()) {
             Some(name) => (name, Blocks::Changed),
             None => (name, Blocks::All),
         };
@@ -68,7 +84,7 @@ impl RelationFile {
         let (relation, segment) = (halves.next()?, halves.next());
         let segment = segment.map_or(Some(0), number)?;
         let mut halves = relation.splitn(2, |byte| *byte == b'_');
-        number(halves.next()?)?;
+        let relation = Relation { tablespace, database, number: number(halves.next()?)? };
         let fork = match halves.next() {
             None => Fork::Main,
             Some(b"fsm") => Fork::FreeSpaceMap,
@@ -76,7 +92,7 @@ impl RelationFile {
             Some(b"init") => Fork::Init,
             Some(_) => return None,
         };
-        Some(Self { segment, fork, blocks })
+        Some(Self { relation, segment, fork, blocks })
     }
 
     /// Returns the number of a page in its fork, counted across segment files. `place` is the
@@ -110,21 +126,25 @@ mod tests {
 
     #[test]
     fn parse_accepts_files_of_relations() {
-        let file = |segment, fork| Some(RelationFile { segment, fork, blocks: Blocks::All });
+        let file = |(tablespace, database, number), segment, fork| {
+            let relation = Relation { tablespace, database, number };
+            Some(RelationFile { relation, segment, fork, blocks: Blocks::All })
+        };
         for (path, expected) in [
-            ("base/1/1259", file(0, Fork::Main)),
-            ("base/5/16384.1", file(1, Fork::Main)),
-            ("base/5/16384_fsm", file(0, Fork::FreeSpaceMap)),
-            ("base/5/16384_vm.32767", file(32767, Fork::VisibilityMap)),
-            ("base/5/16384_init", file(0, Fork::Init)),
-            ("global/1262", file(0, Fork::Main)),
-            ("global/1262_vm", file(0, Fork::VisibilityMap)),
-            ("pg_tblspc/16398/PG_15_202209061/5/4294967295.2", file(2, Fork::Main)),
+            ("base/1/1259", file((1663, 1, 1259), 0, Fork::Main)),
+            ("base/5/16384.1", file((1663, 5, 16384), 1, Fork::Main)),
+            ("base/5/16384_fsm", file((1663, 5, 16384), 0, Fork::FreeSpaceMap)),
+            ("base/5/16384_vm.32767", file((1663, 5, 16384), 32767, Fork::VisibilityMap)),
+            ("base/5/16384_init", file((1663, 5, 16384), 0, Fork::Init)),
+            ("global/1262", file((1664, 0, 1262), 0, Fork::Main)),
+            ("global/1262_vm", file((1664, 0, 1262), 0, Fork::VisibilityMap)),
+            ("pg_tblspc/16398/PG_15_202209061/5/4294967295.2", file((16398, 5, u32::MAX), 2, Fork::Main)),
         ] {
             assert_eq!(RelationFile::parse(path.as_bytes()), expected, "{path}");
         }
         let changed = RelationFile::parse(b"base/5/INCREMENTAL.16384_vm.1").unwrap();
-        assert_eq!(changed, RelationFile { segment: 1, fork: Fork::VisibilityMap, blocks: Blocks::Changed });
+        let whole = file((1663, 5, 16384), 1, Fork::VisibilityMap).unwrap();
+        assert_eq!(changed, RelationFile { blocks: Blocks::Changed, ..whole });
     }
 
     #[test]
@@ -164,7 +184,8 @@ mod tests {
 
     #[test]
     fn block_counts_across_segments() {
-        let file = |segment| RelationFile { segment, fork: Fork::Main, blocks: Blocks::All };
+        let relation = Relation { tablespace: 1663, database: 5, number: 16384 };
+        let file = |segment| RelationFile { relation, segment, fork: Fork::Main, blocks: Blocks::All };
         assert_eq!(file(0).block(7), Some(7));
         assert_eq!(file(3).block(7), Some(3 * 131_072 + 7));
         assert_eq!(file(0).block(131_072), None);

@@ -60,6 +60,7 @@ pub fn dumped(stream: ByteStream) -> Dumped {
         compression: Compression::None,
         tool: Tool { name: "testkit".to_owned(), version: "1".to_owned() },
         database: None,
+        base_manifest: None,
         notes,
     }
 }

@@ -2,13 +2,16 @@
 //! backup.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use longshore_core::error::printable;
 use longshore_core::stage::DumpNotes;
 use longshore_core::stream::{ByteStream, OnEnd};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_base::incremental::truncation::{Search, StaleBlock};
 use longshore_pg_client::client::Client;
 use longshore_pg_replication::{BaseBackup, Event};
 use serde_json::{Map, Value};
@@ -34,13 +37,23 @@ pub(crate) struct Backup {
     pub(crate) names: BTreeMap<String, String>,
     /// Details for the notes.
     pub(crate) details: Map<String, Value>,
+    /// The search for blocks that an incremental backup lacks.
+    pub(crate) stale_blocks: Search,
+}
+
+/// The values that are known at the end of the stream.
+pub(crate) struct Results {
+    /// Notes about the backup.
+    pub(crate) notes: OnEnd<DumpNotes>,
+    /// The server's manifest.
+    pub(crate) manifest: OnEnd<Arc<File>>,
 }
 
 impl Backup {
     /// Returns the bytes of the one tar. Dropping the stream closes both connections: the server
     /// aborts the backup and drops the slot.
-    pub(crate) fn into_stream(self, notes: OnEnd<DumpNotes>) -> ByteStream {
-        let Self { mut backup, slot, scratch_dir, subject, client, names, details } = self;
+    pub(crate) fn into_stream(self, results: Results) -> ByteStream {
+        let Self { mut backup, slot, scratch_dir, subject, client, names, details, mut stale_blocks } = self;
         let spool_error = {
             let subject = subject.clone();
             move |error| Error::io(Stage::Dump, &subject, "cannot use a temporary file for the manifest", error)
@@ -67,6 +80,7 @@ impl Backup {
                     Event::Progress(_) => {}
                 }
                 while let Some(chunk) = tar.chunk() {
+                    expect_no_stale_block(&mut stale_blocks, &chunk, &subject)?;
                     yield chunk;
                 }
             }
@@ -75,7 +89,7 @@ impl Backup {
             drop(slot);
             let warnings = failure::warnings(backup.notices());
             drop(backup);
-            if let Some(mut manifest) = manifest {
+            if let Some(manifest) = &mut manifest {
                 tar.begin_manifest(manifest.rewind().await.map_err(&spool_error)?)?;
                 loop {
                     let bytes = manifest.read().await.map_err(&spool_error)?;
@@ -93,10 +107,27 @@ impl Backup {
             while let Some(chunk) = tar.chunk() {
                 yield chunk;
             }
-            notes.set(DumpNotes { warnings, not_captured: Vec::new(), details });
+            results.notes.set(DumpNotes { warnings, not_captured: Vec::new(), details });
+            if let Some(manifest) = manifest {
+                results.manifest.set(Arc::new(manifest.into_file().await));
+            }
         };
         stream.boxed()
     }
+}
+
+/// Fails if an incremental backup lacks a block whose earlier content is wrong.
+fn expect_no_stale_block(search: &mut Search, chunk: &[u8], subject: &str) -> Result<()> {
+    let Some(StaleBlock { path, block }) = search.push(chunk).map_err(|error| failure::of_merge(subject, error))?
+    else {
+        return Ok(());
+    };
+    let message = format!(
+        "the server omitted block {block} of {}, which was truncated since the earlier backup: a restore would bring \
+         deleted rows back",
+        printable(&path)
+    );
+    Err(Error::new(Stage::Dump, Kind::Refused, subject, message).hint("take a full backup"))
 }
 
 /// Fails if a tablespace was created during the backup. The WAL of the backup contains its

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings, and the options that follow from them |
 //! | `own_client.rs` | the stage that uses Longshore's own replication client |
+//! | `incremental.rs` | incremental backups, and the conditions under which they are right |
 //! | `source.rs` | replication connections, and the identity of the server |
 //! | `slot.rs` | the replication slot that reserves WAL |
 //! | `backup.rs` | a running backup as a stream |
@@ -23,6 +24,7 @@ mod backup;
 mod catalog;
 mod check;
 mod failure;
+mod incremental;
 mod merged_tar;
 mod own_client;
 mod program;

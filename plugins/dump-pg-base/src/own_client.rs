@@ -1,5 +1,6 @@
 //! The stage that uses Longshore's own replication client.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -8,19 +9,24 @@ use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
 use longshore_core::manifest::{Format, Server, Tool};
 use longshore_core::plugin::{CompressBy, JobContext};
-use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, Dumped, RunNeeds};
+use longshore_core::stage::{DiscoveredSubject, Discovery, Dump, Dumped, Incremental, RunNeeds};
 use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_base::incremental::truncation::{Search, Truncations};
 use longshore_pg_client::client::Client;
+use longshore_pg_replication::base_backup::{BackupKind, Options};
 use longshore_pg_replication::{BaseBackup, Connection};
 use tokio::sync::OnceCell;
 
-use crate::backup::Backup;
+use crate::backup::{Backup, Results};
 use crate::settings::PgBase;
 use crate::slot::HeldSlot;
 use crate::source::{Identity, Session, Source};
 use crate::{catalog, check, failure};
+
+/// The subject of errors: the only one of this stage.
+pub(crate) const BASE: &str = "base";
 
 /// The name of the tool in manifests.
 const TOOL: &str = "BASE_BACKUP";
@@ -41,7 +47,17 @@ impl OwnClient {
         Self { settings, site, source, client, identity: OnceCell::new() }
     }
 
-    async fn identity(&self) -> Result<&Identity> {
+    /// Returns the replication connections of the stage.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Returns a client for SQL, which the role may be unable to use.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) async fn identity(&self) -> Result<&Identity> {
         let query = async || {
             let mut connection = self.source.connect(Session::Active).await?;
             self.source.identify(&mut connection).await
@@ -50,7 +66,7 @@ impl OwnClient {
     }
 
     /// Opens the two connections of a backup. Returns the slot and the connection for the backup.
-    async fn open(&self) -> Result<(HeldSlot, Connection)> {
+    pub(crate) async fn open(&self) -> Result<(HeldSlot, Connection)> {
         let expected = self.identity().await?;
         let idle = self.source.connect(Session::Idle).await?;
         let slot = HeldSlot::create(idle).await;
@@ -72,6 +88,45 @@ impl OwnClient {
                 .hint("name one host in the connection string, neither a list of hosts nor a load balancer"));
         }
         Ok((slot, connection))
+    }
+
+    /// Returns the options of a backup that begins now.
+    pub(crate) fn options(&self, kind: BackupKind) -> Result<Options> {
+        Ok(Options { kind, ..self.settings.options(Utc::now())? })
+    }
+
+    /// Returns a backup that the server has started as a dump.
+    pub(crate) async fn begin(
+        &self,
+        slot: HeldSlot,
+        backup: BaseBackup,
+        names: BTreeMap<String, String>,
+        truncations: Truncations,
+    ) -> Result<Dumped> {
+        let version = self.identity().await?.version.to_string();
+        let (estimated_bytes, details) = (estimated_bytes(&backup), catalog::details(backup.tablespaces(), &names));
+        let (notes, manifest) = (OnEnd::new(), OnEnd::new());
+        let backup = Backup {
+            backup,
+            slot,
+            scratch_dir: self.site.scratch_dir.clone(),
+            subject: BASE.to_owned(),
+            client: self.client.clone(),
+            names,
+            details,
+            stale_blocks: Search::new(truncations),
+        };
+        let stream = backup.into_stream(Results { notes: notes.clone(), manifest: manifest.clone() });
+        Ok(Dumped {
+            stream,
+            format: Format::Base,
+            estimated_bytes,
+            compression: compression(&self.site),
+            tool: Tool { name: TOOL.to_owned(), version },
+            database: None,
+            base_manifest: Some(manifest),
+            notes,
+        })
     }
 }
 
@@ -129,28 +184,17 @@ impl Dump for OwnClient {
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         expect_base(subject)?;
-        let (label, options) = (subject.to_string(), self.settings.options(Utc::now())?);
         // Queried before the backup, since the server waits for the reader of a running one.
         let names = catalog::tablespace_names(&self.client).await;
         let (slot, connection) = self.open().await?;
-        let version = self.identity().await?.version.to_string();
-        let backup = connection.base_backup(&options).await;
+        let backup = connection.base_backup(&self.options(BackupKind::Full)?).await;
         let backup = backup
-            .map_err(|error| failure::convert(Stage::Dump, &label, "the server does not start a base backup", error))?;
-        let (estimated_bytes, details) = (estimated_bytes(&backup), catalog::details(backup.tablespaces(), &names));
-        let notes = OnEnd::new();
-        let scratch_dir = self.site.scratch_dir.clone();
-        let stream = Backup { backup, slot, scratch_dir, subject: label, client: self.client.clone(), names, details }
-            .into_stream(notes.clone());
-        Ok(Dumped {
-            stream,
-            format: Format::Base,
-            estimated_bytes,
-            compression: compression(&self.site),
-            tool: Tool { name: TOOL.to_owned(), version },
-            database: None,
-            notes,
-        })
+            .map_err(|error| failure::convert(Stage::Dump, BASE, "the server does not start a base backup", error))?;
+        self.begin(slot, backup, names, Truncations::default()).await
+    }
+
+    fn incremental(&self) -> Option<&dyn Incremental> {
+        Some(self)
     }
 
     async fn data_directory(&self) -> Option<PathBuf> {

@@ -114,6 +114,7 @@ impl Dump for Program {
             compression: compression(&self.site),
             tool: tool.into(),
             database: None,
+            base_manifest: None,
             notes,
         })
     }

@@ -38,6 +38,11 @@ impl Spool {
         Ok(self.bytes)
     }
 
+    /// Returns the file, without the positions of reads and writes.
+    pub(crate) async fn into_file(self) -> File {
+        self.file.into_std().await
+    }
+
     /// Returns the next bytes; none at the end.
     pub(crate) async fn read(&mut self) -> io::Result<Bytes> {
         let mut bytes = BytesMut::with_capacity(CHUNK_BYTES);
@@ -68,6 +73,7 @@ mod tests {
             read.extend_from_slice(&piece);
         }
         assert!(read == written);
+        assert_eq!(spool.into_file().await.metadata().unwrap().len(), written.len() as u64);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file has no name");
     }
 }

@@ -192,6 +192,7 @@ impl Dump for Dumper {
             },
             tool: pg_dump.into(),
             database: Some(DatabaseFacts { monetary, ..database.facts.clone() }),
+            base_manifest: None,
             notes,
         })
     }

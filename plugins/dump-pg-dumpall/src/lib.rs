@@ -269,6 +269,7 @@ impl Dump for Dumper {
             },
             tool: pg_dumpall.into(),
             database: None,
+            base_manifest: None,
             notes,
         })
     }

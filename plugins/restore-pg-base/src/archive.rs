@@ -1,4 +1,4 @@
-//! The tar of a base backup, read once from its beginning to its end.
+//! The tars of base backups, read once from the beginning to the end.
 
 use std::error::Error as StdError;
 use std::io::{self, Read};
@@ -7,26 +7,75 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::member::Member;
 
+/// The size of the blocks of a tar.
+const BLOCK_BYTES: usize = 512;
+
 /// The size of pieces in which files are copied.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Reads a tar, and calls `visit` with each member and its content. Fails if anything but zeros
 /// follows the tar.
-pub(crate) fn read(reader: &mut impl Read, mut visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
-    let mut buffer = vec![0; PIECE_BYTES];
-    let mut archive = tar::Archive::new(&mut *reader);
-    // Raw entries: servers write no extensions such as long names.
-    let entries = archive.entries().map_err(|error| read_error("tar", error))?.raw(true);
-    for entry in entries {
-        let mut entry = entry.map_err(|error| read_error("tar", error))?;
-        let member = Member::parse(entry.header())?;
-        visit(&member, Content { member: &member, reader: &mut entry, buffer: &mut buffer })?;
+pub(crate) fn read(reader: &mut impl Read, visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
+    let mut tars = Tars::new(reader);
+    tars.read_next(visit)?;
+    tars.finish()
+}
+
+/// Tars that follow each other without a separator.
+pub(crate) struct Tars<'a, R> {
+    reader: &'a mut R,
+    buffer: Vec<u8>,
+    /// The first block of the next tar, if it was read to skip zeros.
+    next: Option<[u8; BLOCK_BYTES]>,
+}
+
+impl<'a, R: Read> Tars<'a, R> {
+    /// Returns the tars of a reader.
+    pub(crate) fn new(reader: &'a mut R) -> Self {
+        Self { reader, buffer: vec![0; PIECE_BYTES], next: None }
     }
-    loop {
-        match reader.read(&mut buffer).map_err(|error| read_error("tar", error))? {
-            0 => return Ok(()),
-            read if buffer.iter().take(read).all(|byte| *byte == 0) => {}
-            _ => return Err(Error::new(Stage::Restore, Kind::Corrupt, "tar", "data after the end of the tar")),
+
+    /// Reads the next tar, and calls `visit` with each member and its content.
+    pub(crate) fn read_next(&mut self, mut visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
+        let start = self.next.take();
+        let mut reader = start.as_ref().map_or(&[][..], |block| &block[..]).chain(&mut *self.reader);
+        let mut archive = tar::Archive::new(&mut reader);
+        // Raw entries: servers write no extensions such as long names.
+        let entries = archive.entries().map_err(|error| read_error("tar", error))?.raw(true);
+        for entry in entries {
+            let mut entry = entry.map_err(|error| read_error("tar", error))?;
+            let member = Member::parse(entry.header())?;
+            visit(&member, Content { member: &member, reader: &mut entry, buffer: &mut self.buffer })?;
+        }
+        self.skip_zeros()
+    }
+
+    /// Reads zeros up to the next tar.
+    fn skip_zeros(&mut self) -> Result<()> {
+        let mut block = [0; BLOCK_BYTES];
+        while self.next.is_none() {
+            let mut filled = 0;
+            while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match self.reader.read(rest).map_err(|error| read_error("tar", error))? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            if filled == 0 {
+                return Ok(());
+            }
+            let part = block.get_mut(filled..).unwrap_or_default();
+            part.fill(0);
+            self.next = (block != [0; BLOCK_BYTES]).then_some(block);
+        }
+        Ok(())
+    }
+
+    /// Fails unless all tars were read.
+    pub(crate) fn finish(self) -> Result<()> {
+        match self.next {
+            None => Ok(()),
+            Some(_) => Err(Error::new(Stage::Restore, Kind::Corrupt, "tar", "data after the end of the tar")),
         }
     }
 }
@@ -117,6 +166,25 @@ mod tests {
         paths(&bytes).unwrap();
         bytes.extend(b"x");
         assert!(paths(&bytes).unwrap_err().to_string().contains("data after the end"));
+    }
+
+    #[test]
+    fn tars_may_follow_each_other() {
+        let mut bytes = two_files();
+        bytes.extend([0; 5000 / BLOCK_BYTES * BLOCK_BYTES]);
+        bytes.extend(Tar::new().file("global/1", &[3; 5]).finish());
+        let (mut reader, mut paths) = (&bytes[..], Vec::new());
+        let mut tars = Tars::new(&mut reader);
+        for count in [2, 3] {
+            tars.read_next(|member, content| {
+                paths.push(member.path.display().to_string());
+                content.copy(|_| Ok(()))
+            })
+            .unwrap();
+            assert_eq!(paths.len(), count);
+        }
+        tars.finish().unwrap();
+        assert_eq!(paths, ["PG_VERSION", "base/1", "global/1"]);
     }
 
     #[test]

@@ -4,6 +4,9 @@
 //! `global/pg_control` last, so that no server can start an incomplete copy. A restore that fails
 //! or is interrupted removes everything that it made.
 //!
+//! An incremental backup is restored after those that it continues, from the full one on: its
+//! changed blocks are written into their files, and files that it lacks are removed.
+//!
 //! | file | contents |
 //! | --- | --- |
 //! | `prepare.rs` | the check of the target before a byte is fetched, and the plan of the restore |
@@ -16,6 +19,7 @@
 //! | `member.rs` | the members of a backup's tar |
 //! | `root.rs` | a folder that receives files, and its removal |
 //! | `unpack.rs` | the unpacking of a tar |
+//! | `patch.rs` | the changed blocks of an incremental file |
 //! | `cluster_files.rs` | the files that differ between the backup and the restored cluster |
 //! | `restore.rs` | a restore that is undone on interruption |
 //! | `abandoned.rs` | the end of a restore whose caller was dropped |
@@ -31,6 +35,7 @@ mod member;
 mod note;
 mod overlap;
 mod owner;
+mod patch;
 mod prepare;
 mod restore;
 mod root;

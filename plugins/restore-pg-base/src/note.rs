@@ -17,6 +17,8 @@ pub(crate) struct Notes {
     server_version: String,
     /// The settings that the cluster must have at least, such as `max_connections = 100`.
     settings: Vec<String>,
+    /// The number of backups that were combined.
+    links: usize,
 }
 
 impl Notes {
@@ -27,6 +29,7 @@ impl Notes {
             owner: plan.owner.as_ref().map(|owner| owner.name.clone()),
             server_version: manifest.cluster.server.server_version.clone(),
             settings: settings.map(|(name, value)| format!("{name} = {value}")).collect(),
+            links: 1 + plan.earlier,
         }
     }
 
@@ -34,6 +37,13 @@ impl Notes {
     pub(crate) fn about(&self, unpacked: &Unpacked) -> Vec<String> {
         let mut notes = Vec::new();
         let data = self.data.display();
+        if self.links > 1 {
+            notes.push(format!(
+                "{} backups were combined, a full one and the incremental ones after it; none of their manifests describes \
+                 the result, so it has no backup_manifest",
+                self.links
+            ));
+        }
         notes.extend(self.missing_configuration(unpacked));
         if unpacked.top_files.contains("standby.signal") {
             notes.push("standby.signal of the backup was skipped: the cluster will start as a primary".to_owned());
@@ -93,6 +103,7 @@ mod tests {
             owner: Some("postgres".to_owned()),
             server_version: "17.4".to_owned(),
             settings: vec!["max_connections = 100".to_owned()],
+            links: 1,
         };
         let top_files = files.iter().map(|name| (*name).to_owned()).collect();
         notes.about(&Unpacked { top_files, unpacking: Duration::ZERO, syncing: Duration::ZERO })

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use longshore_core::base::{BaseFacts, WalLocation};
 use longshore_core::check::Finding;
+use longshore_core::manifest::Manifest;
 use longshore_core::plugin::DataDirectory;
 use longshore_core::stage::RestoreRequest;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) tablespaces: BTreeMap<u32, TablespaceFolder>,
     /// The user to own all files, if it is another user than that of this process.
     pub(crate) owner: Option<Owner>,
+    /// The number of backups that precede the one to restore, since it continues them.
+    pub(crate) earlier: usize,
 }
 
 /// The result of the check.
@@ -58,7 +61,7 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
     let process = geteuid();
     let facts = request.manifest.base.as_ref();
     let mut findings: Vec<Finding> = facts.into_iter().flat_map(backup_warnings).collect();
-    let mut obstacles: Vec<Error> = facts.and_then(incremental).into_iter().collect();
+    let mut obstacles: Vec<Error> = broken_chain(request).into_iter().collect();
     let mut accept = |checked: Result<Folder>| checked.map_err(|error| obstacles.push(error)).ok();
 
     let data = accept(folder::check(&target.path, Purpose::DataDirectory, process));
@@ -97,11 +100,12 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
             "pass an identity that decrypts the details, or name each tablespace: --tablespace OID=/new/folder";
         findings.push(Finding::warning("tablespaces", message, remedy));
     }
-    let needs = needs(facts, tablespaces.as_deref(), data.as_ref(), &folders);
-    findings.extend(space::findings(&needs, request.manifest.artifact.plaintext.bytes));
+    let needs = needs(request, data.as_ref(), &folders);
+    let archive_bytes = request.chain().map(|manifest| manifest.artifact.plaintext.bytes).sum();
+    findings.extend(space::findings(&needs, archive_bytes));
     findings.extend(obstacles.iter().map(|error| Finding::failed(error.subject(), error)));
     let data = data.map_or_else(|| target.path.clone(), |folder| folder.path);
-    Checked { findings, plan: Plan { data, tablespaces: assigned, owner }, obstacles }
+    Checked { findings, plan: Plan { data, tablespaces: assigned, owner, earlier: request.earlier.len() }, obstacles }
 }
 
 /// Returns the finding of a folder that can be restored into.
@@ -127,30 +131,44 @@ fn backup_warnings(facts: &BaseFacts) -> Vec<Finding> {
     warnings
 }
 
-/// Returns the error of an incremental backup.
-fn incremental(facts: &BaseFacts) -> Option<Error> {
-    let from = facts.incremental_from?;
-    let message = format!("an incremental backup: contains only changes since the backup that started at {from}");
-    Some(Error::new(Stage::Restore, Kind::Refused, "base", message).hint(
-        "this version restores only full backups: write this backup and all earlier ones of its chain to files \
-         with `longshore restore NAME --output FILE`, and combine them with pg_combinebackup",
-    ))
+/// Returns the error of an incremental backup whose earlier backups are not those that it continues.
+fn broken_chain(request: &RestoreRequest<'_>) -> Option<Error> {
+    let mut chain = request.chain();
+    let first = chain.next()?;
+    let refused = |manifest: &Manifest, message: &str| {
+        let name = manifest.name().map_or_else(|_| manifest.subject.to_string(), |name| name.to_string());
+        Error::new(Stage::Restore, Kind::Refused, name, message).hint("restore an older backup")
+    };
+    if first.is_incremental() {
+        return Some(refused(first, "contains only changes since an earlier backup, which is missing"));
+    }
+    let mut parent = first;
+    for child in chain {
+        if !child.continues(parent) {
+            return Some(refused(child, "does not continue the backup before it"));
+        }
+        parent = child;
+    }
+    None
 }
 
-/// Returns the size of the files for each folder.
+/// Returns the size of the files for each folder. A file of a chain is at most as large as all its
+/// versions together.
 fn needs<'a>(
-    facts: Option<&BaseFacts>,
-    tablespaces: Option<&[Tablespace]>,
+    request: &RestoreRequest<'_>,
     data: Option<&'a Folder>,
     folders: &'a BTreeMap<u32, Folder>,
 ) -> Vec<Need<'a>> {
-    let sizes: BTreeMap<u32, Option<u64>> =
-        tablespaces.unwrap_or_default().iter().map(|tablespace| (tablespace.oid, tablespace.bytes)).collect();
-    let size = |oid: &u32| sizes.get(oid).copied().flatten();
-    let outside: Option<u64> = folders.keys().map(size).sum();
-    let in_data = facts.map(|facts| facts.file_bytes).zip(outside).map(|(all, outside)| all.saturating_sub(outside));
+    let all: Option<Vec<&BaseFacts>> = request.chain().map(|manifest| manifest.base.as_ref()).collect();
+    let of_tablespace = |oid: u32| {
+        let own = all.iter().flatten().flat_map(|facts| &facts.tablespaces).filter(move |own| own.oid == oid);
+        own.map(|own| own.bytes).reduce(u64::saturating_add)
+    };
+    let outside: Option<u64> = folders.keys().map(|oid| of_tablespace(*oid)).sum();
+    let total = all.as_ref().map(|all| all.iter().map(|facts| facts.file_bytes).sum::<u64>());
+    let in_data = total.zip(outside).map(|(total, outside)| total.saturating_sub(outside));
     let data = data.map(|folder| Need { folder, bytes: in_data });
-    data.into_iter().chain(folders.iter().map(|(oid, folder)| Need { folder, bytes: size(oid) })).collect()
+    data.into_iter().chain(folders.iter().map(|(oid, folder)| Need { folder, bytes: of_tablespace(*oid) })).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The owner of the folder may not be trusted: root writes into folders of user postgres. All paths
 //! are therefore resolved from the open folder, and links are never followed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::{
-    AtFlags, CWD, Dir, Gid, Mode, OFlags, Uid, chownat, fchown, fstat, mkdirat, openat, symlinkat, syncfs, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, fstat, mkdirat, openat, statat, symlinkat,
+    syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -24,6 +25,9 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const REPLACED_FILE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::TRUNC).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const PATCHED_FILE: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const APPENDED_FILE: OFlags =
     OFlags::RDWR.union(OFlags::APPEND).union(OFlags::CREATE).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -129,6 +133,33 @@ impl Root {
     /// Creates a file, and the folders above it. Fails if the file exists.
     pub(crate) fn create_file(&mut self, path: &Path) -> Result<File> {
         self.open_file(path, NEW_FILE)
+    }
+
+    /// Creates a file, or empties the one that an earlier backup made.
+    pub(crate) fn replace_file(&mut self, path: &Path) -> Result<File> {
+        self.open_file(path, REPLACED_FILE)
+    }
+
+    /// Opens a file that an earlier backup made, to change parts of it. Returns `None` if there is no
+    /// such file.
+    pub(crate) fn open_existing(&mut self, path: &Path) -> Result<Option<File>> {
+        let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+        let opened =
+            (|| io::Result::Ok(File::from(openat(self.open_folder(parent)?, name, PATCHED_FILE, FILE_MODE)?)))();
+        match opened {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(&self.path.join(path), "cannot be opened", error)),
+        }
+    }
+
+    /// Removes all files and folders but these, which include the folders above them. Links stay.
+    pub(crate) fn retain(&mut self, paths: &HashSet<PathBuf>) -> Result<()> {
+        self.open = None;
+        let retained = retain_in(self.folder.as_fd(), Path::new(""), paths);
+        retained.map_err(|error| failure(&self.path, "cannot be cleared of removed files", error))?;
+        self.folders.retain(|folder| paths.contains(folder));
+        Ok(())
     }
 
     /// Opens a file to append to it and to read it. Creates the file if it is missing.
@@ -268,6 +299,25 @@ fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// Removes all entries of a folder but these, and those in its folders. `path` is the folder's own
+/// path, by which the paths begin.
+fn retain_in(folder: BorrowedFd<'_>, path: &Path, paths: &HashSet<PathBuf>) -> io::Result<()> {
+    for name in names(&folder.try_clone_to_owned()?)? {
+        let entry = path.join(&name);
+        let kind = FileType::from_raw_mode(statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+        match kind {
+            FileType::Symlink => {}
+            _ if !paths.contains(&entry) => remove_entry(folder, &name)?,
+            FileType::Directory => {
+                let inner = openat(folder, &name, FOLDER, Mode::empty())?;
+                retain_in(inner.as_fd(), &entry, paths)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Removes a file, or a folder with its content. Succeeds if the entry does not exist.
 fn remove_entry(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     match unlinkat(parent, name, AtFlags::empty()) {
@@ -349,6 +399,26 @@ mod tests {
         drop(root);
         assert_eq!(fs::read_to_string(existing.path().join("PG_VERSION")).unwrap(), "15");
         assert_eq!(Root::new(existing.path(), None).unwrap_err().kind(), Kind::Refused);
+    }
+
+    #[test]
+    fn retain_removes_everything_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let mut root = filled(&path);
+        root.create_file(Path::new("base/2/1259")).unwrap();
+        root.create_file(Path::new("base/1/7")).unwrap();
+        root.retain(&["base", "base/1", "base/1/1259", "pg_tblspc"].map(PathBuf::from).into()).unwrap();
+        assert!(path.join("base/1/1259").exists() && path.join("pg_tblspc/5").symlink_metadata().is_ok());
+        for gone in ["base/2", "base/1/7", "PG_VERSION"] {
+            assert!(!path.join(gone).exists(), "{gone}");
+        }
+        root.replace_file(Path::new("base/2/1260")).unwrap();
+        root.replace_file(Path::new("base/1/1259")).unwrap();
+        assert_eq!(fs::metadata(path.join("base/1/1259")).unwrap().len(), 0);
+        assert!(root.open_existing(Path::new("base/1/1259")).unwrap().is_some());
+        assert!(root.open_existing(Path::new("base/1/7")).unwrap().is_none());
+        assert!(root.open_existing(Path::new("base/3/7")).unwrap().is_none());
     }
 
     #[test]

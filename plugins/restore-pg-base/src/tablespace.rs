@@ -216,13 +216,13 @@ mod tests {
     fn manifest_and_details_are_combined() {
         let mut manifest: Manifest =
             serde_json::from_str(include_str!("../../../crates/model/testdata/manifest-2.json")).unwrap();
-        assert_eq!(Tablespace::of_backup(&RestoreRequest { manifest: &manifest, details: None }), None);
+        assert_eq!(Tablespace::of_backup(&RestoreRequest::new(&manifest, None)), None);
         manifest.base = Some(crate::tests::facts());
         let details: Map<String, Value> = serde_json::from_value(json!({"tablespaces": [
             {"oid": 16398, "path": "/srv/fast", "name": "fast"}, {"path": null}, {"oid": 7, "path": "/srv/7"}, 5
         ]}))
         .unwrap();
-        let all = Tablespace::of_backup(&RestoreRequest { manifest: &manifest, details: Some(&details) }).unwrap();
+        let all = Tablespace::of_backup(&RestoreRequest::new(&manifest, Some(&details))).unwrap();
         assert_eq!(all.iter().map(|one| (one.oid, one.bytes)).collect::<Vec<_>>(), [(7, None), (16398, Some(1 << 20))]);
         assert_eq!(
             all.iter().map(ToString::to_string).collect::<Vec<_>>(),

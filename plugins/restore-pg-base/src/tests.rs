@@ -10,6 +10,8 @@ use longshore_core::check::Outcome;
 use longshore_core::cleanup::CleanupScope;
 use longshore_core::plugin::{Cluster, DatabaseTarget};
 use longshore_core::stream::{channel, from_bytes};
+use longshore_pg_base::incremental;
+use longshore_pg_base::page::PAGE_BYTES;
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
@@ -47,10 +49,28 @@ impl Tar {
     }
 }
 
+/// Returns an incremental file with these blocks, each full of one letter, for a file of so many
+/// blocks.
+pub(crate) fn changed_blocks(length: u32, blocks: &[(u32, u8)]) -> Vec<u8> {
+    let words = [incremental::MAGIC, blocks.len() as u32, length];
+    let mut content: Vec<u8> =
+        words.into_iter().chain(blocks.iter().map(|(block, _)| *block)).flat_map(u32::to_le_bytes).collect();
+    if !blocks.is_empty() {
+        content.resize(content.len().next_multiple_of(PAGE_BYTES), 0);
+    }
+    blocks.iter().for_each(|(_, letter)| content.extend([*letter; PAGE_BYTES]));
+    content
+}
+
 /// Returns a tar of two files of 600 and 700 bytes.
 pub(crate) fn two_files() -> Vec<u8> {
     Tar::new().file("PG_VERSION", &[1; 600]).file("base/1", &[2; 700]).finish()
 }
+
+/// The label of [`backup`].
+pub(crate) const LABEL: &str = "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\n\
+    CHECKPOINT LOCATION: 0/2000080\nBACKUP METHOD: streamed\nBACKUP FROM: primary\n\
+    START TIME: 2026-11-29 03:00:00 UTC\nLABEL: nightly\nSTART TIMELINE: 1\n";
 
 /// Returns a small base backup with a tablespace, without its manifest and the end of the tar.
 pub(crate) fn backup() -> Tar {
@@ -58,7 +78,7 @@ pub(crate) fn backup() -> Tar {
         .folder("pg_tblspc/16398/")
         .folder("pg_tblspc/16398/PG_15_202209061/")
         .file("pg_tblspc/16398/PG_15_202209061/5", b"stars")
-        .file("backup_label", b"label")
+        .file("backup_label", LABEL.as_bytes())
         .file("tablespace_map", b"16398 /srv/of the source\n")
         .folder("pg_tblspc/")
         .folder("pg_replslot/")
@@ -133,7 +153,7 @@ async fn only_single_base_backups_are_restored() {
     let parent = tempfile::tempdir().unwrap();
     let restorer = restorer(parent.path());
     let (base, details) = (manifest(), details());
-    let request = RestoreRequest { manifest: &base, details: Some(&details) };
+    let request = RestoreRequest::new(&base, Some(&details));
     for requests in [&[][..], &[request, request]] {
         assert_eq!(restorer.prepare(requests).await.unwrap_err().kind(), Kind::Usage);
     }
@@ -141,7 +161,7 @@ async fn only_single_base_backups_are_restored() {
     let mut script = base.clone();
     script.artifact.format = Format::Plain;
     for manifest in [dump, script] {
-        let request = RestoreRequest { manifest: &manifest, details: None };
+        let request = RestoreRequest::new(&manifest, None);
         for error in [
             restorer.prepare(&[request]).await.unwrap_err(),
             restorer.restore(request, from_bytes("")).await.err().unwrap(),
@@ -158,7 +178,7 @@ async fn prepared_backup_is_restored_with_notes() {
     let parent = tempfile::tempdir().unwrap();
     let restorer = restorer(parent.path());
     let (manifest, details) = (manifest(), details());
-    let request = RestoreRequest { manifest: &manifest, details: Some(&details) };
+    let request = RestoreRequest::new(&manifest, Some(&details));
     let findings = restorer.prepare(&[request]).await.unwrap();
     assert!(findings.iter().all(|finding| finding.outcome != Outcome::Failed), "{findings:?}");
     let tar = backup().file("backup_manifest", b"{}").finish();
@@ -179,7 +199,7 @@ async fn prepared_backup_is_restored_with_notes() {
 async fn failed_input_leaves_nothing_and_keeps_its_error() {
     let parent = tempfile::tempdir().unwrap();
     let (manifest, details) = (manifest(), details());
-    let request = RestoreRequest { manifest: &manifest, details: Some(&details) };
+    let request = RestoreRequest::new(&manifest, Some(&details));
     let tar = backup().file("backup_manifest", b"{}").finish();
     for length in [0, 3000, tar.len()] {
         let (sender, input) = channel();
@@ -196,7 +216,7 @@ async fn failed_input_leaves_nothing_and_keeps_its_error() {
 async fn interrupted_restore_leaves_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let (manifest, details, scope) = (manifest(), details(), CleanupScope::default());
-    let request = RestoreRequest { manifest: &manifest, details: Some(&details) };
+    let request = RestoreRequest::new(&manifest, Some(&details));
     let (sender, input) = channel();
     let tar = backup().finish();
     sender.send(tar[..tar.len() - 1024].to_vec().into()).await.unwrap();

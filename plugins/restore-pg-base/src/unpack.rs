@@ -1,25 +1,32 @@
-//! The unpacking of a tar into the folders of a new cluster.
+//! The unpacking of base backups into the folders of a new cluster. An incremental backup changes
+//! the files of the backups that it continues, which precede it in the stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::control::FILE_BYTES;
-use longshore_pg_base::tablespace_map;
+use longshore_pg_base::label::{self, BackupLabel};
+use longshore_pg_base::{manifest, tablespace_map};
 
 use crate::abandoned::Abandoned;
-use crate::archive::{self, Content};
+use crate::archive::{Content, Tars};
 use crate::cluster_files::{AUTO_CONF, rewrite_map, without_folder, write_settings};
 use crate::member::{CONTROL, Member, MemberKind, Place, TABLESPACES};
+use crate::patch;
 use crate::prepare::Plan;
 use crate::root::{Root, failure};
 use crate::tablespace::TablespaceFolder;
 
 /// The maximum size of `tablespace_map`: enough for 1,000 tablespaces.
 const MOST_MAP_BYTES: u64 = 1 << 20;
+
+/// The maximum size of `backup_label`, as the verifier has it.
+const MOST_LABEL_BYTES: u64 = 64 << 10;
 
 /// The files that complete a backup: without one of them, no server could start the copy correctly,
 /// or no program could check it.
@@ -36,19 +43,19 @@ pub(crate) struct Unpacked {
     pub(crate) syncing: Duration,
 }
 
-/// Unpacks a tar. After an error, or if the caller was dropped, everything that was made is removed
+/// Unpacks the tars of a plan. After an error, or if the caller was dropped, everything that was made is removed
 /// again.
 pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
     let data = Root::new(&plan.data, plan.owner.clone())?;
     let mut cluster =
-        NewCluster { plan, data, tablespaces: BTreeMap::new(), control: None, top_files: BTreeSet::new() };
+        NewCluster { plan, data, tablespaces: BTreeMap::new(), index: 0, earlier_label: None, seen: Seen::default() };
     let result = cluster.fill(reader, abandoned);
     let roots = [cluster.data].into_iter().chain(cluster.tablespaces.into_values());
     let error = match result {
         Ok(times) => {
             roots.for_each(Root::finish);
             let (unpacking, syncing) = times;
-            return Ok(Unpacked { top_files: cluster.top_files, unpacking, syncing });
+            return Ok(Unpacked { top_files: cluster.seen.top_files, unpacking, syncing });
         }
         Err(error) => error,
     };
@@ -65,17 +72,42 @@ struct NewCluster<'a> {
     data: Root,
     /// The folders of tablespaces so far, by OID.
     tablespaces: BTreeMap<u32, Root>,
+    /// The number of backups before the one that is being unpacked.
+    index: usize,
+    /// The label of the backup before.
+    earlier_label: Option<BackupLabel>,
+    /// The content of the backup that is being unpacked.
+    seen: Seen,
+}
+
+/// The content of one backup.
+#[derive(Default)]
+struct Seen {
+    label: Option<BackupLabel>,
     /// The content of `pg_control`, kept until everything else is on the disk.
     control: Option<Vec<u8>>,
     top_files: BTreeSet<String>,
+    /// The paths in the data directory.
+    data: HashSet<PathBuf>,
+    /// The paths in the folders of tablespaces, by OID.
+    tablespaces: HashMap<u32, HashSet<PathBuf>>,
 }
 
 impl NewCluster<'_> {
     /// Unpacks everything. Returns the time for the files, and the time until all were on the disk.
     fn fill(&mut self, reader: &mut impl Read, abandoned: &Abandoned) -> Result<(Duration, Duration)> {
         let started = Instant::now();
-        archive::read(reader, |member, content| self.add(member, content))?;
-        self.expect_complete()?;
+        let mut tars = Tars::new(reader);
+        for index in 0..=self.plan.earlier {
+            let earlier = mem::take(&mut self.seen);
+            (self.index, self.earlier_label) = (index, earlier.label);
+            tars.read_next(|member, content| self.add(member, content))?;
+            self.expect_complete()?;
+            if index > 0 {
+                self.remove_dropped_files()?;
+            }
+        }
+        tars.finish()?;
         let auto_conf = Path::new(AUTO_CONF);
         write_settings(self.data.append_to_file(auto_conf)?).map_err(|error| self.write_failure(auto_conf, error))?;
         let unpacking = started.elapsed();
@@ -91,37 +123,92 @@ impl NewCluster<'_> {
         Ok((unpacking, started.elapsed()))
     }
 
+    /// Returns true if the backup is the one to restore, and not one that it continues.
+    fn is_last(&self) -> bool {
+        self.index == self.plan.earlier
+    }
+
     /// Adds one member.
     fn add(&mut self, member: &Member, content: Content<'_>) -> Result<()> {
         if member.kind == MemberKind::File && member.path.components().count() == 1 {
-            self.top_files.insert(member.path.display().to_string());
+            self.seen.top_files.insert(member.path.display().to_string());
         }
         match member.place()? {
             Place::Skipped => Ok(()),
             Place::Control => {
-                if self.control.is_some() {
+                if self.seen.control.is_some() {
                     return Err(incomplete(CONTROL, "a second file of this name"));
                 }
-                self.control = Some(content.collect(FILE_BYTES as u64)?);
+                self.seen.control = Some(content.collect(FILE_BYTES as u64)?);
                 Ok(())
             }
+            // The maps of earlier backups may have tablespaces that were dropped since.
+            Place::TablespaceMap if !self.is_last() => Ok(()),
             Place::TablespaceMap => self.add_map(&content.collect(MOST_MAP_BYTES)?),
-            Place::DataDirectory(path) => add_to(&mut self.data, path, member.kind, content),
+            Place::DataDirectory(path) if path == Path::new(label::NAME) => {
+                self.add_label(&content.collect(MOST_LABEL_BYTES)?)
+            }
+            // No manifest of a chain describes the combined files.
+            Place::DataDirectory(path) if path == Path::new(manifest::NAME) && self.plan.earlier > 0 => Ok(()),
+            Place::DataDirectory(path) => self.add_to_data(path, member, content),
             Place::Tablespace(oid, path) => match self.plan.tablespaces.get(&oid) {
-                Some(TablespaceFolder::InPlace) => add_to(&mut self.data, &member.path, member.kind, content),
+                Some(TablespaceFolder::InPlace) => self.add_to_data(&member.path, member, content),
                 Some(TablespaceFolder::Outside(folder)) => {
-                    add_to(self.tablespace(oid, folder)?, path, member.kind, content)
+                    let (index, folder) = (self.index, folder.clone());
+                    let path = patch::whole_path(path, member);
+                    keep(self.seen.tablespaces.entry(oid).or_default(), &path, self.plan);
+                    add_to(self.tablespace(oid, &folder)?, &path, member, content, index)
                 }
+                None if !self.is_last() => Ok(()),
                 None => Err(without_folder(oid)),
             },
         }
+    }
+
+    fn add_to_data(&mut self, path: &Path, member: &Member, content: Content<'_>) -> Result<()> {
+        let path = patch::whole_path(path, member);
+        keep(&mut self.seen.data, &path, self.plan);
+        add_to(&mut self.data, &path, member, content, self.index)
+    }
+
+    /// Writes `backup_label` without what only a label of an incremental backup contains. Fails if
+    /// the backup continues another one than the backup before.
+    fn add_label(&mut self, content: &[u8]) -> Result<()> {
+        let damaged = |error| incomplete(label::NAME, "not a label of a base backup").because(error);
+        let label = BackupLabel::parse(content).map_err(damaged)?;
+        let earlier = self.earlier_label.as_ref().map(|label| (label.start_timeline, label.start_lsn));
+        if label.incremental_from.map(|from| (from.timeline, from.lsn)) != earlier {
+            let found = label.incremental_from.map_or("none".to_owned(), |from| from.lsn.to_string());
+            let expected = earlier.map_or("none".to_owned(), |(_, lsn)| lsn.to_string());
+            let message = format!("continues the backup that started at {found}, not at {expected}");
+            return Err(incomplete(label::NAME, message));
+        }
+        let path = Path::new(label::NAME);
+        keep(&mut self.seen.data, path, self.plan);
+        let mut file = open(&mut self.data, path, self.index)?;
+        let combined = BackupLabel::combined(content).map_err(damaged)?;
+        file.write_all(&combined).map_err(|error| self.write_failure(path, error))?;
+        self.seen.label = Some(label);
+        Ok(())
+    }
+
+    /// Removes the files that an earlier backup has, but not this one.
+    fn remove_dropped_files(&mut self) -> Result<()> {
+        // The folder of the tablespaces, with their links.
+        self.seen.data.insert(TABLESPACES.into());
+        self.data.retain(&self.seen.data)?;
+        for (oid, root) in &mut self.tablespaces {
+            root.retain(self.seen.tablespaces.get(oid).unwrap_or(&HashSet::new()))?;
+        }
+        Ok(())
     }
 
     /// Writes `tablespace_map` with the new folders, and makes folders that no member has named.
     fn add_map(&mut self, content: &[u8]) -> Result<()> {
         let path = Path::new(tablespace_map::NAME);
         let (content, oids) = rewrite_map(content, &self.plan.tablespaces)?;
-        let mut file = self.data.create_file(path)?;
+        keep(&mut self.seen.data, path, self.plan);
+        let mut file = open(&mut self.data, path, self.index)?;
         file.write_all(&content).map_err(|error| self.write_failure(path, error))?;
         for oid in oids {
             if let Some(TablespaceFolder::Outside(folder)) = self.plan.tablespaces.get(&oid) {
@@ -143,9 +230,9 @@ impl NewCluster<'_> {
 
     /// Fails if the backup lacks a file that every complete backup has.
     fn expect_complete(&self) -> Result<()> {
-        let is_missing = |name: &&&str| !self.top_files.contains(**name);
+        let is_missing = |name: &&&str| !self.seen.top_files.contains(**name);
         let missing = REQUIRED.iter().find(is_missing).copied();
-        match missing.or_else(|| self.control.is_none().then_some(CONTROL)) {
+        match missing.or_else(|| self.seen.control.is_none().then_some(CONTROL)) {
             Some(name) => Err(incomplete(name, "missing: the base backup is incomplete")),
             None => Ok(()),
         }
@@ -154,7 +241,7 @@ impl NewCluster<'_> {
     /// Writes `pg_control`. From then on, a server can start the copy.
     fn write_control(&mut self) -> Result<()> {
         let path = Path::new(CONTROL);
-        let content = self.control.take().unwrap_or_default();
+        let content = self.seen.control.take().unwrap_or_default();
         let file = self.data.create_file(path)?;
         write_durably(file, &content).map_err(|error| self.write_failure(path, error))?;
         self.data.sync_folder(path.parent().unwrap_or(Path::new("")))
@@ -165,15 +252,34 @@ impl NewCluster<'_> {
     }
 }
 
-fn add_to(root: &mut Root, path: &Path, kind: MemberKind, content: Content<'_>) -> Result<()> {
-    match kind {
-        MemberKind::Folder => root.make_folder(path),
-        MemberKind::File => {
-            let mut file = root.create_file(path)?;
-            let full: PathBuf = root.path().join(path);
-            content.copy(|piece| file.write_all(piece).map_err(|error| write_failure(&full, error)))
+/// Adds the path of a member, and the folders above it, to those that exist after the backup.
+fn keep(paths: &mut HashSet<PathBuf>, path: &Path, plan: &Plan) {
+    let ancestors = path.ancestors().filter(|path| plan.earlier > 0 && !path.as_os_str().is_empty());
+    for path in ancestors {
+        if paths.contains(path) {
+            break;
         }
+        paths.insert(path.to_owned());
     }
+}
+
+/// Opens a file to write. Only a backup after the first one of a chain replaces files.
+fn open(root: &mut Root, path: &Path, index: usize) -> Result<File> {
+    if index == 0 { root.create_file(path) } else { root.replace_file(path) }
+}
+
+fn add_to(root: &mut Root, path: &Path, member: &Member, content: Content<'_>, index: usize) -> Result<()> {
+    if member.kind == MemberKind::Folder {
+        return root.make_folder(path);
+    }
+    if patch::is_incremental(member) {
+        let full = root.path().join(path);
+        let file = root.open_existing(path)?.filter(|_| index > 0).ok_or_else(|| patch::without_file(member))?;
+        return patch::apply(&file, &full, member, content);
+    }
+    let mut file = open(root, path, index)?;
+    let full: PathBuf = root.path().join(path);
+    content.copy(|piece| file.write_all(piece).map_err(|error| write_failure(&full, error)))
 }
 
 fn write_durably(mut file: File, content: &[u8]) -> std::io::Result<()> {
@@ -185,7 +291,7 @@ fn write_failure(path: &Path, error: std::io::Error) -> Error {
     failure(path, "cannot be written", error)
 }
 
-fn incomplete(name: &str, message: &str) -> Error {
+fn incomplete(name: &str, message: impl Into<String>) -> Error {
     Error::new(Stage::Restore, Kind::Corrupt, name, message)
 }
 

@@ -234,7 +234,7 @@ mod tests {
         let mut script = base.clone();
         script.artifact.format = Format::Plain;
         for manifest in [base, foreign, script] {
-            let wanted = RestoreRequest { manifest: &manifest, details: None };
+            let wanted = RestoreRequest::new(&manifest, None);
             for error in [
                 restorer.prepare(&[wanted]).await.unwrap_err(),
                 restorer.restore(wanted, from_bytes("")).await.err().unwrap(),

@@ -58,7 +58,7 @@ impl ClusterProvider {
                 .hint("back up with verify = [{ type = \"pg_base\" }], which records them"));
         };
         let programs = prerequisites::programs_for_files(&self.settings, &self.site, manifest).await?;
-        let folder = self.folder(prerequisites::space_for_files(manifest))?;
+        let folder = self.folder(prerequisites::space_for_files(request))?;
         let socket = folder.join("socket");
         prerequisites::expect_short_socket_path(&socket)?;
         let user = prerequisites::user(&self.settings)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::JobContext;
+use longshore_core::stage::RestoreRequest;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::tool::{Toolbox, Version};
 
@@ -115,9 +116,11 @@ pub(crate) fn space_for_dumps(manifests: &[&Manifest]) -> u64 {
     artifacts.map(|artifact| artifact.sealed.bytes.saturating_add(artifact.plaintext.bytes.saturating_mul(2))).sum()
 }
 
-/// Returns the space that the files of a base backup need: the ciphertext and the plaintext.
-pub(crate) fn space_for_files(manifest: &Manifest) -> u64 {
-    manifest.artifact.sealed.bytes.saturating_add(manifest.artifact.plaintext.bytes)
+/// Returns the space that the files of a base backup need: the ciphertext and the plaintext of it and
+/// of those that it continues.
+pub(crate) fn space_for_files(request: &RestoreRequest<'_>) -> u64 {
+    let artifacts = request.chain().map(|manifest| &manifest.artifact);
+    artifacts.flat_map(|artifact| [artifact.sealed.bytes, artifact.plaintext.bytes]).fold(0, u64::saturating_add)
 }
 
 /// Fails if the directory has less space than the drill needs, in bytes.

@@ -80,7 +80,8 @@ fn row(artifact: &ArtifactReport, left_out: &[DestinationReport]) -> Vec<Cell> {
         ),
     };
     let seconds = format!("{:.1} s", artifact.seconds);
-    vec![artifact.subject.to_string().into(), plaintext, sealed, seconds.into(), destinations]
+    let kind = if artifact.incremental { ", incremental" } else { "" };
+    vec![format!("{}{kind}", artifact.subject).into(), plaintext, sealed, seconds.into(), destinations]
 }
 
 fn print_warnings(output: Output, artifact: &ArtifactReport) {

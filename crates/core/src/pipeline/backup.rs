@@ -2,6 +2,7 @@
 //! the manifest.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -74,6 +75,8 @@ pub struct Shipped {
     /// The manifest, if any destination stored the artifact. Its `needs` are empty here, since they
     /// differ by destination.
     pub manifest: Option<Manifest>,
+    /// The server's manifest of a base backup, which the next incremental backup needs.
+    pub base_manifest: Option<Arc<File>>,
     /// Notes about the dump.
     pub notes: DumpNotes,
     /// Statistics of the compression, if the pipeline compressed.
@@ -118,7 +121,7 @@ impl Pipeline {
         }
         let started = Utc::now();
         let begun = Instant::now();
-        let Dumped { stream, format, estimated_bytes, compression, tool, database, notes } = dumped;
+        let Dumped { stream, format, estimated_bytes, compression, tool, database, base_manifest, notes } = dumped;
         if let Some(bytes) = estimated_bytes {
             observer.event(&Event::BytesPlanned(bytes));
         }
@@ -150,8 +153,9 @@ impl Pipeline {
         }
         let notes = notes.get().cloned().unwrap_or_default();
         let compression_stats = compression_stats.get().copied();
+        let base_manifest = base_manifest.and_then(|manifest| manifest.get().cloned());
         if deliveries.iter().all(|delivery| delivery.result.is_err()) {
-            return Ok(Shipped { name, manifest: None, notes, compression_stats, deliveries });
+            return Ok(Shipped { name, manifest: None, base_manifest: None, notes, compression_stats, deliveries });
         }
 
         let digest_of = |digest: &OnEnd<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
@@ -196,7 +200,7 @@ impl Pipeline {
                 for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
                     delivery.result = Err(error.clone());
                 }
-                return Ok(Shipped { name, manifest: None, notes, compression_stats, deliveries });
+                return Ok(Shipped { name, manifest: None, base_manifest: None, notes, compression_stats, deliveries });
             }
         };
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
@@ -212,7 +216,7 @@ impl Pipeline {
             }
         });
         join_all(records).await;
-        Ok(Shipped { name, manifest: Some(manifest), notes, compression_stats, deliveries })
+        Ok(Shipped { name, manifest: Some(manifest), base_manifest, notes, compression_stats, deliveries })
     }
 
     /// Passes the stream through all verifiers.

@@ -1,11 +1,14 @@
 //! Reading from a cluster.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::check::Check;
+use crate::base::BaseFacts;
+use crate::check::{Check, Finding};
 use crate::compress::Compression;
 use crate::discovery::{Discovery, Requirements};
 use crate::error::Result;
@@ -37,10 +40,38 @@ pub trait Dump: Check {
         Ok(Requirements::default())
     }
 
+    /// Returns the stage as one that takes incremental base backups, if it is one.
+    fn incremental(&self) -> Option<&dyn Incremental> {
+        None
+    }
+
     /// Returns the server as a standby, if the stage can pause the replay of a standby.
     fn standby(&self) -> Option<&dyn Standby> {
         None
     }
+}
+
+/// Takes base backups that contain only what changed since an earlier one.
+#[async_trait]
+pub trait Incremental: Send + Sync {
+    /// Begins the copy of the changes since `parent`. Fails with
+    /// [`Refused`](crate::error::Kind::Refused), here or in the stream, if the server can make no
+    /// such backup, or none that is right: then only a full backup is possible.
+    async fn dump_since(&self, parent: &Parent) -> Result<Dumped>;
+
+    /// Checks the server for what incremental backups need.
+    async fn check(&self) -> Vec<Finding>;
+}
+
+/// The base backup that an incremental one continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// The server's manifest of the backup, on this host.
+    pub manifest: PathBuf,
+    /// The system identifier of the cluster, in decimal.
+    pub system_identifier: String,
+    /// The facts of the backup.
+    pub base: BaseFacts,
 }
 
 /// A dump in progress.
@@ -57,6 +88,9 @@ pub struct Dumped {
     pub tool: Tool,
     /// The properties to create the database with at a restore, if the subject is a database.
     pub database: Option<DatabaseFacts>,
+    /// The server's manifest of a base backup, which the next incremental backup needs, known at
+    /// the end of the stream. The file has no name.
+    pub base_manifest: Option<OnEnd<Arc<File>>>,
     /// Notes of the program, known at the end of the stream.
     pub notes: OnEnd<DumpNotes>,
 }

@@ -18,7 +18,8 @@ pub trait Restore: Send + Sync {
     /// checked.
     async fn prepare(&self, requests: &[RestoreRequest<'_>]) -> Result<Vec<Finding>>;
 
-    /// Restores one backup. Drops existing objects only after the beginning of the plaintext was
+    /// Restores one backup. The plaintext of an incremental backup follows those of the earlier ones
+    /// that it continues, without a separator. Drops existing objects only after the beginning of the plaintext was
     /// decrypted. Fails if the plaintext ends in an error, even if the target accepted the bytes.
     async fn restore(&self, request: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored>;
 
@@ -38,6 +39,21 @@ pub struct RestoreRequest<'a> {
     pub manifest: &'a Manifest,
     /// The recorded details, if they exist and can be decrypted.
     pub details: Option<&'a Map<String, Value>>,
+    /// The manifests of the backups that an incremental backup continues, from the full one to its
+    /// parent. Empty for other backups. Their plaintexts precede its own in the stream to restore.
+    pub earlier: &'a [Manifest],
+}
+
+impl<'a> RestoreRequest<'a> {
+    /// Returns the request for a backup that continues no other.
+    pub fn new(manifest: &'a Manifest, details: Option<&'a Map<String, Value>>) -> Self {
+        Self { manifest, details, earlier: &[] }
+    }
+
+    /// Returns the manifests of all backups to read, in order.
+    pub fn chain(&self) -> impl Iterator<Item = &'a Manifest> {
+        self.earlier.iter().chain([self.manifest])
+    }
 }
 
 /// The result of a restore.

@@ -9,6 +9,7 @@ use longshore_core::discovery::Requirements;
 use longshore_core::stage::Dump;
 
 use crate::replay_pause;
+use crate::run::incremental::expect_stage;
 use crate::survey::{JobSurvey, Parallelism, survey};
 
 /// Checks the server as a run of the job would, and the scratch server of the job's drill. Also
@@ -26,6 +27,7 @@ pub(super) async fn check_server(config: &Config, job: &Job) -> (Vec<Finding>, O
             Err(error) => findings.push(Finding::failed(&subject, &error)),
         }
     }
+    findings.extend(check_incremental(job, &dumps).await);
     let surveyed = survey(&dumps).await;
     let bytes = surveyed.as_ref().ok().map(JobSurvey::estimated_bytes);
     let is_whole = dumps.len() == job.dump.len();
@@ -60,6 +62,21 @@ pub(super) async fn check_server(config: &Config, job: &Job) -> (Vec<Finding>, O
     }
     findings.extend(check_scratch(job, requirements.filter(|_| bytes.is_some()).as_ref()).await);
     (findings, bytes.filter(|_| is_whole))
+}
+
+/// Checks the server for the incremental base backups of the job.
+async fn check_incremental(job: &Job, dumps: &[Arc<dyn Dump>]) -> Vec<Finding> {
+    if job.incremental.is_none() || dumps.len() < job.dump.len() {
+        return Vec::new();
+    }
+    if let Err(error) = expect_stage(job, dumps) {
+        return vec![Finding::failed(format!("job {}", job.name), &error)];
+    }
+    let mut findings = Vec::new();
+    for stage in dumps.iter().filter_map(|dump| dump.incremental()) {
+        findings.extend(stage.check().await);
+    }
+    findings
 }
 
 /// Returns the findings of a survey: databases that a run would not capture, and obstacles.

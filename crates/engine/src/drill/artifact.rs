@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::fetch;
 use longshore_core::stage::Store;
-use longshore_core::stream::{ByteStream, drain, from_bytes, transform};
+use longshore_core::stream::{drain, transform};
 use longshore_core::{Error, Result, Stage};
 
-/// Fetches the sealed bytes into the private folder.
-pub(super) async fn save(store: &dyn Store, manifest: &Manifest, folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("artifact");
+/// Fetches the sealed bytes into the private folder, as a file of this name.
+pub(super) async fn save(store: &dyn Store, manifest: &Manifest, folder: &Path, name: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
     let name = path.display().to_string();
     // Left by an earlier backup whose drill failed.
     remove(&path);
@@ -34,11 +34,4 @@ pub(super) fn remove(path: &Path) {
         }
         _ => {}
     }
-}
-
-/// Streams the bytes of a file.
-pub(super) fn read(path: PathBuf) -> ByteStream {
-    let name = path.display().to_string();
-    let wrap = move |error| Error::io(Stage::Drill, name, "cannot read the file", error);
-    transform(from_bytes(""), wrap, move |_, writer| io::copy(&mut std::fs::File::open(path)?, writer).map(drop))
 }

@@ -8,10 +8,10 @@ use chrono::{SubsecRound, Utc};
 use longshore_core::base::{BaseFacts, WalLocation};
 use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
-use longshore_core::event::{Event, Observer, Step, of_backup};
+use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{DataDirectory, Target};
-use longshore_core::stage::{RestoreRequest, ScratchCluster, ScratchFolder};
+use longshore_core::stage::{ScratchCluster, ScratchFolder};
 use longshore_core::{Error, Kind, Result, Stage};
 use tracing::Instrument;
 
@@ -20,6 +20,7 @@ use super::examination::{conclude, failed, mismatch_comparison, new_record};
 use super::{DrillCandidate, DrillSource, Driller, Report, classify, mark_result, seconds};
 use crate::error_report::ErrorReport;
 use crate::lease::Lease;
+use crate::link::{self, Link, LinkBytes};
 use crate::restore::restore_stage;
 
 /// The note of each drill of a base backup.
@@ -47,7 +48,8 @@ impl Driller<'_> {
         let subject = &backup.manifest.subject;
         drill.comparisons.extend(candidate.mismatches.iter().map(|mismatch| mismatch_comparison(subject, mismatch)));
         let observer = of_backup(&self.observer, backup.name.clone());
-        observer.event(&Event::BytesPlanned(backup.manifest.artifact.plaintext.bytes));
+        observer
+            .event(&Event::BytesPlanned(candidate.links().map(|link| link.manifest.artifact.plaintext.bytes).sum()));
         observer.event(&Event::StepStarted(Step::Restore { destination: source.destination }));
         let span = tracing::info_span!(target: "longshore::drill", "drill", backup = %backup.name);
         let restoring = self.restore_files(source, candidate, folder, &mut drill.phases, report, Arc::clone(&observer));
@@ -81,6 +83,7 @@ impl Driller<'_> {
         report: &mut Report,
         observer: Arc<dyn Observer>,
     ) -> Result<Box<dyn ScratchCluster>> {
+        // The lease extends to the backups that this one continues.
         let lease = Lease::take(source.store, &candidate.backup.name).await;
         let unpacked = self.unpack(source, candidate, &*folder, phases, report, observer).await;
         lease.release().await;
@@ -122,19 +125,25 @@ impl Driller<'_> {
             return Err(first.remedy.iter().fold(error, |error, remedy| error.hint(remedy)));
         }
         let begun = Instant::now();
-        let file = save(source.store, manifest, &folder.folder()).await?;
+        let (mut links, mut files) = (Vec::new(), Vec::new());
+        for (index, backup) in candidate.links().enumerate() {
+            let name = format!("artifact-{index}");
+            let file = save(source.store, &backup.manifest, &folder.folder(), &name).await?;
+            let bytes = LinkBytes::Fetched(file.clone());
+            links.push(Link::new(self.registry, source.identities, backup, bytes, &observer)?);
+            files.push(file);
+        }
         phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
         let begun = Instant::now();
-        let plaintext = self.plaintext(source.identities, candidate, file.clone(), observer).await?;
-        let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
-        let restored = restorer.restore(RestoreRequest { manifest, details }, plaintext).await?;
+        let plaintext = report_reads(link::concatenate(links, Arc::default()), observer);
+        let restored = restorer.restore(candidate.wanted(), plaintext).await?;
         if restored.phases.is_empty() {
             phases.push(Phase { name: "unpack".to_owned(), seconds: seconds(begun), restores: true });
         }
         phases.extend(restored.phases);
         report.notes.extend(restored.warnings);
         // The folder is removed after the drill, but its space is needed now.
-        artifact::remove(&file);
+        files.iter().for_each(|file| artifact::remove(file));
         Ok(())
     }
 }
@@ -146,9 +155,6 @@ fn expect_self_contained(manifest: &Manifest) -> Result<()> {
         Err(error.hint("`longshore verify` reads such a backup back"))
     };
     match &manifest.base {
-        Some(BaseFacts { incremental_from: Some(_), .. }) => {
-            refused("is incremental, and this version drills only full base backups")
-        }
         Some(BaseFacts { wal: WalLocation::Archive, .. }) => {
             refused("has its WAL in an archive, and this version drills only base backups that include it")
         }
@@ -188,12 +194,7 @@ mod tests {
     #[test]
     fn backup_that_needs_other_files_is_refused() {
         expect_self_contained(&base_backup(|_| {})).unwrap();
-        for other in [
-            base_backup(|base| base.wal = WalLocation::Archive),
-            base_backup(|base| base.incremental_from = Some(base.start_lsn)),
-        ] {
-            let error = expect_self_contained(&other).unwrap_err();
-            assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{error:?}");
-        }
+        let error = expect_self_contained(&base_backup(|base| base.wal = WalLocation::Archive)).unwrap_err();
+        assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{error:?}");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::catalogs::{Catalogued, read_available};
+use crate::restore::earlier_backups;
 
 /// The selection of backups to drill.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +35,8 @@ pub(super) struct Choice {
     pub(super) destination: String,
     pub(super) store: Arc<dyn Store>,
     pub(super) backups: Vec<Backup>,
+    /// The backups that the run's incremental base backup continues, from the full one on.
+    pub(super) earlier: Vec<Backup>,
     /// The warning that the run has fewer backups than planned.
     pub(super) missing: Option<String>,
     /// Warnings for the operator.
@@ -86,7 +90,11 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         warnings.push(message);
         backups.retain(|backup| !of_database(backup));
     }
-    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, missing, warnings, passed_over })
+    let incremental = backups.iter().find(|backup| backup.manifest.is_incremental());
+    let earlier = incremental.map(|backup| earlier_backups(slice::from_ref(at), backup)).transpose()?;
+    let earlier = earlier.into_iter().flatten().map(|chosen| chosen.backup).collect();
+    let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
+    Ok(Choice { destination, store, backups, earlier, missing, warnings, passed_over })
 }
 
 fn job_backups<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
@@ -105,7 +113,7 @@ fn last_drill(at: &Catalogued, job: &Job) -> Option<Timestamp> {
 /// restore is drilled again: only a drill can clear it, and drilling an older one instead would
 /// hide the failure.
 fn is_drillable(backup: &Backup) -> bool {
-    backup.artifact == Presence::Whole && !backup.marks.failed_read_back()
+    backup.artifact == Presence::Whole && !backup.marks.failed_read_back() && backup.unusable.is_none()
 }
 
 /// Returns the warning about backups newer than the chosen ones, with the reason, unless a backup

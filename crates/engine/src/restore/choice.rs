@@ -9,6 +9,7 @@ use longshore_catalog::catalog::{Backup, Presence, Series};
 use longshore_config::Config;
 use longshore_config::suggestion;
 use longshore_core::key::{BackupName, Key};
+use longshore_core::manifest::Manifest;
 use longshore_core::mark::MarkKind;
 use longshore_core::pipeline::Source;
 use longshore_core::stage::Store;
@@ -59,8 +60,24 @@ pub struct Chosen {
     pub(crate) store: Arc<dyn Store>,
     /// All destinations that have it, this one first.
     pub(crate) sources: Vec<Source>,
+    /// The backups that an incremental one continues, from the full one to its parent.
+    pub(crate) earlier: Vec<Chosen>,
+    /// The manifests of the earlier backups.
+    pub(crate) earlier_manifests: Vec<Manifest>,
     /// The record of the series' last drill, and the size of the drilled backup.
     pub(crate) drilled: Option<LastDrill>,
+}
+
+impl Chosen {
+    /// Returns the backups to read for a restore: those that it continues, then itself.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Self> {
+        self.earlier.iter().chain([self])
+    }
+
+    /// Returns the number of bytes that a restore reads.
+    pub(crate) fn plaintext_bytes(&self) -> u64 {
+        self.links().map(|link| link.backup.manifest.artifact.plaintext.bytes).sum()
+    }
 }
 
 /// The record of a drill, from which the duration of a restore is estimated.
@@ -125,13 +142,46 @@ pub async fn choose(
     };
     for chosen in &mut choice.backups {
         prefer_sealed(&catalogs, chosen, policy);
-    }
-    choice.warnings.extend(policy.expect(choice.backups.iter().map(|chosen| &*chosen.backup.manifest))?);
-    for chosen in &mut choice.backups {
+        let mut earlier = earlier_backups(&catalogs, &chosen.backup)?;
+        for chosen in &mut earlier {
+            prefer_sealed(&catalogs, chosen, policy);
+            chosen.sources = sources(&catalogs, chosen);
+        }
         chosen.sources = sources(&catalogs, chosen);
         chosen.drilled = last_drill(&catalogs, &chosen.backup);
+        chosen.earlier_manifests = earlier.iter().map(|chosen| Manifest::clone(&chosen.backup.manifest)).collect();
+        chosen.earlier = earlier;
     }
+    let own = choice.backups.iter().map(|chosen| &*chosen.backup.manifest);
+    let earlier = choice.backups.iter().flat_map(|chosen| &chosen.earlier_manifests);
+    choice.warnings.extend(policy.expect(own.chain(earlier))?);
     Ok(choice)
+}
+
+/// Returns the backups that a backup continues, from the full one to its parent; none for a full
+/// backup. Each may be at another destination.
+///
+/// # Errors
+///
+/// Fails with [`Kind::NotFound`] if no destination has a good copy of one of them.
+pub(crate) fn earlier_backups(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
+    let missing = |message: String| {
+        Error::new(Stage::Catalog, Kind::NotFound, backup.name.as_str(), message)
+            .hint("restore an older backup: `longshore list` shows all of them")
+    };
+    let mut chain = Vec::new();
+    let mut child: &Manifest = &backup.manifest;
+    while child.is_incremental() {
+        let name = child.parent().ok_or_else(|| missing("its manifest names no earlier backup".to_owned()))?;
+        let is_parent =
+            |backup: &Backup| backup.name == *name && backup.is_intact() && child.continues(&backup.manifest);
+        let parent = all_backups(catalogs).find(|(_, backup)| is_parent(backup));
+        let parent = parent.ok_or_else(|| missing(format!("continues {name}, of which no good copy exists")))?;
+        chain.push(chosen_from(parent));
+        child = &parent.1.manifest;
+    }
+    chain.reverse();
+    Ok(chain)
 }
 
 /// Switches to an encrypted copy at another destination if the chosen copy is unencrypted but
@@ -151,10 +201,10 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
         backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
     };
     // A damaged backup was requested by name: damaged copies are read, too.
-    let accepts_damaged = !chosen.backup.is_good();
+    let accepts_damaged = !chosen.backup.is_intact();
     let mut sources: Vec<_> = all_backups(catalogs)
         .filter(|(_, backup)| {
-            same(backup) && (backup.is_good() || accepts_damaged && backup.artifact == Presence::Whole)
+            same(backup) && (backup.is_intact() || accepts_damaged && backup.artifact == Presence::Whole)
         })
         .map(|(at, _)| Source { name: at.name.clone(), store: Arc::clone(&at.store) })
         .collect();
@@ -178,8 +228,12 @@ fn all_backups(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &B
     catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
 }
 
+/// Returns the backups that can be restored, as far as is known. The backups that an incremental one
+/// continues may be at other destinations.
 fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
-    all_backups(catalogs).filter(|(_, backup)| backup.is_good())
+    let can_be_restored =
+        |backup: &Backup| backup.is_good() || (backup.is_intact() && earlier_backups(catalogs, backup).is_ok());
+    all_backups(catalogs).filter(move |(_, backup)| can_be_restored(backup))
 }
 
 /// Returns true if a backup is dated in the future.
@@ -189,7 +243,15 @@ fn is_in_future(backup: &Backup) -> bool {
 
 fn chosen_from((at, backup): (&Catalogued, &Backup)) -> Chosen {
     let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
-    Chosen { backup: backup.clone(), destination, store, sources: Vec::new(), drilled: None }
+    Chosen {
+        backup: backup.clone(),
+        destination,
+        store,
+        sources: Vec::new(),
+        earlier: Vec::new(),
+        earlier_manifests: Vec::new(),
+        drilled: None,
+    }
 }
 
 fn not_found(subject: &str, message: &str) -> Error {
@@ -346,122 +408,4 @@ fn choose_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use longshore_core::key::Timestamp;
-    use longshore_core::plugin::{Ask, Identities, Passphrase};
-    use longshore_testkit::fake_stage::Xor;
-    use longshore_testkit::memory::MemoryStore;
-
-    use super::*;
-    use crate::encryption_policy::Unsealed;
-    use crate::fixture::{config, put_base, put_run, put_run_with, rename_as_0_1_0};
-
-    #[tokio::test]
-    async fn future_backup_is_not_chosen_as_newest() {
-        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
-        let ahead = Timestamp::new(Utc::now() + chrono::TimeDelta::days(400)).to_string();
-        put_run(&store, &ahead, &["app"]);
-        let config = config(folder.path(), &store, None);
-        let policy = EncryptionPolicy::of_config(&config);
-        let app = |at| Selector::Subject { words: "app".to_owned(), job: None, at, globals: Globals::Leave };
-        let only = choose(&config, &app(None), None, &policy).await.unwrap();
-        assert_eq!(only.backups[0].backup.manifest.time.to_string(), ahead, "better than none");
-        put_run(&store, "2026-05-01_030000", &["app"]);
-        let choice = choose(&config, &app(None), None, &policy).await.unwrap();
-        assert_eq!(choice.backups[0].backup.manifest.time.to_string(), "2026-05-01_030000");
-        assert!(choice.warnings[0].contains("dated in the future"), "{:?}", choice.warnings);
-        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None, &policy).await.unwrap();
-        assert_eq!(late.backups[0].backup.manifest.time.to_string(), ahead);
-    }
-
-    #[tokio::test]
-    async fn both_names_of_a_database_are_chosen_from() {
-        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
-        put_run_with(&store, "2026-05-01_030000", &["base"], "", rename_as_0_1_0);
-        put_run(&store, "2026-05-02_030000", &["base"]);
-        let config = config(folder.path(), &store, None);
-        let policy = EncryptionPolicy::of_config(&config);
-        let chosen = async |words: &str, at: Option<&str>| {
-            let at = at.map(|at| Timestamp::parse(at).unwrap().time());
-            let selector = Selector::Subject { words: words.to_owned(), job: None, at, globals: Globals::First };
-            let choice = choose(&config, &selector, None, &policy).await?;
-            let names = choice.backups.iter().map(|chosen| chosen.backup.name.to_string()).collect::<Vec<_>>();
-            Ok::<_, Error>((names, choice.warnings))
-        };
-        let (old, new) = ("main/base/base-2026-05-01_030000", "main/%62ase/%62ase-2026-05-02_030000");
-        for (words, at, expected) in [
-            ("base", None, new),
-            ("main/%62ase", None, new),
-            ("base", Some("2026-05-01_120000"), old),
-            (old, None, old),
-            (new, None, new),
-        ] {
-            let (names, warnings) = chosen(words, at).await.unwrap();
-            assert_eq!((names.len(), names[1].as_str()), (2, expected), "{words}, after its globals");
-            assert!(warnings.is_empty(), "{warnings:?}");
-        }
-        // An unreadable manifest in either folder may be newer.
-        for segment in ["base", "%62ase"] {
-            let key = Key::parse(&format!("main/{segment}/{segment}-2026-05-03_030000.json")).unwrap();
-            store.put(&key, "{");
-            let (_, warnings) = chosen("base", Some("2026-05-01_120000")).await.unwrap();
-            assert!(warnings.iter().any(|warning| warning.starts_with(key.as_str())), "{warnings:?}");
-            store.lose(&key);
-        }
-        put_base(&store, "2026-05-04_030000");
-        let error = chosen("base", None).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage, "the database or the cluster's files");
-        assert!(error.remedy().unwrap().contains("main/%62ase, main/base"), "{error:?}");
-        let selector =
-            Selector::Subject { words: "main/base".to_owned(), job: None, at: None, globals: Globals::Leave };
-        let base = choose(&config, &selector, None, &policy).await.unwrap();
-        assert_eq!(base.backups[0].backup.name.as_str(), "main/base/base-2026-05-04_030000");
-        assert_eq!(chosen("main/%62ase", None).await.unwrap().0[1], new);
-    }
-
-    #[tokio::test]
-    async fn base_backup_of_a_run_is_restored_last() {
-        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
-        put_run(&store, "2026-05-01_030000", &["app"]);
-        put_base(&store, "2026-05-01_030000");
-        let config = config(folder.path(), &store, None);
-        let run = Selector::Run("2026-05-01_030000-0".to_owned());
-        let choice = choose(&config, &run, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
-        let subjects = choice.backups.iter().map(|chosen| chosen.backup.manifest.subject.to_string());
-        assert_eq!(subjects.collect::<Vec<_>>(), ["globals", "app", "base"]);
-    }
-
-    #[tokio::test]
-    async fn sealed_copy_is_preferred_to_unsealed_copy() {
-        let (near, far, folder) = (MemoryStore::new(), MemoryStore::new(), tempfile::tempdir().unwrap());
-        put_run_with(&near, "2026-05-01_030000", &["app"], "", |manifest| manifest.artifact.encryption = None);
-        let mut config = config(folder.path(), &near, None);
-        for job in config.jobs.values_mut() {
-            job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
-        }
-        let app = Selector::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
-        let none = Identities {
-            files: Vec::new(),
-            texts: Vec::new(),
-            passphrase: Passphrase::Unused,
-            ask: Arc::new(NoAnswer),
-        };
-        let refused = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
-        assert_eq!(choose(&config, &app, None, &refused).await.err().unwrap().kind(), Kind::Refused);
-        let allowed = choose(&config, &app, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
-        assert_eq!((allowed.backups.len(), allowed.warnings.len()), (2, 2), "globals, too: {:?}", allowed.warnings);
-        put_run(&far, "2026-05-01_030000", &["app"]);
-        config.destinations.insert("the other".to_owned(), longshore_config::Destination::of(far.clone()));
-        let policy = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
-        let choice = choose(&config, &app, None, &policy).await.unwrap();
-        assert!(choice.backups.iter().all(|chosen| chosen.destination == "the other"));
-    }
-
-    struct NoAnswer;
-
-    impl Ask for NoAnswer {
-        fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
-            None
-        }
-    }
-}
+mod tests;

@@ -127,7 +127,7 @@ mod tests {
         let manifests = [("a", Format::Custom), ("b", Format::Plain), ("c", Format::Tar)];
         let manifests = manifests.map(|(name, format)| manifest(name, format));
         let stages = RestoreStages::build(&registry(), &target(), &manifests).unwrap();
-        let requests = manifests.each_ref().map(|manifest| RestoreRequest { manifest, details: None });
+        let requests = manifests.each_ref().map(|manifest| RestoreRequest::new(manifest, None));
         let findings = stages.prepare(&requests).await.unwrap();
         let found: Vec<_> = findings.iter().map(|it| (it.subject.as_str(), it.message.as_str())).collect();
         assert_eq!(found, [("archives", "a, c"), ("scripts", "b")]);

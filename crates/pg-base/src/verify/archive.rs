@@ -13,7 +13,7 @@ pub(super) const PLACE: &str = "archive of the base backup";
 
 impl Member {
     /// Returns the path as text, for messages.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         String::from_utf8_lossy(&self.path).into_owned()
     }
 }

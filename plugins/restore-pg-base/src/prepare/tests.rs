@@ -8,7 +8,7 @@ use super::*;
 use crate::tests::{details, manifest, target};
 
 fn check_with(target: &DataDirectory, manifest: &Manifest) -> Checked {
-    check(target, &RestoreRequest { manifest, details: Some(&details()) })
+    check(target, &RestoreRequest::new(manifest, Some(&details())))
 }
 
 /// Returns the subjects of failed findings, without the path of `parent`.
@@ -36,7 +36,13 @@ fn all_obstacles_are_reported_at_once() {
     let checked = check_with(&target, &manifest);
     assert_eq!(
         failed(&checked, parent.path()),
-        ["base", "data", "--tablespace moons", "tablespace \"stars\" (16398)", "no-such-user"]
+        [
+            "main/base/base-2026-11-29_030000",
+            "data",
+            "--tablespace moons",
+            "tablespace \"stars\" (16398)",
+            "no-such-user"
+        ]
     );
     let error = checked.into_plan().unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
@@ -95,7 +101,7 @@ fn unknown_sizes_and_tablespaces_are_warnings() {
     manifest.base = None;
     let mut target = target(parent.path());
     target.tablespaces.clear();
-    let checked = check(&target, &RestoreRequest { manifest: &manifest, details: None });
+    let checked = check(&target, &RestoreRequest::new(&manifest, None));
     assert!(failed(&checked, parent.path()).is_empty());
     let warned: Vec<_> = checked.findings.iter().filter(|finding| finding.outcome == Outcome::Warning).collect();
     assert!(warned.iter().any(|finding| finding.subject == "tablespaces"), "{warned:?}");

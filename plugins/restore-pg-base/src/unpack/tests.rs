@@ -9,12 +9,12 @@ use tempfile::TempDir;
 use super::*;
 use crate::abandoned::Abandoned;
 use crate::owner::Owner;
-use crate::tests::{Tar, backup};
+use crate::tests::{LABEL, Tar, backup, changed_blocks};
 
 /// Returns a plan with new folders.
 fn plan(parent: &TempDir) -> Plan {
     let tablespaces = BTreeMap::from([(16398, TablespaceFolder::Outside(parent.path().join("stars")))]);
-    Plan { data: parent.path().join("data"), tablespaces, owner: None }
+    Plan { data: parent.path().join("data"), tablespaces, owner: None, earlier: 0 }
 }
 
 fn complete(tar: Tar) -> Vec<u8> {
@@ -42,7 +42,7 @@ fn files_are_in_their_folders() {
     let read = |name: &str| fs::read_to_string(plan.data.join(name)).unwrap();
     assert_eq!(fs::read(plan.data.join("base/1/1259")).unwrap(), [7; 100_000]);
     assert_eq!(fs::read(plan.data.join("global/pg_control")).unwrap(), [3; 8192]);
-    assert_eq!([read("backup_label"), read("backup_manifest")], ["label", "{}"]);
+    assert_eq!([read("backup_label"), read("backup_manifest")], [LABEL, "{}"]);
     let stars = parent.path().join("stars");
     assert_eq!(fs::read_link(plan.data.join("pg_tblspc/16398")).unwrap(), stars);
     assert_eq!(read("pg_tblspc/16398/PG_15_202209061/5"), "stars");
@@ -123,7 +123,7 @@ fn cut_backups_leave_nothing() {
         assert_eq!(expect_failure(&whole[..length]).kind(), Kind::Corrupt, "{length}");
     }
     assert_eq!(expect_failure(&backup().finish()).subject(), "backup_manifest");
-    let without_control = Tar::new().file("backup_label", b"").file("backup_manifest", b"").finish();
+    let without_control = Tar::new().file("backup_label", LABEL.as_bytes()).file("backup_manifest", b"").finish();
     assert_eq!(expect_failure(&without_control).subject(), CONTROL);
 }
 
@@ -150,7 +150,8 @@ fn empty_tablespace_of_the_map_gets_a_folder() {
     let parent = tempfile::tempdir().unwrap();
     let mut plan = plan(&parent);
     plan.tablespaces.insert(16397, TablespaceFolder::Outside(parent.path().join("empty")));
-    let tar = Tar::new().file("backup_label", b"").file("tablespace_map", b"16397 /x\n").file(CONTROL, b"");
+    let tar =
+        Tar::new().file("backup_label", LABEL.as_bytes()).file("tablespace_map", b"16397 /x\n").file(CONTROL, b"");
     unpack(&mut &complete(tar)[..], &plan, &Abandoned::default()).unwrap();
     assert_eq!(fs::read_link(plan.data.join("pg_tblspc/16397")).unwrap(), parent.path().join("empty"));
     assert!(parent.path().join("empty").is_dir());
@@ -201,4 +202,88 @@ fn failed_restore_returns_an_existing_folder() {
     fs::create_dir(&plan.data).unwrap();
     unpack(&mut &backup().finish()[..], &plan, &Abandoned::default()).unwrap_err();
     assert_eq!(fs::metadata(&plan.data).unwrap().uid(), geteuid().as_raw());
+}
+
+/// Returns the label of an incremental backup that starts at this position after another one.
+fn incremental_label(start: &str, from: &str) -> String {
+    let label = LABEL.replace("0/2000028", start).replace("0/2000080", "0/9000080");
+    format!("{label}INCREMENTAL FROM LSN: {from}\nINCREMENTAL FROM TLI: 1\n")
+}
+
+/// Returns an incremental backup that lacks a file and a tablespace of the full one.
+fn incremental(label: &str) -> Tar {
+    Tar::new()
+        .folder("pg_tblspc/")
+        .file("backup_label", label.as_bytes())
+        .folder("base/")
+        .folder("base/1/")
+        .file("base/1/INCREMENTAL.1259", &changed_blocks(13, &[(12, b'z'), (0, b'x')]))
+        .file("base/1/2600", b"new")
+        .file("PG_VERSION", b"15\n")
+        .file("postgresql.auto.conf", b"archive_mode = 'always'")
+        .folder("global/")
+        .file("global/pg_control", &[4; 8192])
+}
+
+fn chain_plan(parent: &TempDir, earlier: usize) -> Plan {
+    Plan { tablespaces: BTreeMap::new(), earlier, ..plan(parent) }
+}
+
+#[test]
+fn incremental_backups_change_the_files_of_the_full_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut stream = complete(backup().file("base/1/1255", b"dropped").folder("base/7/").file("base/7/1", b"x"));
+    stream.extend(complete(incremental(&incremental_label("0/2000128", "0/2000028"))));
+    let last = Tar::new().folder("base/2/").file("base/1/INCREMENTAL.2600", &changed_blocks(1, &[(0, b'q')]));
+    let last = complete(
+        last.file("base/1/INCREMENTAL.1259", &changed_blocks(2, &[]))
+            .file("backup_label", incremental_label("0/2000228", "0/2000128").as_bytes())
+            .file("PG_VERSION", b"15\n")
+            .file("global/pg_control", &[5; 8192]),
+    );
+    stream.extend(last);
+    let plan = chain_plan(&parent, 2);
+    let unpacked = unpack(&mut &stream[..], &plan, &Abandoned::default()).unwrap();
+    let read = |name: &str| fs::read(plan.data.join(name)).unwrap();
+    let table = read("base/1/1259");
+    assert_eq!((table.len(), table[0], table[8192]), (2 * 8192, b'x', 7), "truncated, one block changed, one not");
+    assert_eq!(read("base/1/2600"), [b'q'; 8192]);
+    assert_eq!(read("global/pg_control"), [5; 8192]);
+    assert_eq!(
+        String::from_utf8(read("backup_label")).unwrap(),
+        LABEL.replace("0/2000028", "0/2000228").replace("0/2000080", "0/9000080")
+    );
+    for gone in ["base/1/1255", "base/7", "backup_manifest", "tablespace_map", "pg_tblspc/16398"] {
+        assert!(!plan.data.join(gone).exists(), "{gone}");
+    }
+    assert!(plan.data.join("base/2").is_dir() && unpacked.top_files.contains("backup_manifest"));
+    assert!(String::from_utf8(read("postgresql.auto.conf")).unwrap().contains("archive_mode = 'off'"));
+}
+
+#[test]
+fn broken_chains_leave_nothing() {
+    let full = || complete(backup());
+    let link = |start: &str, from: &str| complete(incremental(&incremental_label(start, from)));
+    let good = link("0/2000128", "0/2000028");
+    let without_file = Tar::new()
+        .file("backup_label", incremental_label("0/2000128", "0/2000028").as_bytes())
+        .file("base/1/INCREMENTAL.9", &changed_blocks(1, &[]))
+        .file("global/pg_control", &[4; 8192]);
+    for (earlier, tars, part) in [
+        (1, vec![full(), link("0/2000128", "0/1000028")], "continues the backup that started at 0/1000028"),
+        (1, vec![full(), complete(incremental(LABEL))], "at none, not at 0/2000028"),
+        (0, vec![good.clone()], "at 0/2000028, not at none"),
+        (1, vec![full()], "backup_label"),
+        (1, vec![full(), good.clone(), good.clone()], "data after the end"),
+        (2, vec![full(), good.clone(), good.clone()], "continues the backup that started at 0/2000028"),
+        (1, vec![full(), complete(without_file)], "no such file"),
+        (1, vec![full(), good[..good.len() / 2].to_vec()], ""),
+    ] {
+        let parent = tempfile::tempdir().unwrap();
+        let plan = chain_plan(&parent, earlier);
+        let error = unpack(&mut &tars.concat()[..], &plan, &Abandoned::default()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+        assert!(error.to_string().contains(part), "{part}: {error}");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "{error}");
+    }
 }

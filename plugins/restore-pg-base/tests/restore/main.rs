@@ -36,7 +36,7 @@ async fn restore(source: &Source, backup: Vec<u8>, parent: &Path) -> Restored {
     let details = json!([{"oid": source.tablespace_oid, "name": "stars", "path": location}]);
     let details: Map<String, Value> = Map::from_iter([("tablespaces".to_owned(), details)]);
     let manifest = manifest();
-    let request = RestoreRequest { manifest: &manifest, details: Some(&details) };
+    let request = RestoreRequest::new(&manifest, Some(&details));
     let findings = restorer.prepare(&[request]).await.unwrap();
     assert!(findings.iter().all(|finding| finding.outcome != Outcome::Failed), "{findings:?}");
     restorer.restore(request, from_bytes(backup)).await.unwrap()

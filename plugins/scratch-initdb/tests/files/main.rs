@@ -54,7 +54,7 @@ fn manifest(version: &str, tablespaces: &[u32]) -> Manifest {
 }
 
 async fn folder(scratch: &dyn Scratch, manifest: &Manifest) -> Result<Box<dyn ScratchFolder>> {
-    scratch.make_folder(&RestoreRequest { manifest, details: None }).await
+    scratch.make_folder(&RestoreRequest::new(manifest, None)).await
 }
 
 /// Copies the cluster into the folder, as a restore does.

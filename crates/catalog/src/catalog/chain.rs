@@ -1,0 +1,34 @@
+//! Chains of base backups: an incremental backup is of use only with the ones that it continues.
+
+use std::collections::HashMap;
+
+use longshore_core::key::BackupName;
+
+use super::Backup;
+
+/// Notes, for each incremental backup of a series, the first one of its chain that is damaged or
+/// missing. The backups are sorted by time, and a parent is older than its child.
+pub(super) fn mark_unusable(backups: &mut [Backup]) {
+    if !backups.iter().any(|backup| backup.manifest.is_incremental()) {
+        return;
+    }
+    let mut indices: HashMap<BackupName, usize> = HashMap::new();
+    for index in 0..backups.len() {
+        let unusable = unusable(backups, &indices, index);
+        if let Some(backup) = backups.get_mut(index) {
+            backup.unusable = unusable;
+            indices.insert(backup.name.clone(), index);
+        }
+    }
+}
+
+fn unusable(backups: &[Backup], indices: &HashMap<BackupName, usize>, index: usize) -> Option<BackupName> {
+    let backup = backups.get(index).filter(|backup| backup.manifest.is_incremental())?;
+    // A manifest that names no parent makes the backup itself unusable.
+    let Some(name) = backup.manifest.parent() else { return Some(backup.name.clone()) };
+    let parent = indices.get(name).and_then(|parent| backups.get(*parent));
+    match parent {
+        Some(parent) if parent.is_intact() && backup.manifest.continues(&parent.manifest) => parent.unusable.clone(),
+        _ => Some(name.clone()),
+    }
+}

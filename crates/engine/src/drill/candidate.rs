@@ -1,0 +1,76 @@
+//! The backups under drill, with the records of their dumps.
+
+use longshore_catalog::catalog::Backup;
+use longshore_catalog::copy::is_damage;
+use longshore_config::registry::Registry;
+use longshore_core::manifest::Manifest;
+use longshore_core::plugin::{IDENTITY_HINT, Identities};
+use longshore_core::provenance::Mismatch;
+use longshore_core::stage::{RestoreRequest, Store};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde_json::{Map, Value};
+
+use crate::details::{Details, expect_details, fetch_details};
+
+/// A backup under drill.
+pub(super) struct DrillCandidate {
+    pub(super) backup: Backup,
+    /// The record of the dump, or the error if the record is damaged.
+    pub(super) details: Result<Option<Map<String, Value>>>,
+    /// The differences between the manifest and the origin that the details name.
+    pub(super) mismatches: Vec<Mismatch>,
+    /// The backups that an incremental one continues, from the full one to its parent.
+    earlier: Vec<Backup>,
+    /// The manifests of the earlier backups.
+    earlier_manifests: Vec<Manifest>,
+}
+
+impl DrillCandidate {
+    /// Returns the backup in the form that a restore expects.
+    pub(super) fn wanted(&self) -> RestoreRequest<'_> {
+        RestoreRequest {
+            manifest: &self.backup.manifest,
+            details: self.details.as_ref().ok().and_then(Option::as_ref),
+            earlier: &self.earlier_manifests,
+        }
+    }
+
+    /// Returns the backups to read: those that it continues, then itself.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Backup> {
+        self.earlier.iter().chain([&self.backup])
+    }
+}
+
+/// Reads the record of each backup of a run. `earlier` are the backups that the incremental one
+/// of the run continues. An identity that cannot decrypt a record fails the drill
+/// before the scratch server is prepared.
+pub(super) async fn read_all(
+    registry: &Registry,
+    store: &dyn Store,
+    (backups, earlier): (Vec<Backup>, Vec<Backup>),
+    identities: &Identities,
+) -> Result<Vec<DrillCandidate>> {
+    let mut candidates = Vec::new();
+    let mut earlier = Some(earlier);
+    for backup in backups {
+        if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
+            let message = format!("encrypted with {encryption}");
+            return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(IDENTITY_HINT));
+        }
+        let read = async {
+            expect_details(&backup.manifest)?;
+            fetch_details(registry, identities, store, &backup).await
+        };
+        let (details, mismatches) = match read.await {
+            Err(error) if !is_damage(&error) => return Err(error),
+            Err(error) => (Err(error), Vec::new()),
+            Ok(Some(Details { record, mismatches })) => (Ok(record), mismatches),
+            Ok(None) => (Ok(None), Vec::new()),
+        };
+        // A run has one backup of the cluster's files at most.
+        let earlier = earlier.take_if(|_| backup.manifest.is_incremental()).unwrap_or_default();
+        let earlier_manifests = earlier.iter().map(|backup| Manifest::clone(&backup.manifest)).collect();
+        candidates.push(DrillCandidate { backup, earlier, earlier_manifests, details, mismatches });
+    }
+    Ok(candidates)
+}
