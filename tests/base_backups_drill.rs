@@ -17,7 +17,7 @@ use crate::support::{CommandOutput, Job, TestEnv, finish, wait_for};
 const PHASES: [&str; 5] = ["fetch", "unpack", "start", "amcheck", "read"];
 
 /// Drills the job in a scratch folder, which must be empty afterwards.
-fn drill(test_env: &TestEnv, installation: &Installation, arguments: &[&str]) -> CommandOutput {
+pub(crate) fn drill(test_env: &TestEnv, installation: &Installation, arguments: &[&str]) -> CommandOutput {
     let scratch = scratch_dir();
     let mut drill = test_env.command();
     drill.env("PATH", path_with(installation)).arg("drill").args(arguments).arg("--scratch-dir").arg(scratch.path());

@@ -45,7 +45,7 @@ fn tablespace_folder(cluster: &Cluster) -> PathBuf {
 }
 
 /// Gives a folder to the owner of another file.
-fn give_to_owner_of(file: &Path, folder: &Path) {
+pub(crate) fn give_to_owner_of(file: &Path, folder: &Path) {
     use std::os::unix::fs::{MetadataExt, chown};
     let owner = fs::metadata(file).unwrap();
     chown(folder, Some(owner.uid()), Some(owner.gid())).unwrap();

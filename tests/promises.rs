@@ -28,6 +28,7 @@ mod few_privileges_suffice;
 mod foreign_dumps_can_be_adopted;
 mod foreign_or_missing_files_are_reported;
 mod good_backups_are_never_marked_damaged;
+mod incremental_backups_restore;
 mod inspect_lists_any_dump;
 mod interrupted_drills_leave_nothing;
 mod interrupted_restores_roll_back;

@@ -89,9 +89,10 @@ impl Backup {
         match self.artifact {
             Presence::Whole if self.marks.failed_read_back() => Some("found by a read-back".to_owned()),
             Presence::Whole if self.marks.failed_drill() => Some("found by a drill".to_owned()),
-            Presence::Whole => {
-                self.unusable.as_ref().map(|name| format!("continues {name}, which is damaged or missing"))
-            }
+            Presence::Whole => self
+                .unusable
+                .as_ref()
+                .map(|name| format!("continues {}, which is damaged or missing", name.file_name())),
             Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
             Presence::Missing => Some("no artifact".to_owned()),
         }

@@ -89,6 +89,11 @@ pub(crate) fn rename_as_0_1_0(manifest: &mut Manifest) {
 
 /// Stores a base backup of a run at `time`, by the same job. Returns its name.
 pub(crate) fn put_base(store: &MemoryStore, time: &str) -> BackupName {
+    put_base_with(store, time, |manifest| manifest.base = None).name().unwrap()
+}
+
+/// Stores a full base backup of a run at `time`, changed by `change`. Returns its manifest.
+pub(crate) fn put_base_with(store: &MemoryStore, time: &str, change: impl FnOnce(&mut Manifest)) -> Manifest {
     let key = Key::parse("main/base/base-2026-11-29_030000.json").unwrap();
     let mut manifest = Manifest::from_bytes(&key, include_bytes!("../../model/testdata/manifest-2.json")).unwrap();
     manifest.job = self::manifest().job;
@@ -97,8 +102,15 @@ pub(crate) fn put_base(store: &MemoryStore, time: &str) -> BackupName {
     manifest.artifact.sealed = Digest::of(b"abc");
     let name = manifest.name().unwrap();
     manifest.artifact.key = name.artifact(".base.tar.zst.age").unwrap();
+    let facts = serde_json::json!({
+        "timeline": 1, "start_lsn": "0/2000028", "stop_lsn": "0/2000130", "wal": "included",
+        "wal_segment_bytes": 16 << 20, "from_standby": false, "page_checksums": true, "settings": {},
+        "files": 1, "file_bytes": 3
+    });
+    manifest.base = serde_json::from_value(facts).unwrap();
+    change(&mut manifest);
     put(store, &manifest);
-    name
+    manifest
 }
 
 /// Returns the job that made the backups.

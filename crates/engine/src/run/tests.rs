@@ -11,9 +11,10 @@ use super::*;
 const TIME: &str = "2026-06-07_091500";
 
 /// Returns a run to two destinations.
-fn active_run(near: &MemoryStore, far: &MemoryStore) -> ActiveRun {
+fn active_run(near: &MemoryStore, far: &MemoryStore) -> ActiveRun<'static> {
     let server = Server { server_version: "17.4".to_owned(), system_identifier: None };
     ActiveRun {
+        incrementals: None,
         pipeline: pipeline([("near", near.clone()), ("far", far.clone())]),
         job: "nightly".to_owned(),
         run_id: format!("{TIME}-test"),

@@ -1,1 +1,139 @@
+use chrono::TimeDelta;
+use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+use tempfile::TempDir;
 
+use super::*;
+use crate::fixture::{config, put, put_base_with};
+
+const FULL: &str = "2026-06-01_030000";
+const CHILD: &str = "2026-06-02_030000";
+
+fn time(text: &str) -> DateTime<Utc> {
+    Timestamp::parse(text).unwrap().time()
+}
+
+fn settings(more: &str) -> Settings {
+    toml::from_str(&format!("full_every = '7d'\n{more}")).unwrap()
+}
+
+/// Stores a full base backup, and an incremental one of the next day. Returns the manifest of the
+/// latter.
+fn chain(store: &MemoryStore) -> Manifest {
+    let full = put_base_with(store, FULL, |_| {});
+    put_base_with(store, CHILD, |manifest| {
+        let base = manifest.base.as_mut().unwrap();
+        (base.incremental_from, base.start_lsn) = (Some(base.start_lsn), "9/28".parse().unwrap());
+        manifest.needs = vec![full.name().unwrap()];
+    })
+}
+
+/// Returns the state after the chain.
+fn newest(child: &Manifest) -> Newest {
+    let name = child.name().unwrap();
+    let full = Newest { full_time: Timestamp::parse(FULL).unwrap(), ..Newest::of(&name, child, None).unwrap() };
+    Newest::of(&name, child, Some(&full)).unwrap()
+}
+
+fn at(store: &MemoryStore) -> Destination {
+    Destination { name: "there".to_owned(), store: Arc::new(store.clone()) }
+}
+
+#[test]
+fn chain_ends_by_age_length_and_clock() {
+    let newest = newest(&chain(&MemoryStore::new()));
+    let is_due = |more: &str, at| newest.is_full_due(&settings(more), at);
+    assert!(!is_due("", time("2026-06-03_030000")));
+    assert!(!is_due("", time("2026-06-08_015900")));
+    assert!(is_due("", time("2026-06-08_025959")), "a second early on the seventh day");
+    assert!(is_due("max_incrementals = 1", time("2026-06-03_030000")));
+    assert!(!is_due("max_incrementals = 2", time("2026-06-03_030000")));
+    assert!(is_due("", time(CHILD)), "the parent is not older");
+}
+
+#[tokio::test]
+async fn destination_must_show_the_whole_chain() {
+    let store = MemoryStore::new();
+    let child = chain(&store);
+    let newest = newest(&child);
+    let settings = settings("");
+    assert_eq!(newest.expect_at(&at(&store), &settings).await, Ok(None));
+    let full = BackupName::from_manifest_key(&child.needs[0].manifest()).unwrap();
+    let lost = MemoryStore::new();
+    let other = Newest { sealed: Digest::of(b"other"), ..newest.clone() };
+    assert!(other.expect_at(&at(&store), &settings).await.unwrap_err().contains("another backup"));
+    assert!(newest.expect_at(&at(&lost), &settings).await.unwrap_err().contains("lacks main/base/"));
+    store.lose(&full.artifact(".base.tar.zst.age").unwrap());
+    let damaged = newest.expect_at(&at(&store), &settings).await.unwrap_err();
+    assert!(damaged.contains(&format!("continues {}", full.file_name())), "{damaged}");
+}
+
+#[tokio::test]
+async fn destination_that_shows_nothing_is_trusted_only_by_setting() {
+    let store = MemoryStore::new();
+    let newest = newest(&chain(&store));
+    store.fault(Operation::List, Fault::Deny);
+    let full = newest.expect_at(&at(&store), &settings("")).await.unwrap_err();
+    assert!(full.contains("\"there\" does not show"), "{full}");
+    let trusting = settings("parent_unseen = 'trust'");
+    let warning = newest.expect_at(&at(&store), &trusting).await.unwrap().unwrap();
+    assert!(warning.starts_with("parent_unseen = \"trust\""), "{warning}");
+}
+
+#[test]
+fn state_names_the_manifest_of_the_newest_backup() {
+    let (store, folder) = (MemoryStore::new(), TempDir::new().unwrap());
+    let child = chain(&store);
+    let config = config(folder.path(), &store, None);
+    let job = config.jobs.values().next().unwrap();
+    assert!(Newest::read(&config, job).unwrap().is_none());
+    let newest = newest(&child);
+    assert_eq!((newest.incrementals, newest.full_time.to_string().as_str()), (1, FULL));
+    let manifest = |text: &str| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    };
+    let earlier = Newest { name: child.needs[0].clone(), ..newest.clone() };
+    earlier.write(&config, job, &manifest("earlier")).unwrap();
+    newest.write(&config, job, &manifest("newest")).unwrap();
+    let read = Newest::read(&config, job).unwrap().unwrap();
+    assert_eq!((&read.name, &read.base, read.incrementals), (&newest.name, &newest.base, 1));
+    let parent = read.parent(&config, job).unwrap();
+    assert_eq!(fs::read_to_string(&parent.manifest).unwrap(), "newest");
+    let state = folder.path().join("state").join(FOLDER);
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 2, "the manifest of the earlier backup is gone");
+    fs::write(state.join(format!("{}.json", prefix(&config, job))), "{").unwrap();
+    assert!(Newest::read(&config, job).unwrap_err().remedy().is_some());
+}
+
+#[tokio::test]
+async fn damaged_link_makes_its_successors_bad() {
+    let store = MemoryStore::new();
+    let child = chain(&store);
+    let grandchild = put_base_with(&store, "2026-06-03_030000", |manifest| {
+        let base = manifest.base.as_mut().unwrap();
+        (base.incremental_from, base.start_lsn) = (Some("9/28".parse().unwrap()), "A/28".parse().unwrap());
+        manifest.needs = vec![child.name().unwrap()];
+    });
+    let good = async || {
+        let catalog = Catalog::read(&store).await.unwrap();
+        catalog.backups().map(|backup| backup.candidate().good).collect::<Vec<_>>()
+    };
+    assert_eq!(good().await, [true; 3]);
+    let mut foreign = grandchild.clone();
+    foreign.base.as_mut().unwrap().incremental_from = Some("8/28".parse().unwrap());
+    put(&store, &foreign);
+    assert_eq!(good().await, [true, true, false], "it continues another backup");
+    put(&store, &grandchild);
+    store.lose(&child.name().unwrap().manifest());
+    assert_eq!(good().await, [true, false], "its parent is gone");
+    put(&store, &child);
+    store.lose(&child.needs[0].manifest());
+    assert_eq!(good().await, [false, false], "the full backup is gone");
+}
+
+#[test]
+fn backups_dated_after_the_run_end_the_chain() {
+    let newest = newest(&chain(&MemoryStore::new()));
+    assert!(newest.is_full_due(&settings(""), time(CHILD) - TimeDelta::days(1)));
+}
