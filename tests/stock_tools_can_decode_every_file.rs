@@ -7,8 +7,8 @@ use std::process::Command;
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, globals};
 use longshore_testkit::sample;
 
-use crate::base_backups_restore_clusters;
 use crate::support::{Job, TestEnv, files, finish};
+use crate::{base_backups_restore_clusters, incremental_backups_restore};
 
 /// Returns the shell commands beneath a heading of the README.
 fn commands(heading: &str) -> String {
@@ -121,6 +121,30 @@ fn restore_page_recovers_base_backups() {
     assert_eq!(restored.psql("postgres", "show archive_mode"), "off");
     restored.psql(sample::SHOP, "insert into annexed values (0, 'restored')");
     assert_eq!(files(&base_backups_restore_clusters::tablespace_of(&test_env)), before);
+}
+
+#[test]
+fn restore_page_combines_incremental_backups() {
+    let installation = Installation::newer();
+    let test_env = incremental_backups_restore::source(&installation, incremental_backups_restore::WEEKLY);
+    for round in 0..3 {
+        incremental_backups_restore::run(&test_env);
+        incremental_backups_restore::work(&test_env.cluster, round);
+    }
+    incremental_backups_restore::run(&test_env).stdout_shows("base, incremental");
+    leave_marks_of_base(&test_env);
+    let folder = NewFolder::new();
+    let path = format!("{}:{}", installation.program("").display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &commands_in(&test_env.local().join("RESTORE.md"))]);
+    shell.current_dir(test_env.local()).env("CLUSTER", "main").env("DATABASE", "base").env("DATA", folder.data_dir());
+    shell.env("IDENTITY", test_env.identity()).env("SCRATCH", test_env.make_folder("scratch")).env("PATH", path);
+    let done = finish(&mut shell).expect(0);
+    assert_eq!(done.stdout.matches(": OK").count(), 4, "{done:?}");
+    let owner = format!("--reference={}", folder.path().display());
+    finish(Command::new("chown").args(["-R", &owner]).arg(folder.path())).expect(0);
+    let restored = Cluster::start_on(folder, &installation, &[]);
+    assert!(contents(&restored, "shop") == contents(&test_env.cluster, "shop"));
 }
 
 /// Adds marks beside the base backup, which the commands must not mistake for manifests.

@@ -113,6 +113,24 @@ pub(crate) fn put_base_with(store: &MemoryStore, time: &str, change: impl FnOnce
     manifest
 }
 
+/// Stores a full base backup of the first time, and for each other time an incremental one that
+/// continues the one before it. Returns their manifests.
+pub(crate) fn put_chain(store: &MemoryStore, times: &[&str]) -> Vec<Manifest> {
+    let mut chain: Vec<Manifest> = Vec::new();
+    for (index, time) in (2_u32..).zip(times) {
+        let manifest = put_base_with(store, time, |manifest| {
+            let base = manifest.base.as_mut().unwrap();
+            base.start_lsn = format!("0/{index}000028").parse().unwrap();
+            if let Some(parent) = chain.last() {
+                base.incremental_from = parent.base.as_ref().map(|base| base.start_lsn);
+                manifest.needs = vec![parent.name().unwrap()];
+            }
+        });
+        chain.push(manifest);
+    }
+    chain
+}
+
 /// Returns the job that made the backups.
 pub(crate) fn job(policy: Option<Policy>) -> Job {
     let manifest = manifest();

@@ -368,9 +368,25 @@ fn plan<'a>(
             let manifest = &planned.backup.manifest;
             (Reverse(manifest.time), manifest.subject.kind(), planned.backup.name.clone())
         });
-        plan.copies.push(copies);
+        plan.copies.push(parents_first(copies));
     }
     Ok(plan)
+}
+
+/// Moves the backups that an incremental one continues before it: without them it is of no use.
+fn parents_first(copies: Vec<PlannedCopy<'_>>) -> Vec<PlannedCopy<'_>> {
+    let parents: BTreeMap<BackupName, Option<BackupName>> =
+        copies.iter().map(|planned| (planned.backup.name.clone(), planned.backup.manifest.parent().cloned())).collect();
+    let mut order: Vec<BackupName> = Vec::new();
+    for planned in &copies {
+        let chain = std::iter::successors(Some(planned.backup.name.clone()), |name| parents.get(name)?.clone());
+        let mut chain: Vec<_> = chain.take(copies.len()).filter(|name| parents.contains_key(name)).collect();
+        chain.retain(|name| !order.contains(name));
+        order.extend(chain.into_iter().rev());
+    }
+    let mut copies: BTreeMap<BackupName, PlannedCopy<'_>> =
+        copies.into_iter().map(|planned| (planned.backup.name.clone(), planned)).collect();
+    order.iter().filter_map(|name| copies.remove(name)).collect()
 }
 
 /// Returns the backups of a job at a destination.

@@ -10,7 +10,8 @@ use crate::page::PAGES_PER_SEGMENT;
 /// The prefix of the name of a file that contains changed blocks only.
 pub const INCREMENTAL: &str = "INCREMENTAL.";
 
-/// The OIDs of the tablespaces `pg_default` and `pg_global` (`src/include/catalog/pg_tablespace.dat`).
+/// The OIDs of the tablespaces `pg_default` and `pg_global`
+/// (`src/include/catalog/pg_tablespace.dat`).
 const DEFAULT_TABLESPACE: u32 = 1663;
 const GLOBAL_TABLESPACE: u32 = 1664;
 

@@ -111,7 +111,8 @@ mod tests {
 
     const PATH: &str = "base/5/INCREMENTAL.16384";
 
-    /// Applies an incremental file to a file of `pages` pages of `a`, and returns one letter a page.
+    /// Applies an incremental file to a file of `pages` pages of `a`, and returns one letter a
+    /// page.
     fn applied(pages: usize, content: &[u8]) -> Result<String> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all_at(&vec![b'a'; pages * PAGE_BYTES], 0).unwrap();

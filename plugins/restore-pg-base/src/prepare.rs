@@ -131,7 +131,8 @@ fn backup_warnings(facts: &BaseFacts) -> Vec<Finding> {
     warnings
 }
 
-/// Returns the error of an incremental backup whose earlier backups are not those that it continues.
+/// Returns the error of an incremental backup whose earlier backups are not those that it
+/// continues.
 fn broken_chain(request: &RestoreRequest<'_>) -> Option<Error> {
     let mut chain = request.chain();
     let first = chain.next()?;

@@ -140,8 +140,8 @@ impl Root {
         self.open_file(path, REPLACED_FILE)
     }
 
-    /// Opens a file that an earlier backup made, to change parts of it. Returns `None` if there is no
-    /// such file.
+    /// Opens a file that an earlier backup made, to change parts of it. Returns `None` if there is
+    /// no such file.
     pub(crate) fn open_existing(&mut self, path: &Path) -> Result<Option<File>> {
         let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
         let opened =

@@ -43,8 +43,8 @@ pub(crate) struct Unpacked {
     pub(crate) syncing: Duration,
 }
 
-/// Unpacks the tars of a plan. After an error, or if the caller was dropped, everything that was made is removed
-/// again.
+/// Unpacks the tars of a plan. After an error, or if the caller was dropped, everything that was
+/// made is removed again.
 pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
     let data = Root::new(&plan.data, plan.owner.clone())?;
     let mut cluster =

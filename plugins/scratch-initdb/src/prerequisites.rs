@@ -116,8 +116,8 @@ pub(crate) fn space_for_dumps(manifests: &[&Manifest]) -> u64 {
     artifacts.map(|artifact| artifact.sealed.bytes.saturating_add(artifact.plaintext.bytes.saturating_mul(2))).sum()
 }
 
-/// Returns the space that the files of a base backup need: the ciphertext and the plaintext of it and
-/// of those that it continues.
+/// Returns the space that the files of a base backup need: the ciphertext and the plaintext of it
+/// and of those that it continues.
 pub(crate) fn space_for_files(request: &RestoreRequest<'_>) -> u64 {
     let artifacts = request.chain().map(|manifest| &manifest.artifact);
     artifacts.flat_map(|artifact| [artifact.sealed.bytes, artifact.plaintext.bytes]).fold(0, u64::saturating_add)

@@ -18,9 +18,10 @@ pub trait Restore: Send + Sync {
     /// checked.
     async fn prepare(&self, requests: &[RestoreRequest<'_>]) -> Result<Vec<Finding>>;
 
-    /// Restores one backup. The plaintext of an incremental backup follows those of the earlier ones
-    /// that it continues, without a separator. Drops existing objects only after the beginning of the plaintext was
-    /// decrypted. Fails if the plaintext ends in an error, even if the target accepted the bytes.
+    /// Restores one backup. The plaintext of an incremental backup follows those of the earlier
+    /// ones that it continues, without a separator. Drops existing objects only after the beginning
+    /// of the plaintext was decrypted. Fails if the plaintext ends in an error, even if the target
+    /// accepted the bytes.
     async fn restore(&self, request: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored>;
 
     /// Lists the contents of the plaintext, one entry a line.

@@ -228,8 +228,8 @@ fn all_backups(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &B
     catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
 }
 
-/// Returns the backups that can be restored, as far as is known. The backups that an incremental one
-/// continues may be at other destinations.
+/// Returns the backups that can be restored, as far as is known. The backups that an incremental
+/// one continues may be at other destinations.
 fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
     let can_be_restored =
         |backup: &Backup| backup.is_good() || (backup.is_intact() && earlier_backups(catalogs, backup).is_ok());

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_config::schedule::{Expression, Schedule};
-use longshore_config::{Config, Job};
+use longshore_config::{Config, Job, ParentUnseen};
 use longshore_core::mark::MarkKind;
 use longshore_core::terms::{self, MaxAge};
 use longshore_core::unit::{TimeSpan, format_age};
@@ -286,6 +286,7 @@ impl<'a> SeriesEvaluation<'a> {
         let mut all = self.damage_issues();
         all.extend(self.stale_issues(status));
         all.extend(self.damaged_pages_issue());
+        all.extend(self.trusted_parent_issue());
         if self.ended.is_none() {
             if self.age_limit.is_none() {
                 all.push(self.issue(IssueKind::NoLimit, None, NO_LIMIT_MESSAGE.to_owned()));
@@ -336,6 +337,17 @@ impl<'a> SeriesEvaluation<'a> {
             newest.name
         );
         Some(self.issue(IssueKind::DamagedPages, None, message))
+    }
+
+    /// Reports that incremental backups are made without a look at the ones that they continue.
+    fn trusted_parent_issue(&self) -> Option<Issue> {
+        self.good.last().filter(|newest| newest.manifest.is_incremental())?;
+        let settings = self.criteria.job_of(self.series)?.incremental.as_ref()?;
+        (settings.parent_unseen == ParentUnseen::Trust).then(|| {
+            let message = "parent_unseen = \"trust\": incremental backups are made even where the backups that they continue \
+                           may be missing";
+            self.issue(IssueKind::ParentTrusted, None, message.to_owned())
+        })
     }
 
     /// Reports destinations whose newest backup is too old, as one problem if all destinations

@@ -63,6 +63,8 @@ pub enum IssueKind {
     HoldLost,
     /// A destination has far fewer backups than the last prune left there, so nothing is pruned.
     BackupsLost,
+    /// The newest base backup continues one that a destination does not show.
+    ParentTrusted,
     /// The newest backup lacks tables of the previous one.
     TablesVanished,
     /// A drill of the newest backup failed without showing whether the backup is damaged.
@@ -104,7 +106,7 @@ impl IssueKind {
         match self {
             Self::NoLimit => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::HoldLost | Self::BackupsLost => Level::Warning,
+            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
             Self::DamagedPages | Self::Damaged => Level::Critical,

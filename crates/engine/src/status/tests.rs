@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::evaluate::{Criteria, ReadCatalog, evaluate};
 use super::*;
-use crate::fixture::{DESTINATION, catalogued, config, put_partial_run, put_run, put_run_with};
+use crate::fixture::{DESTINATION, catalogued, config, put_chain, put_partial_run, put_run, put_run_with};
 
 /// A destination with runs of two databases at these times, a job that ships there, and a clock.
 struct Case {
@@ -161,4 +161,19 @@ async fn reports_parts_not_captured_by_newest_run() {
     let found: Vec<_> = found.into_iter().map(|left| (left.subject, left.parts)).collect();
     let of_run = vec!["database \"y\": allows no connections".to_owned()];
     assert_eq!(found, [(None, of_run), (Some("app".to_owned()), vec!["rows".to_owned()])]);
+}
+
+#[tokio::test]
+async fn trusted_parents_are_reported_once_used() {
+    let mut case = Case::new(&[]);
+    case.job().max_age = Some(MaxAge::Unlimited);
+    let settings = |more: &str| toml::from_str(&format!("full_every = '7d'\n{more}")).unwrap();
+    case.job().incremental = Some(settings("parent_unseen = 'trust'"));
+    put_chain(&case.store, &["2026-05-01_030000"]);
+    assert_eq!(case.issues("2026-05-01T04:00:00Z").await, [], "a full backup");
+    put_chain(&case.store, &["2026-05-01_030000", "2026-05-02_030000"]);
+    let trusted = [(IssueKind::ParentTrusted, "main/base".to_owned())];
+    assert_eq!(case.issues("2026-05-02T04:00:00Z").await, trusted);
+    case.job().incremental = Some(settings(""));
+    assert_eq!(case.issues("2026-05-02T04:00:00Z").await, []);
 }

@@ -3,7 +3,7 @@
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 
 use super::*;
-use crate::fixture::{catalogued, job, put_base, put_run, put_run_with, rename_as_0_1_0, with_backup};
+use crate::fixture::{catalogued, job, put_base, put_chain, put_run, put_run_with, rename_as_0_1_0, with_backup};
 
 #[tokio::test]
 async fn unreadable_backup_is_reported_as_not_damaged() {
@@ -118,4 +118,20 @@ async fn base_backup_is_copied_after_the_dumps_of_its_run() {
     let planned = plan(&job(None), None, &all, &BTreeMap::new(), Repair::No).unwrap();
     let order: Vec<_> = planned.copies.iter().flatten().map(|copy| copy.backup.manifest.subject.to_string()).collect();
     assert_eq!(order, ["globals", "app", "base"]);
+}
+
+#[tokio::test]
+async fn parents_are_copied_before_their_children() {
+    let (from, to) = (MemoryStore::new(), MemoryStore::new());
+    let times = ["2026-05-01_030000", "2026-05-02_030000", "2026-05-03_030000"];
+    let chain = put_chain(&from, &times);
+    put_base(&from, "2026-04-01_030000");
+    put_run(&from, "2026-05-02_120000", &["app"]);
+    let named = async |name: &str, store| Catalogued { name: name.to_owned(), ..catalogued(store).await };
+    let all = [named("from", &from).await, named("to", &to).await];
+    let plan = plan(&job(None), None, &all, &BTreeMap::new(), Repair::No).unwrap();
+    let order: Vec<_> = plan.copies[1].iter().map(|planned| planned.backup.name.as_str()).collect();
+    let chain: Vec<_> = chain.iter().map(|manifest| manifest.name().unwrap().to_string()).collect();
+    assert_eq!(order[..3], chain, "the newest chain first, from its full backup on");
+    assert_eq!((order.len(), order[5]), (6, "main/base/base-2026-04-01_030000"));
 }

@@ -1,6 +1,6 @@
 //! Blocks of truncated relations that an incremental backup lacks.
 //!
-//! An incremental file says how many blocks the whole file has, and contains those that the WAL
+//! An incremental file contains the number of blocks of the whole file, and those that the WAL
 //! changed. The others come from the earlier backup. That is wrong for a relation that was
 //! truncated and has grown again: bulk inserts add empty pages without WAL, so the combined file
 //! would get the earlier content of these pages, and deleted rows would return. The last page of a

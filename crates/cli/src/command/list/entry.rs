@@ -19,6 +19,9 @@ use crate::time_zone::TimeZone;
 /// The state of a complete copy.
 const INTACT: &str = "whole";
 
+/// The type of an incremental base backup.
+const INCREMENTAL: &str = "incremental";
+
 /// The state of an unencrypted backup where an encrypted one is expected.
 const UNENCRYPTED: &str = "unsealed";
 
@@ -238,6 +241,15 @@ impl Entry {
         }))
     }
 
+    /// Returns `full` or `incremental` for a base backup, and nothing for a dump.
+    fn backup_type(&self) -> &'static str {
+        match &self.description {
+            Description::Backup(manifest) if manifest.is_incremental() => INCREMENTAL,
+            Description::Backup(manifest) if manifest.base.is_some() => "full",
+            _ => "",
+        }
+    }
+
     fn dump_verification(&self) -> Cell {
         match &self.description {
             Description::Backup(manifest) if manifest.verified.is_empty() => "no".into(),
@@ -273,6 +285,7 @@ pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
         Column::text("JOB").priority(Priority::High).unless_uniform(),
         times.column(),
         Column::number("AGE").priority(Priority::High),
+        Column::fixed("TYPE").priority(Priority::Medium).unless_blank(),
         Column::number("SIZE").priority(Priority::Medium),
         Column::text("DUMP VERIFIED").min(15).priority(Priority::Low),
         Column::fixed("CHECKS").priority(Priority::Medium).unless_blank(),
@@ -280,12 +293,14 @@ pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
         Column::sentence("DESTINATIONS").min(20),
         name_column(),
     ];
+    let has_incremental = entries.iter().any(|entry| entry.backup_type() == INCREMENTAL);
     let rows = entries.iter().zip(&names).map(|(entry, name)| {
         vec![
             name.series.as_str().into(),
             entry.job().into(),
             times.cell(name),
             entry.age().into(),
+            if has_incremental { entry.backup_type() } else { "" }.into(),
             HumanBytes(entry.bytes()).to_string().into(),
             entry.dump_verification(),
             entry.later_checks(),

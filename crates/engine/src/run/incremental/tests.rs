@@ -3,7 +3,7 @@ use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixture::{config, put, put_base_with};
+use crate::fixture::{config, put, put_chain};
 
 const FULL: &str = "2026-06-01_030000";
 const CHILD: &str = "2026-06-02_030000";
@@ -19,12 +19,7 @@ fn settings(more: &str) -> Settings {
 /// Stores a full base backup, and an incremental one of the next day. Returns the manifest of the
 /// latter.
 fn chain(store: &MemoryStore) -> Manifest {
-    let full = put_base_with(store, FULL, |_| {});
-    put_base_with(store, CHILD, |manifest| {
-        let base = manifest.base.as_mut().unwrap();
-        (base.incremental_from, base.start_lsn) = (Some(base.start_lsn), "9/28".parse().unwrap());
-        manifest.needs = vec![full.name().unwrap()];
-    })
+    put_chain(store, &[FULL, CHILD]).remove(1)
 }
 
 /// Returns the state after the chain.
@@ -101,7 +96,7 @@ fn state_names_the_manifest_of_the_newest_backup() {
     let parent = read.parent(&config, job).unwrap();
     assert_eq!(fs::read_to_string(&parent.manifest).unwrap(), "newest");
     let state = folder.path().join("state").join(FOLDER);
-    assert_eq!(fs::read_dir(&state).unwrap().count(), 2, "the manifest of the earlier backup is gone");
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 2, "the manifest of the earlier backup was removed");
     fs::write(state.join(format!("{}.json", prefix(&config, job))), "{").unwrap();
     assert!(Newest::read(&config, job).unwrap_err().remedy().is_some());
 }
@@ -109,12 +104,7 @@ fn state_names_the_manifest_of_the_newest_backup() {
 #[tokio::test]
 async fn damaged_link_makes_its_successors_bad() {
     let store = MemoryStore::new();
-    let child = chain(&store);
-    let grandchild = put_base_with(&store, "2026-06-03_030000", |manifest| {
-        let base = manifest.base.as_mut().unwrap();
-        (base.incremental_from, base.start_lsn) = (Some("9/28".parse().unwrap()), "A/28".parse().unwrap());
-        manifest.needs = vec![child.name().unwrap()];
-    });
+    let [_, child, grandchild] = &put_chain(&store, &[FULL, CHILD, "2026-06-03_030000"])[..] else { unreachable!() };
     let good = async || {
         let catalog = Catalog::read(&store).await.unwrap();
         catalog.backups().map(|backup| backup.candidate().good).collect::<Vec<_>>()
@@ -124,12 +114,12 @@ async fn damaged_link_makes_its_successors_bad() {
     foreign.base.as_mut().unwrap().incremental_from = Some("8/28".parse().unwrap());
     put(&store, &foreign);
     assert_eq!(good().await, [true, true, false], "it continues another backup");
-    put(&store, &grandchild);
+    put(&store, grandchild);
     store.lose(&child.name().unwrap().manifest());
-    assert_eq!(good().await, [true, false], "its parent is gone");
-    put(&store, &child);
+    assert_eq!(good().await, [true, false], "its parent is missing");
+    put(&store, child);
     store.lose(&child.needs[0].manifest());
-    assert_eq!(good().await, [false, false], "the full backup is gone");
+    assert_eq!(good().await, [false, false], "the full backup is missing");
 }
 
 #[test]
