@@ -173,7 +173,7 @@ fn result_equals_that_of_pg_combinebackup() {
 }
 
 #[test]
-fn blocks_that_postgresql_omits_lead_to_a_full_backup() {
+fn omitted_blocks_lead_to_a_full_backup() {
     let installation = Installation::newer();
     let test_env = source(&installation, WEEKLY);
     let cluster = &test_env.cluster;

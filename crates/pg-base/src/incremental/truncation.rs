@@ -5,7 +5,7 @@
 //! truncated and has grown again: bulk inserts add empty pages without WAL, so the combined file
 //! would get the earlier content of these pages, and deleted rows would return. The last page of a
 //! visibility map that was truncated is also written without WAL, if the cluster has neither page
-//! checksums nor `wal_log_hints`. PostgreSQL 17.12 and 18.6 have both defects.
+//! checksums nor `wal_log_hints`. PostgreSQL 17.12 and 18.6 have the first defect, 18.6 has both.
 //!
 //! The server's WAL summaries record each truncation, so such files can be recognized.
 
