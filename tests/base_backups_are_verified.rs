@@ -10,12 +10,12 @@ use crate::base_backups_restore_clusters::BASE;
 use crate::support::{Job, TestEnv, files, wait_for};
 
 /// Returns the manifests and artifacts at the destination.
-fn stored(test_env: &TestEnv) -> Vec<String> {
+pub(crate) fn stored(test_env: &TestEnv) -> Vec<String> {
     files(&test_env.local()).into_iter().filter(|name| name.contains("base-")).collect()
 }
 
 /// Waits until the server has no slot, no walsender and no backup in progress.
-fn expect_idle(test_env: &TestEnv) {
+pub(crate) fn expect_idle(test_env: &TestEnv) {
     let query =
         "select (select count(*) from pg_replication_slots) + (select count(*) from pg_stat_progress_basebackup)
          + (select count(*) from pg_stat_activity where backend_type = 'walsender')";

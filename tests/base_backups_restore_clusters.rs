@@ -9,7 +9,7 @@ use std::time::Duration;
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, globals};
 use longshore_testkit::sample;
 
-use crate::support::{Job, TestEnv, files};
+use crate::support::{CommandOutput, Job, TestEnv, files};
 
 /// The stages of a job of base backups.
 pub(crate) const BASE: &str = "[{ type = 'pg_base', checkpoint = 'fast' }]";
@@ -54,11 +54,19 @@ pub(crate) fn give_to_owner_of(file: &Path, folder: &Path) {
 /// Restores the newest base backup into a new folder, its tablespace beside the data directory.
 fn restore(test_env: &TestEnv) -> NewFolder {
     let folder = NewFolder::new();
+    restore_from(test_env, "local", &folder).expect(0).shows("archive_mode is off");
+    folder
+}
+
+/// Restores the newest base backup of a destination, its tablespace, if there is one, beside the
+/// data directory.
+pub(crate) fn restore_from(test_env: &TestEnv, destination: &str, folder: &NewFolder) -> CommandOutput {
     let tablespace = format!("annex={}", folder.path().join("annex").display());
     let data_dir = folder.data_dir().display().to_string();
-    let arguments = ["restore", "main", "--base", "--to-dir", &data_dir, "--tablespace", &tablespace];
-    test_env.run_with_identity(&arguments).expect(0).shows("archive_mode is off");
-    folder
+    let plain = ["restore", "main", "--base", "--from", destination, "--to-dir", &data_dir];
+    let has_tablespace = test_env.cluster.psql("postgres", "select count(*) from pg_tablespace") == "3";
+    let more = if has_tablespace { &["--tablespace", tablespace.as_str()][..] } else { &[] };
+    test_env.run_with_identity(&[&plain[..], more].concat())
 }
 
 /// Compares all databases and the globals of two clusters.

@@ -10,6 +10,7 @@ mod backups_reach_hosts_and_buckets;
 mod base_backups_are_verified;
 mod base_backups_drill;
 mod base_backups_restore_clusters;
+mod base_backups_survive_changes;
 mod check_covers_all_requirements;
 mod check_predicts_failures;
 mod connections_work_as_in_libpq;

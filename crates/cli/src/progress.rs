@@ -123,7 +123,7 @@ fn failure_line(subject: &Subject, destination: &str) -> String {
     format!("{subject}: \"{destination}\" failed; continuing with the others")
 }
 
-/// Returns the total of the estimated sizes.
+/// Returns the total of the estimated sizes; 0 if none is known.
 fn estimated_bytes(subjects: &[DiscoveredSubject]) -> u64 {
     subjects.iter().filter_map(|discovered| discovered.estimated_bytes).sum()
 }
@@ -135,8 +135,11 @@ impl Observer for Lines {
     fn event(&self, event: &Event<'_>) {
         match (event.unscoped(), event.subject()) {
             (Event::RunPlanned(subjects), _) => {
-                let bytes = HumanBytes(estimated_bytes(subjects));
-                self.0.note(format_args!("{} to dump, {bytes} on disk", subjects.len()));
+                let on_disk = match estimated_bytes(subjects) {
+                    0 => String::new(),
+                    bytes => format!(", {} on disk", HumanBytes(bytes)),
+                };
+                self.0.note(format_args!("{} to dump{on_disk}", subjects.len()));
             }
             (Event::SubjectStarted, Some(subject)) => self.0.note(format_args!("{subject}: started")),
             (Event::DestinationFailed { destination, .. }, Some(subject)) => {

@@ -158,8 +158,8 @@ async fn check_destination(subject: &str, store: Arc<dyn Store>, run_size: RunSi
 fn check_free_space(subject: &str, free: u64, run_size: RunSize) -> Finding {
     let size = run_size.bytes >> 20;
     let needed = match run_size {
-        RunSize { is_complete: true, .. } => format!("; the databases take {size} MiB on disk"),
         RunSize { bytes: 0, .. } => String::new(),
+        RunSize { is_complete: true, .. } => format!("; the databases take {size} MiB on disk"),
         _ => format!("; the databases that could be surveyed take {size} MiB on disk"),
     };
     let message = format!("{} MiB free{needed}", free >> 20);
@@ -250,7 +250,9 @@ mod tests {
         let incomplete = "5 MiB free; the databases that could be surveyed take 6 MiB on disk".to_owned();
         assert_eq!(found(4 << 20, true), (Outcome::Good, complete));
         assert_eq!(found(6 << 20, false), (Outcome::Warning, incomplete));
-        assert_eq!(found(0, false), (Outcome::Good, "5 MiB free".to_owned()));
+        for is_complete in [true, false] {
+            assert_eq!(found(0, is_complete), (Outcome::Good, "5 MiB free".to_owned()), "no size is known");
+        }
     }
 
     #[tokio::test]

@@ -36,6 +36,10 @@ const PROGRAM_FACTS: &str = "select json_build_object(
     'may_replicate', (select rolreplication or rolsuper from pg_catalog.pg_roles where rolname = session_user),
     'wal_keep_size', current_setting('wal_keep_size'))";
 
+/// The size of all databases that the role may connect to, in bytes.
+const SIZE: &str = "select to_json(coalesce(sum(pg_database_size(oid)), 0)) from pg_catalog.pg_database
+    where has_database_privilege(oid, 'connect')";
+
 /// The number of replication slots in use.
 const SLOTS: &str = "select to_json(count(*)) from pg_catalog.pg_replication_slots";
 
@@ -54,6 +58,11 @@ pub(crate) async fn tablespace_names(client: &Client) -> BTreeMap<String, String
 /// Returns the data directory of a server on this host, if the role may query it.
 pub(crate) async fn data_directory(client: &Client) -> Option<PathBuf> {
     optional(client.query::<Option<PathBuf>>(DATA_DIRECTORY).await).flatten()
+}
+
+/// Returns the approximate size of the cluster in bytes, if the role may query it.
+pub(crate) async fn size(client: &Client) -> Option<u64> {
+    optional(client.query(SIZE).await)
 }
 
 /// Returns the number of replication slots in use, if the role may query it.

@@ -161,7 +161,8 @@ fn server_hint(code: &str, routine: &str) -> Option<&'static str> {
         ("57P03", _) => {
             "wait until the server has started; if it is a standby, set hot_standby = on there, or connect to the primary"
         }
-        ("58P01", "CheckXLogRemoved") => {
+        // The code is that of the last failed system call, if any.
+        (_, "CheckXLogRemoved") => {
             "raise max_slot_wal_keep_size on the server (wal_keep_size without a slot): the server removed WAL that the \
              backup needs"
         }
@@ -198,6 +199,7 @@ mod tests {
             ("55000", "CheckSlotRequirements", Kind::Failed, "wal_level"),
             ("57P03", "ProcessStartupPacket", Kind::Unavailable, "started"),
             ("58P01", "CheckXLogRemoved", Kind::Failed, "max_slot_wal_keep_size"),
+            ("XX000", "CheckXLogRemoved", Kind::Failed, "max_slot_wal_keep_size"),
             ("XX000", "f", Kind::Failed, "own hint of the server"),
         ] {
             let error = convert(Stage::Dump, "base", "failed", server(code, routine));

@@ -172,7 +172,7 @@ impl Dump for OwnClient {
                 server_version: version.to_string(),
                 system_identifier: Some(system_identifier.to_string()),
             },
-            subjects: vec![discovered(None)],
+            subjects: vec![discovered(catalog::size(&self.client).await)],
             missing: Vec::new(),
             not_captured: Vec::new(),
             // Replication connections do not count towards max_connections.

@@ -83,7 +83,7 @@ impl Dump for Program {
         tracing::debug!(target: "longshore::base", tool = %tool, "found");
         Ok(Discovery {
             server: server.record(&self.client).await?,
-            subjects: vec![discovered(None)],
+            subjects: vec![discovered(catalog::size(&self.client).await)],
             missing: Vec::new(),
             not_captured: Vec::new(),
             // Replication connections do not count towards max_connections.
