@@ -222,6 +222,78 @@ fn failed_restore_leaves_nothing_to_start() {
 }
 
 #[test]
+fn delta_replaces_only_files_that_differ() {
+    use std::os::unix::fs::MetadataExt;
+    let test_env = source(&Installation::system());
+    test_env.longshore(&["run"]).expect(0);
+    let (expected, folder) = (restore(&test_env), restore(&test_env));
+    let data_dir = folder.data_dir();
+    let database = files(&data_dir.join("base")).pop().unwrap();
+    let [changed, cut, removed, extra] = ["PG_VERSION", "global/1262", "global/pg_filenode.map", "base/99/1"];
+    fs::write(data_dir.join(changed), "99\n").unwrap();
+    fs::File::options().write(true).open(data_dir.join(cut)).unwrap().set_len(8192 + 1).unwrap();
+    fs::remove_file(data_dir.join(removed)).unwrap();
+    fs::create_dir(data_dir.join("base/99")).unwrap();
+    fs::write(data_dir.join(extra), "extra").unwrap();
+    std::os::unix::fs::symlink("/nowhere", data_dir.join("pg_tblspc/99")).unwrap();
+    let annexed = files(&folder.path().join("annex")).pop().unwrap();
+    fs::write(folder.path().join("annex").join(&annexed), "x").unwrap();
+    let state = |name: &str| {
+        let found = fs::metadata(data_dir.join("base").join(name)).unwrap();
+        (found.ino(), found.mtime(), found.mtime_nsec())
+    };
+    let before = state(&database);
+
+    let delta = |more: &[&str]| {
+        let (to, annex) = (data_dir.display().to_string(), folder.path().join("annex").display().to_string());
+        let tablespace = format!("annex={annex}");
+        let arguments = ["restore", "main", "--base", "--to-dir", &to, "--tablespace", &tablespace];
+        test_env.run_with_identity(&[&arguments[..], more].concat())
+    };
+    delta(&[]).expect(6).shows("--delta");
+    delta(&["--delta", "--plan"]).expect(0).shows("files are replaced or removed");
+    fs::write(data_dir.join("postmaster.pid"), "1").unwrap();
+    delta(&["--delta"]).expect(6).shows("stop the server");
+    fs::remove_file(data_dir.join("postmaster.pid")).unwrap();
+    // An interrupted restore left the directory without pg_control.
+    let control = data_dir.join("global/pg_control");
+    fs::rename(&control, data_dir.join("global/pg_control.replaced")).unwrap();
+    delta(&["--delta"]).expect(0);
+    assert_eq!(state(&database), before, "an equal file stays");
+    let all = |folder: &NewFolder| files(folder.path());
+    assert_eq!(all(&folder), all(&expected));
+    for name in all(&folder).iter().filter(|name| !name.ends_with("tablespace_map")) {
+        assert!(fs::read(folder.path().join(name)).unwrap() == fs::read(expected.path().join(name)).unwrap(), "{name}");
+    }
+    let restored = Cluster::start_on(folder, &Installation::system(), &[]);
+    expect_equal(&test_env.cluster, &restored);
+}
+
+#[test]
+fn delta_never_replaces_another_cluster() {
+    let (test_env, other) = (TestEnv::new(), TestEnv::new());
+    for test_env in [&test_env, &other] {
+        test_env.configure(&Job { dump: BASE, ..Job::default() });
+        test_env.longshore(&["run"]).expect(0);
+    }
+    let folder = NewFolder::new();
+    restore_from(&other, "local", &folder).expect(0);
+    let before = files(folder.path());
+    let to = folder.data_dir().display().to_string();
+    let refused = test_env.run_with_identity(&["restore", "main", "--base", "--to-dir", &to, "--delta"]);
+    refused.expect(6).shows("system identifier");
+    assert_eq!(files(folder.path()), before);
+    let no_cluster = test_env.make_folder("precious");
+    fs::write(no_cluster.join("thesis.txt"), "x").unwrap();
+    let to = no_cluster.display().to_string();
+    test_env
+        .run_with_identity(&["restore", "main", "--base", "--to-dir", &to, "--delta"])
+        .expect(6)
+        .shows("PG_VERSION");
+    assert_eq!(files(&no_cluster), ["thesis.txt"]);
+}
+
+#[test]
 fn standby_is_a_source() {
     // PostgreSQL refuses a backup of a standby that replays WAL without whole pages.
     let whole_pages = ["full_page_writes=on"];

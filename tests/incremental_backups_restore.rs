@@ -141,6 +141,16 @@ mod slow {
     }
 }
 
+/// Combines two backups at a time with PostgreSQL's own program.
+fn pg_combinebackup(test_env: &TestEnv, installation: &Installation, links: &[PathBuf]) -> PathBuf {
+    links[1..].iter().enumerate().fold(links[0].clone(), |earlier, (index, link)| {
+        let combined = test_env.path(&format!("combined{index}"));
+        let program = installation.program("pg_combinebackup");
+        finish(Command::new(program).arg("-o").arg(&combined).args([&earlier, link])).expect(0);
+        combined
+    })
+}
+
 #[test]
 fn result_equals_that_of_pg_combinebackup() {
     let installation = Installation::newer();
@@ -157,8 +167,7 @@ fn result_equals_that_of_pg_combinebackup() {
         test_env.run_with_identity(&["restore", name, "--output", &tar]).expect(0);
         finish(Command::new("tar").args(["-xf", &tar, "-C"]).arg(folder)).expect(0);
     }
-    let combined = test_env.path("combined");
-    finish(Command::new(installation.program("pg_combinebackup")).arg("-o").arg(&combined).args(&unpacked)).expect(0);
+    let combined = pg_combinebackup(&test_env, &installation, &unpacked);
     let (folder, restored) = restore(&test_env, &made[2].0);
     restored.expect(0);
     let ours = folder.data_dir();
@@ -172,24 +181,48 @@ fn result_equals_that_of_pg_combinebackup() {
     }
 }
 
+/// A table that shrinks before one link and grows after it. Given all links at once,
+/// `pg_combinebackup` would return rows from before the truncation.
+#[test]
+fn table_that_grows_after_a_link_has_no_old_rows() {
+    let installation = Installation::newer();
+    let test_env = source(&installation, WEEKLY);
+    make_shrunk_table(&test_env, run);
+    run(&test_env).stdout_shows("base, incremental");
+    grow(&test_env.cluster);
+    run(&test_env).stdout_shows("base, incremental");
+    let (folder, restored) = restore(&test_env, "main/base");
+    restored.expect(0);
+    let restored = Cluster::start_on(folder, &installation, &[]);
+    assert_eq!(restored.psql("shop", "select count(*) from grown"), "4300");
+    crate::stock_tools_can_decode_every_file::recover_with_the_page(&test_env, &installation, 3);
+}
+
+/// Creates a table, backs it up with `run`, and truncates the table.
+fn make_shrunk_table(test_env: &TestEnv, run: fn(&TestEnv) -> CommandOutput) {
+    test_env.cluster.psql(
+        "shop",
+        "create table grown (id int, note text);
+         insert into grown select g, repeat('x', 900) from generate_series(1, 8000) g; checkpoint;
+         vacuum (truncate false) grown",
+    );
+    run(test_env);
+    test_env.cluster.psql("shop", "delete from grown where id > 4000");
+    test_env.cluster.psql("shop", "vacuum grown");
+}
+
+/// Adds rows by whole batches of blocks, of which the last are empty.
+fn grow(cluster: &Cluster) {
+    let rows: String = (0..300).map(|row| format!("{row}\t{}\n", "y".repeat(900))).collect();
+    cluster.psql("shop", &format!("copy grown from stdin;\n{rows}\\.\n"));
+}
+
 #[test]
 fn omitted_blocks_lead_to_a_full_backup() {
     let installation = Installation::newer();
     let test_env = source(&installation, WEEKLY);
-    let cluster = &test_env.cluster;
-    let wide = "insert into grown select g, repeat('x', 900) from generate_series";
-    cluster.psql(
-        "shop",
-        &format!(
-            "create table grown (id int, note text); {wide}(1, 8000) g; checkpoint; vacuum (truncate false) grown"
-        ),
-    );
-    run(&test_env);
-    // The table shrinks, and grows again by whole batches of blocks, of which the last are empty.
-    cluster.psql("shop", "delete from grown where id > 4000");
-    cluster.psql("shop", "vacuum grown");
-    let rows: String = (0..300).map(|row| format!("{row}\t{}\n", "y".repeat(900))).collect();
-    cluster.psql("shop", &format!("copy grown from stdin;\n{rows}\\.\n"));
+    make_shrunk_table(&test_env, run);
+    grow(&test_env.cluster);
     run(&test_env).shows("a full base backup instead of an incremental one").shows("deleted rows");
     let made = backups(&test_env.local());
     assert_eq!(made.iter().map(|(_, incremental)| *incremental).collect::<Vec<_>>(), [false, false]);
@@ -271,6 +304,80 @@ fn missing_parent_or_state_leads_to_a_full_backup() {
     assert_eq!(kinds, [false, true, false, true, false, false]);
 }
 
+/// Starts the backup of `test_env` in the place of its cluster: the same server, another history.
+#[test]
+fn restored_source_gets_a_full_backup() {
+    let installation = Installation::newer();
+    let test_env = source(&installation, WEEKLY);
+    run(&test_env);
+    test_env.cluster.psql("shop", "create table history_a as select generate_series(1, 1000) i");
+    run(&test_env).stdout_shows("base, incremental");
+    let full = backups(&test_env.local()).remove(0).0;
+    let (folder, restored) = restore(&test_env, &full);
+    restored.expect(0);
+    let again = Cluster::start_on(folder, &installation, &["summarize_wal=on", "full_page_writes=on"]);
+    again.psql("shop", "create table history_b as select generate_series(1, 200000) i");
+    again.psql("postgres", "checkpoint; select pg_switch_wal(); checkpoint");
+    test_env.configure_with_connection(&Job { dump: BASE, more: WEEKLY, ..Job::default() }, &again.connection());
+    run(&test_env).shows("a full base backup instead of an incremental one").shows("restored or rolled back");
+    test_env.run_with_identity(&["verify", "--all"]).expect(0);
+}
+
+#[test]
+fn renamed_cluster_gets_a_full_backup() {
+    let test_env = source(&Installation::newer(), WEEKLY);
+    run(&test_env);
+    let config = fs::read_to_string(test_env.config_path()).unwrap();
+    let renamed = config.replace("[cluster.main]", "[cluster.prod]").replace("cluster = 'main'", "cluster = 'prod'");
+    fs::write(test_env.config_path(), renamed).unwrap();
+    run(&test_env).shows("is of another cluster").stdout_omits("incremental");
+    run(&test_env).stdout_shows("base, incremental");
+    test_env.longshore(&["list"]).expect(0);
+}
+
+#[test]
+fn absent_destination_catches_up_with_the_whole_chain() {
+    let test_env = source(&Installation::newer(), "");
+    let (one, other) = (test_env.make_folder("one"), test_env.make_folder("other"));
+    test_env.configure(&Job { dump: BASE, ship: &[("one", &one), ("other", &other)], more: WEEKLY, ..Job::default() });
+    run(&test_env);
+    let away = test_env.path("away");
+    fs::rename(&other, &away).unwrap();
+    thread::sleep(Duration::from_millis(1050));
+    test_env.longshore(&["run"]).expect(3).stdout_shows("base, incremental");
+    // The destination returns during the run, after its beginning.
+    let slow = "[{ type = 'pg_base', checkpoint = 'fast', max_rate = '8MiB' }]";
+    test_env.configure(&Job { dump: slow, ship: &[("one", &one), ("other", &other)], more: WEEKLY, ..Job::default() });
+    thread::sleep(Duration::from_millis(1050));
+    let active = test_env.start(&["run"]);
+    let query = "select count(*) from pg_stat_progress_basebackup where backup_streamed > 0";
+    wait_for("the backup", || (test_env.cluster.psql("postgres", query) == "1").then_some(()));
+    fs::rename(&away, &other).unwrap();
+    let ended = CommandOutput::of(active.wait_with_output().unwrap());
+    ended.expect(0).stdout_shows("base, incremental").stdout_shows("other from one");
+    assert_eq!(backups(&other), backups(&one));
+    test_env.longshore(&["list", "--all"]).expect(0).stdout_omits("damaged");
+}
+
+#[test]
+fn chain_with_a_failed_drill_restores_by_its_full_name() {
+    let installation = Installation::newer();
+    let test_env = source(&installation, WEEKLY);
+    run(&test_env);
+    run(&test_env);
+    let made = backups(&test_env.local());
+    let artifact = test_env.local().join(format!("{}.base.tar.zst.age", made[0].0));
+    let intact = fs::read(&artifact).unwrap();
+    flip_middle_byte(&artifact);
+    test_env.longshore(&["verify", "--all"]).expect(4);
+    fs::write(&artifact, intact).unwrap();
+    let (_, refused) = restore(&test_env, "main/base");
+    assert_ne!(refused.code, Some(0));
+    let (folder, restored) = restore(&test_env, &made[1].0);
+    restored.expect(0).shows("which the backup continues, is damaged");
+    Cluster::start_on(folder, &installation, &[]);
+}
+
 #[test]
 fn full_backups_recur_and_chains_stay_whole() {
     let test_env = source(&Installation::newer(), "");
@@ -293,8 +400,7 @@ fn older_server_gets_full_backups() {
     let test_env = TestEnv::new();
     test_env.configure(&Job { dump: BASE, more: WEEKLY, ..Job::default() });
     test_env.longshore(&["check"]).expect(0).shows("makes no incremental backups");
-    run(&test_env);
-    run(&test_env).shows("a full base backup instead of an incremental one");
+    run(&test_env).shows("will not continue this one").shows("makes no incremental backups");
     let dumps = Job { more: WEEKLY, ..Job::default() };
     test_env.configure(&dumps);
     test_env.longshore(&["check"]).shows("needs a dump of type \"pg_base\"");

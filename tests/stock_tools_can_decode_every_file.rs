@@ -133,6 +133,12 @@ fn restore_page_combines_incremental_backups() {
     }
     incremental_backups_restore::run(&test_env).stdout_shows("base, incremental");
     leave_marks_of_base(&test_env);
+    recover_with_the_page(&test_env, &installation, 4);
+}
+
+/// Recovers the newest base backup with the commands of the page, and compares the database `shop`
+/// of the result with the source.
+pub(crate) fn recover_with_the_page(test_env: &TestEnv, installation: &Installation, links: usize) {
     let folder = NewFolder::new();
     let path = format!("{}:{}", installation.program("").display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("bash");
@@ -140,10 +146,10 @@ fn restore_page_combines_incremental_backups() {
     shell.current_dir(test_env.local()).env("CLUSTER", "main").env("DATABASE", "base").env("DATA", folder.data_dir());
     shell.env("IDENTITY", test_env.identity()).env("SCRATCH", test_env.make_folder("scratch")).env("PATH", path);
     let done = finish(&mut shell).expect(0);
-    assert_eq!(done.stdout.matches(": OK").count(), 4, "{done:?}");
+    assert_eq!(done.stdout.matches(": OK").count(), links, "{done:?}");
     let owner = format!("--reference={}", folder.path().display());
     finish(Command::new("chown").args(["-R", &owner]).arg(folder.path())).expect(0);
-    let restored = Cluster::start_on(folder, &installation, &[]);
+    let restored = Cluster::start_on(folder, installation, &[]);
     assert!(contents(&restored, "shop") == contents(&test_env.cluster, "shop"));
 }
 

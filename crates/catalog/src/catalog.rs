@@ -60,6 +60,8 @@ pub struct Backup {
     /// The first unusable backup among those that an incremental backup continues, from its parent
     /// on: it is damaged or missing here.
     pub unusable: Option<BackupName>,
+    /// True if one of the backups that it continues may be damaged.
+    pub is_chain_doubtful: bool,
 }
 
 /// The state of an artifact, according to a listing.
@@ -110,7 +112,7 @@ impl Backup {
             name: self.name.clone(),
             time: self.manifest.time.time(),
             bytes: self.bytes,
-            good: self.is_good() && !self.marks.possibly_damaged,
+            good: self.is_good() && !self.marks.possibly_damaged && !self.is_chain_doubtful,
             verified: self.marks.verified(),
             drilled: self.marks.drilled(),
             held: self.marks.held.clone(),
@@ -180,7 +182,8 @@ impl Catalog {
                     for details in &marks.details {
                         unclaimed.remove(details);
                     }
-                    let backup = Backup { name, manifest, artifact, bytes, marks, unusable: None };
+                    let backup =
+                        Backup { name, manifest, artifact, bytes, marks, unusable: None, is_chain_doubtful: false };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }

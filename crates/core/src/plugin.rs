@@ -231,14 +231,27 @@ impl Target {
 /// A data directory to restore into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataDirectory {
-    /// The directory, which is new or empty.
+    /// The directory.
     pub path: PathBuf,
-    /// The new or empty folders of tablespaces. A key is a tablespace's name, its OID, or its
+    /// The folders of tablespaces. A key is a tablespace's name, its OID, or its
     /// folder on the source host. A restored cluster never uses the folders of the source.
     pub tablespaces: BTreeMap<String, PathBuf>,
     /// The user to own all files, if this process may change owners. By default, the owner of the
     /// directory.
     pub owner: Option<String>,
+    /// The handling of existing files.
+    pub existing: ExistingFiles,
+}
+
+/// The handling of existing files in a data directory to restore into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ExistingFiles {
+    /// All directories must be new or empty.
+    #[default]
+    Refused,
+    /// The files may be those of a stopped server of the same cluster. Files that equal those of
+    /// the backup stay, and all others are replaced or removed.
+    Replaced,
 }
 
 /// A database, or all databases of a cluster, to restore into.
@@ -435,7 +448,12 @@ mod tests {
     #[test]
     fn data_directory_is_refused_for_database_restores() {
         let path = PathBuf::from("/var/lib/postgresql/17/restored");
-        let target = Target::DataDirectory(DataDirectory { path, tablespaces: BTreeMap::new(), owner: None });
+        let target = Target::DataDirectory(DataDirectory {
+            path,
+            tablespaces: BTreeMap::new(),
+            owner: None,
+            existing: ExistingFiles::Refused,
+        });
         let error = target.expect_database("pg_restore").unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert_eq!(
@@ -453,7 +471,12 @@ mod tests {
         let message = "pg_base restores into a data directory, not into a database";
         assert_eq!(error.to_string(), format!("restore \"target\": {message}"));
         assert!(error.remedy().is_some_and(|hint| hint.contains("directory")), "{error:?}");
-        let directory = DataDirectory { path: PathBuf::from("/restored"), tablespaces: BTreeMap::new(), owner: None };
+        let directory = DataDirectory {
+            path: PathBuf::from("/restored"),
+            tablespaces: BTreeMap::new(),
+            owner: None,
+            existing: ExistingFiles::Refused,
+        };
         assert_eq!(Target::DataDirectory(directory.clone()).expect_data_directory("pg_base").unwrap(), &directory);
     }
 
@@ -464,7 +487,12 @@ mod tests {
         {
             assert_eq!(Target::Database(DatabaseTarget { content, ..database() }).appends(), appends, "{content:?}");
         }
-        let directory = DataDirectory { path: PathBuf::from("/restored"), tablespaces: BTreeMap::new(), owner: None };
+        let directory = DataDirectory {
+            path: PathBuf::from("/restored"),
+            tablespaces: BTreeMap::new(),
+            owner: None,
+            existing: ExistingFiles::Refused,
+        };
         assert!(!Target::DataDirectory(directory).appends());
     }
 }

@@ -34,7 +34,6 @@ use crate::lease::Lease;
 use crate::link::{self, Link, LinkBytes};
 use crate::origin::OriginCheck;
 
-pub(crate) use self::choice::earlier_backups;
 pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
 pub(crate) use self::stages::{RestoreStages, restore_stage};
 

@@ -1,6 +1,7 @@
 //! Copying of backups between the destinations of a job, until every destination has them.
 //! Encrypted bytes are copied unchanged.
 
+mod group;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
+use self::group::{copy_group, in_chains};
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
 use crate::hold::mark;
@@ -160,7 +162,15 @@ pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(V
     let (all, _) = read(config, job).await;
     let mut plan = plan(job, HostHistory::of(config, job)?.as_ref(), &all, &BTreeMap::new(), Repair::No)?;
     for copies in &mut plan.copies {
-        copies.retain(|planned| planned.backup.manifest.run == run);
+        let is_of_run = |planned: &PlannedCopy<'_>| planned.backup.manifest.run == run;
+        let groups = in_chains(std::mem::take(copies)).into_iter();
+        // An incremental backup is of no use without those that it continues.
+        *copies = groups
+            .flat_map(|mut group| {
+                group.truncate(group.iter().rposition(is_of_run).map_or(0, |last| last + 1));
+                group
+            })
+            .collect();
     }
     execute(config, plan.copies, &ignore()).await
 }
@@ -368,25 +378,9 @@ fn plan<'a>(
             let manifest = &planned.backup.manifest;
             (Reverse(manifest.time), manifest.subject.kind(), planned.backup.name.clone())
         });
-        plan.copies.push(parents_first(copies));
+        plan.copies.push(copies);
     }
     Ok(plan)
-}
-
-/// Moves the backups that an incremental one continues before it: without them it is of no use.
-fn parents_first(copies: Vec<PlannedCopy<'_>>) -> Vec<PlannedCopy<'_>> {
-    let parents: BTreeMap<BackupName, Option<BackupName>> =
-        copies.iter().map(|planned| (planned.backup.name.clone(), planned.backup.manifest.parent().cloned())).collect();
-    let mut order: Vec<BackupName> = Vec::new();
-    for planned in &copies {
-        let chain = std::iter::successors(Some(planned.backup.name.clone()), |name| parents.get(name)?.clone());
-        let mut chain: Vec<_> = chain.take(copies.len()).filter(|name| parents.contains_key(name)).collect();
-        chain.retain(|name| !order.contains(name));
-        order.extend(chain.into_iter().rev());
-    }
-    let mut copies: BTreeMap<BackupName, PlannedCopy<'_>> =
-        copies.into_iter().map(|planned| (planned.backup.name.clone(), planned)).collect();
-    order.iter().filter_map(|name| copies.remove(name)).collect()
 }
 
 /// Returns the backups of a job at a destination.
@@ -404,17 +398,18 @@ async fn execute(
     observer: &Arc<dyn Observer>,
 ) -> Result<(Vec<Copied>, Damaged)> {
     let mut work = Vec::new();
-    for copies in &plans {
+    for copies in plans {
         let Some(first) = copies.first() else { continue };
         let parallel = config.destination(&first.to.name)?.parallel.unwrap_or(1);
         work.push(
-            futures_util::stream::iter(copies)
-                .map(async |planned| copy_backup(planned, observer).await)
+            futures_util::stream::iter(in_chains(copies))
+                .map(async |group| copy_group(&group, observer).await)
                 .buffered(parallel)
                 .collect::<Vec<_>>(),
         );
     }
-    let (copies, damaged): (Vec<_>, Vec<_>) = join_all(work).await.into_iter().flatten().unzip();
+    let results = join_all(work).await.into_iter().flatten().flatten();
+    let (copies, damaged): (Vec<_>, Vec<_>) = results.unzip();
     Ok((copies, damaged.into_iter().flatten().collect()))
 }
 

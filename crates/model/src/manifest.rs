@@ -235,8 +235,8 @@ impl Manifest {
 
     /// Returns true if the incremental backup continues the state of `parent`.
     pub fn continues(&self, parent: &Self) -> bool {
-        let start = parent.base.as_ref().map(|base| base.start_lsn);
-        let from = self.base.as_ref().and_then(|base| base.incremental_from);
+        let start = parent.base.as_ref().map(|base| (base.start_lsn, base.page_checksums));
+        let from = self.base.as_ref().and_then(|base| Some((base.incremental_from?, base.page_checksums)));
         let identifier = |manifest: &Self| manifest.cluster.server.system_identifier.clone();
         start.is_some() && start == from && identifier(self) == identifier(parent) && parent.time < self.time
     }

@@ -1,7 +1,8 @@
 //! `backup_label`: the position where recovery of a base backup begins.
 //!
-//! The format is that of `build_backup_content` (`src/backend/access/transam/xlogbackup.c`). This
-//! module only reads: a server accepts a label byte for byte or not at all.
+//! The format is that of `build_backup_content` (`src/backend/access/transam/xlogbackup.c`). A
+//! server accepts a label byte for byte or not at all, so this module writes none of its own: it
+//! only omits the lines of an incremental backup.
 
 use crate::error::{Error, Result};
 use longshore_pg_wal::Lsn;

@@ -123,8 +123,8 @@ fn expect_no_stale_block(search: &mut Search, chunk: &[u8], subject: &str) -> Re
         return Ok(());
     };
     let message = format!(
-        "the server omitted block {block} of {}, which was truncated since the earlier backup: deleted rows \
-         would return in a restore",
+        "block {block} is missing from {}, and its earlier content was truncated: deleted rows would return in a \
+         restore (a defect of PostgreSQL)",
         printable(&path)
     );
     Err(Error::new(Stage::Dump, Kind::Refused, subject, message).hint("take a full backup"))

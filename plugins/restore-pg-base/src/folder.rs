@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use longshore_core::plugin::ExistingFiles;
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::{Access, AtFlags, CWD, Uid, accessat};
 
@@ -28,6 +29,8 @@ pub(crate) struct Folder {
     pub(crate) resolved: PathBuf,
     /// The existing folder: this one, or the one to make it in.
     pub(crate) existing: PathBuf,
+    /// True if the folder contains files that the restore replaces.
+    pub(crate) has_files: bool,
 }
 
 impl Folder {
@@ -38,7 +41,7 @@ impl Folder {
 }
 
 /// Checks a folder for a restore by the user `process`.
-pub(crate) fn check(path: &Path, purpose: Purpose, process: Uid) -> Result<Folder> {
+pub(crate) fn check(path: &Path, purpose: Purpose, files: ExistingFiles, process: Uid) -> Result<Folder> {
     let path = normal(path)?;
     let refused = |message: String| Error::new(Stage::Restore, Kind::Refused, path.display().to_string(), message);
     let unreadable = |error| failure(&path, "cannot be read", error);
@@ -62,8 +65,14 @@ pub(crate) fn check(path: &Path, purpose: Purpose, process: Uid) -> Result<Folde
         failure(&path, "not readable and writable", errno.into())
             .hint("restore as the owner of the directory, or as root")
     })?;
-    if let Some(error) = occupied(&path).map_err(unreadable)? {
-        return Err(error);
+    let occupied = occupied(&path).map_err(unreadable)?;
+    let has_files = occupied.is_some();
+    match (occupied, files) {
+        (None, _) => {}
+        (Some(error), ExistingFiles::Refused) => return Err(error),
+        (Some(_), ExistingFiles::Replaced) => {
+            expect_stopped(&path, purpose).map_err(unreadable)?.map_or(Ok(()), Err)?
+        }
     }
     if purpose == Purpose::DataDirectory {
         let mode = metadata.mode() & 0o7777;
@@ -81,7 +90,7 @@ pub(crate) fn check(path: &Path, purpose: Purpose, process: Uid) -> Result<Folde
         }
     }
     let resolved = fs::canonicalize(&path).map_err(unreadable)?;
-    Ok(Folder { existing: resolved.clone(), resolved, path })
+    Ok(Folder { existing: resolved.clone(), resolved, path, has_files })
 }
 
 /// Checks the folder in which a new folder is to be made.
@@ -97,7 +106,7 @@ fn check_parent(path: PathBuf) -> Result<Folder> {
         failure(&path, &format!("cannot be made in {}", parent.display()), errno.into())
             .hint("create the directory as root and make this user its owner, or restore as root")
     })?;
-    Ok(Folder { resolved: existing.join(name), existing, path })
+    Ok(Folder { resolved: existing.join(name), existing, path, has_files: false })
 }
 
 /// Returns an absolute path in its shortest form.
@@ -115,6 +124,29 @@ fn normal(path: &Path) -> Result<PathBuf> {
         return refused("the root of the file system", "name a new or empty directory");
     }
     Ok(path.components().collect())
+}
+
+/// Returns the reason why the files of a folder are not replaced, if they are not those of a
+/// stopped server.
+fn expect_stopped(path: &Path, purpose: Purpose) -> io::Result<Option<Error>> {
+    let refused = |message: &str, hint: &str| {
+        Some(Error::new(Stage::Restore, Kind::Refused, path.display().to_string(), message).hint(hint.to_owned()))
+    };
+    let names: Vec<_> = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    let has = |name: &str| names.iter().any(|found| found == name);
+    Ok(match purpose {
+        Purpose::DataDirectory if has("postmaster.pid") => refused(
+            "contains postmaster.pid: a server uses this directory, or did until it crashed",
+            "stop the server with pg_ctl; after a crash, make sure that no server runs, and remove the file",
+        ),
+        Purpose::DataDirectory if !has("PG_VERSION") => {
+            refused("not the data directory of a cluster: it lacks PG_VERSION", "name a new or empty directory")
+        }
+        Purpose::Tablespace if !names.iter().all(|name| name.to_string_lossy().starts_with("PG_")) => {
+            refused("contains other files than those of a tablespace", "name a new or empty directory")
+        }
+        Purpose::DataDirectory | Purpose::Tablespace => None,
+    })
 }
 
 /// Returns the reason why an existing folder cannot be restored into, if it is not empty.
@@ -138,10 +170,11 @@ fn occupied(path: &Path) -> io::Result<Option<Error>> {
     let subject = path.display().to_string();
     let (message, hint) = if has_server {
         let message = "contains postmaster.pid: a server uses this directory, or did until it crashed";
-        (message.to_owned(), "name a new directory; a restore never replaces a cluster".to_owned())
+        (message.to_owned(), "name a new directory".to_owned())
     } else if has_cluster {
         let message = "contains PG_VERSION: the directory of a cluster or tablespace";
-        (message.to_owned(), "name a new directory; a restore never replaces a cluster".to_owned())
+        let hint = "name a new directory; --delta replaces the files of the same cluster while its server is stopped";
+        (message.to_owned(), hint.to_owned())
     } else if names == ["lost+found"] {
         let message = "contains lost+found: the root of a file system, where PostgreSQL advises against a cluster";
         (message.to_owned(), format!("name a directory in it, such as {}", path.join("data").display()))
@@ -160,7 +193,7 @@ mod tests {
     use super::*;
 
     fn check_data(path: &Path) -> Result<Folder> {
-        check(path, Purpose::DataDirectory, rustix::process::geteuid())
+        check(path, Purpose::DataDirectory, ExistingFiles::Refused, rustix::process::geteuid())
     }
 
     fn private() -> tempfile::TempDir {
@@ -223,7 +256,7 @@ mod tests {
         for (mode, accepted) in [(0o700, true), (0o750, true), (0o755, false), (0o770, false)] {
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(check_data(folder.path()).is_ok(), accepted, "{mode:o}");
-            check(folder.path(), Purpose::Tablespace, rustix::process::geteuid()).unwrap();
+            check(folder.path(), Purpose::Tablespace, ExistingFiles::Refused, rustix::process::geteuid()).unwrap();
         }
         let error = check_data(folder.path()).unwrap_err();
         assert!(error.to_string().contains("mode 0770") && error.remedy().unwrap().contains("chmod 700"), "{error:?}");
@@ -233,8 +266,8 @@ mod tests {
     fn other_users_folders_are_refused() {
         let folder = private();
         let other = Uid::from_raw(rustix::process::geteuid().as_raw() + 1);
-        let error = check(folder.path(), Purpose::DataDirectory, other).unwrap_err();
+        let error = check(folder.path(), Purpose::DataDirectory, ExistingFiles::Refused, other).unwrap_err();
         assert!(error.to_string().contains("owns the directory"), "{error}");
-        check(folder.path(), Purpose::Tablespace, other).unwrap();
+        check(folder.path(), Purpose::Tablespace, ExistingFiles::Refused, other).unwrap();
     }
 }

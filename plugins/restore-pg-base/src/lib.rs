@@ -2,7 +2,8 @@
 //!
 //! A restore writes only into new or empty folders, and never overwrites a file. The restore writes
 //! `global/pg_control` last, so that no server can start an incomplete copy. A restore that fails
-//! or is interrupted removes everything that it made.
+//! or is interrupted removes everything that it made. Only a restore that shall replace the files
+//! of the same cluster begins with existing files; if it fails, it must be repeated.
 //!
 //! An incremental backup is restored after those that it continues, from the full one on: its
 //! changed blocks are written into their files, and files that it lacks are removed.
@@ -10,6 +11,8 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `prepare.rs` | the check of the target before a byte is fetched, and the plan of the restore |
+//! | `existing_cluster.rs` | the cluster whose files a restore replaces |
+//! | `file_writer.rs` | a restored file, written only where it differs |
 //! | `folder.rs` | the check of a folder to restore into |
 //! | `overlap.rs` | folders that contain each other |
 //! | `owner.rs` | the user to own the files |
@@ -29,6 +32,8 @@
 mod abandoned;
 mod archive;
 mod cluster_files;
+mod existing_cluster;
+mod file_writer;
 mod folder;
 mod list;
 mod member;

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn nested_folders_are_found_in_both_orders() {
-        let folder = |path: &str| Folder { path: path.into(), resolved: path.into(), existing: "/".into() };
+        let folder =
+            |path: &str| Folder { path: path.into(), resolved: path.into(), existing: "/".into(), has_files: false };
         let [data, nested, equal, apart] = ["/srv/data", "/srv/data/ts", "/srv/data", "/srv/data2"].map(folder);
         let found = |folders: &[&Folder]| -> Vec<String> { errors(folders).iter().map(Error::to_string).collect() };
         assert_eq!(found(&[&data, &nested]), ["restore \"/srv/data/ts\": a folder in /srv/data"]);

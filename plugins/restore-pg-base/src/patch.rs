@@ -1,7 +1,9 @@
 //! The blocks of an incremental file, written into the file of an earlier backup.
 //!
-//! The result is that of `pg_combinebackup`: the file has the blocks of the incremental file and,
-//! up to the length that the incremental file gives, those of the earlier one.
+//! The result is that of `pg_combinebackup` for these two backups: the file has the blocks of the
+//! incremental file and, up to the length that the incremental file gives, those of the earlier
+//! one. (Given a longer chain, `pg_combinebackup` ignores truncations between two links, and may
+//! return deleted rows.)
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -88,7 +90,8 @@ impl Pages {
             let Some((block, later)) = self.header.blocks.get(index..).and_then(<[u32]>::split_first) else {
                 return Ok(());
             };
-            let adjacent = (*block + 1..).zip(later).take_while(|(next, listed)| next == *listed).count();
+            let most = bytes.len() / PAGE_BYTES;
+            let adjacent = (*block + 1..).zip(later).take(most).take_while(|(next, listed)| next == *listed).count();
             let run_bytes = (1 + adjacent) * PAGE_BYTES - within;
             let (run, rest) = bytes.split_at(bytes.len().min(run_bytes));
             file.write_all_at(run, u64::from(*block) * PAGE_BYTES as u64 + within as u64)?;

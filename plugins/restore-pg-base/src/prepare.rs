@@ -6,14 +6,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use longshore_core::base::{BaseFacts, WalLocation};
-use longshore_core::check::Finding;
+use longshore_core::check::{Finding, Outcome};
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::DataDirectory;
+use longshore_core::plugin::{DataDirectory, ExistingFiles};
 use longshore_core::stage::RestoreRequest;
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::process::geteuid;
 
 use crate::cluster_files::check_map_path;
+use crate::existing_cluster;
 use crate::folder::{self, Folder, Purpose};
 use crate::overlap;
 use crate::owner::{self, Owner};
@@ -31,6 +32,16 @@ pub(crate) struct Plan {
     pub(crate) owner: Option<Owner>,
     /// The number of backups that precede the one to restore, since it continues them.
     pub(crate) earlier: usize,
+    /// The handling of existing files.
+    pub(crate) existing: ExistingFiles,
+}
+
+impl Plan {
+    /// Returns true if the restore changes and removes files: those of earlier backups, or existing
+    /// ones.
+    pub(crate) fn changes_files(&self) -> bool {
+        self.earlier > 0 || self.existing == ExistingFiles::Replaced
+    }
 }
 
 /// The result of the check.
@@ -64,13 +75,18 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
     let mut obstacles: Vec<Error> = broken_chain(request).into_iter().collect();
     let mut accept = |checked: Result<Folder>| checked.map_err(|error| obstacles.push(error)).ok();
 
-    let data = accept(folder::check(&target.path, Purpose::DataDirectory, process));
+    let files = target.existing;
+    let data = folder::check(&target.path, Purpose::DataDirectory, files, process);
+    let data = accept(data.and_then(|folder| match folder.has_files {
+        true => existing_cluster::expect_same(&folder.path, request.manifest).map(|()| folder),
+        false => Ok(folder),
+    }));
     let tablespaces = Tablespace::of_backup(request);
     let (mut assigned, unassigned) = tablespace::assign(tablespaces.as_deref(), &target.tablespaces);
     let mut folders: BTreeMap<u32, Folder> = BTreeMap::new();
     for (oid, assigned) in &mut assigned {
         let TablespaceFolder::Outside(path) = assigned else { continue };
-        let checked = folder::check(path, Purpose::Tablespace, process);
+        let checked = folder::check(path, Purpose::Tablespace, files, process);
         let checked = checked.and_then(|folder| check_map_path(*oid, &folder.path).map(|()| folder));
         if let Some(folder) = accept(checked) {
             path.clone_from(&folder.path);
@@ -101,16 +117,32 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
         findings.push(Finding::warning("tablespaces", message, remedy));
     }
     let needs = needs(request, data.as_ref(), &folders);
-    let archive_bytes = request.chain().map(|manifest| manifest.artifact.plaintext.bytes).sum();
-    findings.extend(space::findings(&needs, archive_bytes));
+    let archive_bytes = request.chain().map(|manifest| manifest.artifact.plaintext.bytes).fold(0, u64::saturating_add);
+    let mut of_space = space::findings(&needs, archive_bytes);
+    if !request.earlier.is_empty() {
+        // The sum of a chain's files is the most that their combination may need.
+        of_space
+            .iter_mut()
+            .filter(|found| found.outcome == Outcome::Failed)
+            .for_each(|found| found.outcome = Outcome::Warning);
+    }
+    findings.extend(of_space);
     findings.extend(obstacles.iter().map(|error| Finding::failed(error.subject(), error)));
     let data = data.map_or_else(|| target.path.clone(), |folder| folder.path);
-    Checked { findings, plan: Plan { data, tablespaces: assigned, owner, earlier: request.earlier.len() }, obstacles }
+    Checked {
+        findings,
+        plan: Plan { data, tablespaces: assigned, owner, earlier: request.earlier.len(), existing: files },
+        obstacles,
+    }
 }
 
 /// Returns the finding of a folder that can be restored into.
 fn accepted(folder: &Folder, owner: Option<&Owner>) -> Finding {
-    let state = if folder.is_new() { "a new directory" } else { "an empty directory" };
+    let state = match (folder.is_new(), folder.has_files) {
+        (true, _) => "a new directory",
+        (false, false) => "an empty directory",
+        (false, true) => "the directory of a stopped server of this cluster, whose files are replaced or removed",
+    };
     let owner = owner.map(|owner| format!(", for user {}", owner.name)).unwrap_or_default();
     Finding::good(folder.path.display().to_string(), format!("{state}{owner}"))
 }
@@ -165,11 +197,14 @@ fn needs<'a>(
         let own = all.iter().flatten().flat_map(|facts| &facts.tablespaces).filter(move |own| own.oid == oid);
         own.map(|own| own.bytes).reduce(u64::saturating_add)
     };
-    let outside: Option<u64> = folders.keys().map(|oid| of_tablespace(*oid)).sum();
-    let total = all.as_ref().map(|all| all.iter().map(|facts| facts.file_bytes).sum::<u64>());
+    let outside: Option<u64> =
+        folders.keys().try_fold(0, |sum: u64, oid| Some(sum.saturating_add(of_tablespace(*oid)?)));
+    let total = all.as_ref().map(|all| all.iter().map(|facts| facts.file_bytes).fold(0, u64::saturating_add));
     let in_data = total.zip(outside).map(|(total, outside)| total.saturating_sub(outside));
     let data = data.map(|folder| Need { folder, bytes: in_data });
-    data.into_iter().chain(folders.iter().map(|(oid, folder)| Need { folder, bytes: of_tablespace(*oid) })).collect()
+    let tablespaces = folders.iter().map(|(oid, folder)| Need { folder, bytes: of_tablespace(*oid) });
+    // Replaced files need no more space than before, as a rule.
+    data.into_iter().chain(tablespaces).filter(|need| !need.folder.has_files).collect()
 }
 
 #[cfg(test)]

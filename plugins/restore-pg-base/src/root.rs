@@ -3,31 +3,32 @@
 //! The owner of the folder may not be trusted: root writes into folders of user postgres. All paths
 //! are therefore resolved from the open folder, and links are never followed.
 
+mod entry;
+
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use longshore_core::plugin::ExistingFiles;
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, fstat, mkdirat, openat, statat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, fstat, mkdirat, openat, renameat, symlinkat,
     syncfs, unlinkat,
 };
 use rustix::io::Errno;
 
+use self::entry::{FOLDER, file_type, names, own_file, remove_entry, retain_in};
 use crate::owner::{self, Owner};
 
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const REPLACED_FILE: OFlags =
-    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::TRUNC).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const PATCHED_FILE: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const COMPARED_FILE: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const APPENDED_FILE: OFlags =
     OFlags::RDWR.union(OFlags::APPEND).union(OFlags::CREATE).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -44,6 +45,8 @@ pub(crate) struct Root {
     folders: BTreeSet<PathBuf>,
     /// The entries of the root itself that were made here.
     entries: BTreeSet<OsString>,
+    /// The handling of entries that were there before.
+    entries_before: EntriesBefore,
     /// The folder that was used last, open: a tar contains the files of a folder in sequence.
     open: Option<(PathBuf, OwnedFd)>,
     state: State,
@@ -54,6 +57,18 @@ pub(crate) struct Root {
 enum Before {
     Missing,
     Empty(Uid, Gid),
+    /// The root has files that the restore replaces. Nothing can be undone.
+    Filled,
+}
+
+/// The handling of entries that were in the root before the backup that is being unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EntriesBefore {
+    /// They are errors: the restore never overwrites a file.
+    Refused,
+    /// They are those of earlier backups or of a replaced cluster: they are changed, and an entry
+    /// of another type is replaced.
+    Replaced,
 }
 
 /// The progress of the restore into the root.
@@ -65,8 +80,8 @@ enum State {
 }
 
 impl Root {
-    /// Creates the folder, or opens it if it is empty.
-    pub(crate) fn new(path: &Path, owner: Option<Owner>) -> Result<Self> {
+    /// Creates the folder, or opens it if it is empty or its files are to be replaced.
+    pub(crate) fn new(path: &Path, owner: Option<Owner>, existing: ExistingFiles) -> Result<Self> {
         let failed = |errno: Errno| failure(path, "cannot be made or opened", errno.into());
         let is_new = match mkdirat(CWD, path, FOLDER_MODE) {
             Ok(()) => true,
@@ -79,20 +94,29 @@ impl Root {
         let before = match is_new {
             true => Before::Missing,
             false => {
-                if !names(&folder).map_err(|error| failure(path, "cannot be read", error))?.is_empty() {
+                let has_files = !names(&folder).map_err(|error| failure(path, "cannot be read", error))?.is_empty();
+                if has_files && existing == ExistingFiles::Refused {
                     let error = Error::new(Stage::Restore, Kind::Refused, path.display().to_string(), "is not empty");
                     return Err(error.hint("name a new directory"));
                 }
                 let stat = fstat(&folder).map_err(failed)?;
                 owner::expect(owner.as_ref(), path, stat.st_uid)?;
-                Before::Empty(Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
+                match has_files {
+                    true => Before::Filled,
+                    false => Before::Empty(Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)),
+                }
             }
+        };
+        let entries_before = match before {
+            Before::Filled => EntriesBefore::Replaced,
+            Before::Missing | Before::Empty(..) => EntriesBefore::Refused,
         };
         let root = Self {
             path: path.to_owned(),
             folder,
             owner,
             before,
+            entries_before,
             folders: BTreeSet::new(),
             entries: BTreeSet::new(),
             open: None,
@@ -122,8 +146,16 @@ impl Root {
     }
 
     fn make_folder_in(&mut self, parent: &Path, name: &OsStr) -> io::Result<()> {
+        let replaces = self.entries_before == EntriesBefore::Replaced;
         let parent_folder = self.open_folder(parent)?;
-        mkdirat(parent_folder, name, FOLDER_MODE)?;
+        match mkdirat(parent_folder, name, FOLDER_MODE) {
+            Err(Errno::EXIST) if replaces && file_type(parent_folder, name)? == FileType::Directory => {}
+            Err(Errno::EXIST) if replaces => {
+                remove_entry(parent_folder, name)?;
+                mkdirat(parent_folder, name, FOLDER_MODE)?;
+            }
+            made => made?,
+        }
         let made = openat(parent_folder, name, FOLDER, Mode::empty())?;
         self.record(parent, name);
         self.set_owner(made.as_fd())?;
@@ -135,17 +167,26 @@ impl Root {
         self.open_file(path, NEW_FILE)
     }
 
+    /// From now on, existing entries are those of an earlier backup.
+    pub(crate) fn replace_entries(&mut self) {
+        self.entries_before = EntriesBefore::Replaced;
+        // Another type of entry may follow.
+        self.folders.clear();
+        self.open = None;
+    }
+
     /// Creates a file, or empties the one that an earlier backup made.
     pub(crate) fn replace_file(&mut self, path: &Path) -> Result<File> {
-        self.open_file(path, REPLACED_FILE)
+        let file = self.open_or_create(path)?;
+        file.set_len(0).map_err(|error| failure(&self.path.join(path), "cannot be emptied", error))?;
+        Ok(file)
     }
 
     /// Opens a file that an earlier backup made, to change parts of it. Returns `None` if there is
     /// no such file.
     pub(crate) fn open_existing(&mut self, path: &Path) -> Result<Option<File>> {
         let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
-        let opened =
-            (|| io::Result::Ok(File::from(openat(self.open_folder(parent)?, name, PATCHED_FILE, FILE_MODE)?)))();
+        let opened = (|| own_file(openat(self.open_folder(parent)?, name, PATCHED_FILE, FILE_MODE)?))();
         match opened {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -153,7 +194,46 @@ impl Root {
         }
     }
 
-    /// Removes all files and folders but these, which include the folders above them. Links stay.
+    /// Opens a file, with its existing content if there is any, to read and write it.
+    pub(crate) fn open_or_create(&mut self, path: &Path) -> Result<File> {
+        let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+        self.make_folder(parent)?;
+        let cleared = (|| {
+            let parent_folder = self.open_folder(parent)?;
+            match file_type(parent_folder, name) {
+                Ok(FileType::RegularFile) | Err(Errno::NOENT) => Ok(()),
+                Ok(_) => remove_entry(parent_folder, name),
+                Err(errno) => Err(errno.into()),
+            }
+        })();
+        cleared.map_err(|error| failure(&self.path.join(path), "cannot be replaced", error))?;
+        self.open_file(path, COMPARED_FILE)
+    }
+
+    /// Renames a file, if it exists.
+    pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
+        let renamed = renameat(&self.folder, from, &self.folder, to);
+        match renamed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failure(&self.path.join(from), "cannot be renamed", errno.into())),
+        }
+    }
+
+    /// Removes a file, if it exists.
+    pub(crate) fn remove_file(&mut self, path: &Path) -> Result<()> {
+        let removed = unlinkat(&self.folder, path, AtFlags::empty());
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failure(&self.path.join(path), "cannot be removed", errno.into())),
+        }
+    }
+
+    /// Returns true if the restore replaces files of the root.
+    pub(crate) fn is_filled(&self) -> bool {
+        matches!(self.before, Before::Filled)
+    }
+
+    /// Removes all files, folders and links but these, which include the folders above them.
     pub(crate) fn retain(&mut self, paths: &HashSet<PathBuf>) -> Result<()> {
         self.open = None;
         let retained = retain_in(self.folder.as_fd(), Path::new(""), paths);
@@ -173,8 +253,9 @@ impl Root {
         let opened = (|| {
             let file = openat(self.open_folder(parent)?, name, flags, FILE_MODE)?;
             self.record(parent, name);
+            let file = own_file(file)?;
             self.set_owner(file.as_fd())?;
-            io::Result::Ok(File::from(file))
+            io::Result::Ok(file)
         })();
         opened.map_err(|error| failure(&self.path.join(path), "cannot be made", error))
     }
@@ -184,7 +265,12 @@ impl Root {
         let (parent, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
         self.make_folder(parent)?;
         let linked = (|| {
-            symlinkat(target, self.open_folder(parent)?, name)?;
+            let replaces = self.entries_before == EntriesBefore::Replaced;
+            let parent_folder = self.open_folder(parent)?;
+            if replaces {
+                remove_entry(parent_folder, name)?;
+            }
+            symlinkat(target, parent_folder, name)?;
             self.record(parent, name);
             if let Some(owner) = &self.owner {
                 let folder = self.open_folder_of(parent)?;
@@ -221,6 +307,9 @@ impl Root {
             return Vec::new();
         }
         self.state = State::Settled;
+        if self.is_filled() {
+            return Vec::new();
+        }
         self.open = None;
         let mut failures = Vec::new();
         for name in &self.entries {
@@ -232,7 +321,7 @@ impl Root {
             Before::Empty(uid, gid) if self.owner.is_some() => {
                 fchown(&self.folder, Some(uid), Some(gid)).map_err(io::Error::from)
             }
-            Before::Empty(..) => Ok(()),
+            Before::Empty(..) | Before::Filled => Ok(()),
         };
         failures.extend(restored.map_err(|error| failure(&self.path, "cannot be removed", error)).err());
         failures
@@ -286,53 +375,6 @@ impl Drop for Root {
     }
 }
 
-/// Returns the names of a folder's entries.
-fn names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Removes all entries of a folder but these, and those in its folders. `path` is the folder's own
-/// path, by which the paths begin.
-fn retain_in(folder: BorrowedFd<'_>, path: &Path, paths: &HashSet<PathBuf>) -> io::Result<()> {
-    for name in names(&folder.try_clone_to_owned()?)? {
-        let entry = path.join(&name);
-        let kind = FileType::from_raw_mode(statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
-        match kind {
-            FileType::Symlink => {}
-            _ if !paths.contains(&entry) => remove_entry(folder, &name)?,
-            FileType::Directory => {
-                let inner = openat(folder, &name, FOLDER, Mode::empty())?;
-                retain_in(inner.as_fd(), &entry, paths)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Removes a file, or a folder with its content. Succeeds if the entry does not exist.
-fn remove_entry(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-    match unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR) => {
-            let folder = openat(parent, name, FOLDER, Mode::empty())?;
-            for entry in names(&folder)? {
-                remove_entry(folder.as_fd(), &entry)?;
-            }
-            Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
-        }
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// Returns the error of a file or folder.
 pub(crate) fn failure(path: &Path, message: &str, error: io::Error) -> Error {
     let is_full = error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded;
@@ -341,97 +383,4 @@ pub(crate) fn failure(path: &Path, message: &str, error: io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::io::Write;
-    use std::os::unix::fs::{MetadataExt, symlink};
-
-    use super::*;
-
-    fn filled(path: &Path) -> Root {
-        let mut root = Root::new(path, None).unwrap();
-        root.create_file(Path::new("base/1/1259")).unwrap().write_all(b"x").unwrap();
-        root.create_file(Path::new("PG_VERSION")).unwrap();
-        root.link(Path::new("pg_tblspc/5"), Path::new("/nowhere")).unwrap();
-        root
-    }
-
-    #[test]
-    fn files_are_private() {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("data");
-        filled(&path).finish();
-        let mode = |name: &str| fs::metadata(path.join(name)).unwrap().mode() & 0o7777;
-        assert_eq!(["", "base", "base/1", "base/1/1259"].map(mode), [0o700, 0o700, 0o700, 0o600]);
-        assert_eq!(fs::read_link(path.join("pg_tblspc/5")).unwrap(), Path::new("/nowhere"));
-    }
-
-    #[test]
-    fn remove_leaves_nothing_of_a_new_folder() {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("data");
-        assert!(filled(&path).remove().is_empty());
-        drop(filled(&path));
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn remove_keeps_an_empty_folder_and_foreign_files() {
-        let existing = tempfile::tempdir().unwrap();
-        assert!(filled(existing.path()).remove().is_empty());
-        assert_eq!(fs::read_dir(existing.path()).unwrap().count(), 0);
-        let root = filled(existing.path());
-        fs::write(existing.path().join("foreign"), "").unwrap();
-        assert!(root.remove().is_empty());
-        assert_eq!(fs::read_dir(existing.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn existing_files_are_never_overwritten() {
-        let existing = tempfile::tempdir().unwrap();
-        let mut root = Root::new(existing.path(), None).unwrap();
-        fs::write(existing.path().join("PG_VERSION"), "15").unwrap();
-        fs::create_dir(existing.path().join("base")).unwrap();
-        let error = root.create_file(Path::new("PG_VERSION")).unwrap_err();
-        assert_eq!(error.kind(), Kind::AlreadyExists);
-        assert!(error.subject().ends_with("/PG_VERSION"), "{error}");
-        assert_eq!(root.make_folder(Path::new("base")).unwrap_err().kind(), Kind::AlreadyExists);
-        drop(root);
-        assert_eq!(fs::read_to_string(existing.path().join("PG_VERSION")).unwrap(), "15");
-        assert_eq!(Root::new(existing.path(), None).unwrap_err().kind(), Kind::Refused);
-    }
-
-    #[test]
-    fn retain_removes_everything_else() {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("data");
-        let mut root = filled(&path);
-        root.create_file(Path::new("base/2/1259")).unwrap();
-        root.create_file(Path::new("base/1/7")).unwrap();
-        root.retain(&["base", "base/1", "base/1/1259", "pg_tblspc"].map(PathBuf::from).into()).unwrap();
-        assert!(path.join("base/1/1259").exists() && path.join("pg_tblspc/5").symlink_metadata().is_ok());
-        for gone in ["base/2", "base/1/7", "PG_VERSION"] {
-            assert!(!path.join(gone).exists(), "{gone}");
-        }
-        root.replace_file(Path::new("base/2/1260")).unwrap();
-        root.replace_file(Path::new("base/1/1259")).unwrap();
-        assert_eq!(fs::metadata(path.join("base/1/1259")).unwrap().len(), 0);
-        assert!(root.open_existing(Path::new("base/1/1259")).unwrap().is_some());
-        assert!(root.open_existing(Path::new("base/1/7")).unwrap().is_none());
-        assert!(root.open_existing(Path::new("base/3/7")).unwrap().is_none());
-    }
-
-    #[test]
-    fn links_in_the_folder_are_not_followed() {
-        let (parent, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let path = parent.path().join("data");
-        let mut root = filled(&path);
-        root.create_file(Path::new("global/1")).unwrap();
-        fs::rename(path.join("base"), path.join("moved")).unwrap();
-        symlink(elsewhere.path(), path.join("base")).unwrap();
-        assert!(root.create_file(Path::new("base/1/1260")).is_err());
-        assert!(root.create_file(Path::new("base/1260")).is_err());
-        drop(root);
-        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
-    }
-}
+mod tests;

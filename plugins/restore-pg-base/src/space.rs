@@ -90,7 +90,7 @@ mod tests {
     fn needs_of_one_file_system_are_added() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let folder = Folder { path: path.into(), resolved: path.into(), existing: path.into() };
+        let folder = Folder { path: path.into(), resolved: path.into(), existing: path.into(), has_files: false };
         let free = device_and_free_bytes(path).unwrap().1;
         let outcome = |sizes: &[Option<u64>]| {
             let needs: Vec<Need<'_>> = sizes.iter().map(|bytes| Need { folder: &folder, bytes: *bytes }).collect();
@@ -107,7 +107,12 @@ mod tests {
 
     #[test]
     fn unreadable_file_systems_are_a_warning() {
-        let nowhere = Folder { path: "/nowhere/x".into(), resolved: "/nowhere/x".into(), existing: "/nowhere".into() };
+        let nowhere = Folder {
+            path: "/nowhere/x".into(),
+            resolved: "/nowhere/x".into(),
+            existing: "/nowhere".into(),
+            has_files: false,
+        };
         let findings = findings(&[Need { folder: &nowhere, bytes: Some(1) }], 1);
         assert_eq!(findings.iter().map(|finding| finding.outcome).collect::<Vec<_>>(), [Outcome::Warning]);
     }

@@ -8,6 +8,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use longshore_core::plugin::ExistingFiles;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::control::FILE_BYTES;
 use longshore_pg_base::label::{self, BackupLabel};
@@ -16,6 +17,8 @@ use longshore_pg_base::{manifest, tablespace_map};
 use crate::abandoned::Abandoned;
 use crate::archive::{Content, Tars};
 use crate::cluster_files::{AUTO_CONF, rewrite_map, without_folder, write_settings};
+use crate::existing_cluster::REPLACED_CONTROL;
+use crate::file_writer::FileWriter;
 use crate::member::{CONTROL, Member, MemberKind, Place, TABLESPACES};
 use crate::patch;
 use crate::prepare::Plan;
@@ -46,7 +49,7 @@ pub(crate) struct Unpacked {
 /// Unpacks the tars of a plan. After an error, or if the caller was dropped, everything that was
 /// made is removed again.
 pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
-    let data = Root::new(&plan.data, plan.owner.clone())?;
+    let data = Root::new(&plan.data, plan.owner.clone(), plan.existing)?;
     let mut cluster =
         NewCluster { plan, data, tablespaces: BTreeMap::new(), index: 0, earlier_label: None, seen: Seen::default() };
     let result = cluster.fill(reader, abandoned);
@@ -59,6 +62,10 @@ pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan, abandoned: &Abandoned)
         }
         Err(error) => error,
     };
+    if plan.existing == ExistingFiles::Replaced {
+        roots.for_each(|root| drop(root.remove()));
+        return Err(error.hint("no server can start the directory: repeat the restore with --delta"));
+    }
     let failures: Vec<String> = roots.flat_map(Root::remove).map(|error| error.chain()).collect();
     if failures.is_empty() {
         return Err(error);
@@ -97,14 +104,21 @@ impl NewCluster<'_> {
     /// Unpacks everything. Returns the time for the files, and the time until all were on the disk.
     fn fill(&mut self, reader: &mut impl Read, abandoned: &Abandoned) -> Result<(Duration, Duration)> {
         let started = Instant::now();
+        if self.data.is_filled() {
+            self.data.rename(Path::new(CONTROL), Path::new(REPLACED_CONTROL))?;
+        }
         let mut tars = Tars::new(reader);
         for index in 0..=self.plan.earlier {
-            let earlier = mem::take(&mut self.seen);
-            (self.index, self.earlier_label) = (index, earlier.label);
+            self.earlier_label = mem::take(&mut self.seen).label;
+            self.index = index;
+            if index > 0 {
+                self.data.replace_entries();
+                self.tablespaces.values_mut().for_each(Root::replace_entries);
+            }
             tars.read_next(|member, content| self.add(member, content))?;
             self.expect_complete()?;
-            if index > 0 {
-                self.remove_dropped_files()?;
+            if self.plan.changes_files() {
+                self.remove_other_files()?;
             }
         }
         tars.finish()?;
@@ -157,7 +171,8 @@ impl NewCluster<'_> {
                     let (index, folder) = (self.index, folder.clone());
                     let path = patch::whole_path(path, member);
                     keep(self.seen.tablespaces.entry(oid).or_default(), &path, self.plan);
-                    add_to(self.tablespace(oid, &folder)?, &path, member, content, index)
+                    let plan = self.plan;
+                    add_to(self.tablespace(oid, &folder)?, &path, member, content, (index, plan))
                 }
                 None if !self.is_last() => Ok(()),
                 None => Err(without_folder(oid)),
@@ -168,7 +183,7 @@ impl NewCluster<'_> {
     fn add_to_data(&mut self, path: &Path, member: &Member, content: Content<'_>) -> Result<()> {
         let path = patch::whole_path(path, member);
         keep(&mut self.seen.data, &path, self.plan);
-        add_to(&mut self.data, &path, member, content, self.index)
+        add_to(&mut self.data, &path, member, content, (self.index, self.plan))
     }
 
     /// Writes `backup_label` without what only a label of an incremental backup contains. Fails if
@@ -185,17 +200,18 @@ impl NewCluster<'_> {
         }
         let path = Path::new(label::NAME);
         keep(&mut self.seen.data, path, self.plan);
-        let mut file = open(&mut self.data, path, self.index)?;
         let combined = BackupLabel::combined(content).map_err(damaged)?;
-        file.write_all(&combined).map_err(|error| self.write_failure(path, error))?;
         self.seen.label = Some(label);
-        Ok(())
+        self.write_file(path, &combined)
     }
 
-    /// Removes the files that an earlier backup has, but not this one.
-    fn remove_dropped_files(&mut self) -> Result<()> {
-        // The folder of the tablespaces, with their links.
-        self.seen.data.insert(TABLESPACES.into());
+    /// Removes the files that this backup lacks: those of an earlier one, and replaced ones.
+    fn remove_other_files(&mut self) -> Result<()> {
+        for path in [Path::new(TABLESPACES), Path::new(REPLACED_CONTROL)] {
+            keep(&mut self.seen.data, path, self.plan);
+        }
+        let links = self.tablespaces.keys().map(|oid| Path::new(TABLESPACES).join(oid.to_string()));
+        self.seen.data.extend(links);
         self.data.retain(&self.seen.data)?;
         for (oid, root) in &mut self.tablespaces {
             root.retain(self.seen.tablespaces.get(oid).unwrap_or(&HashSet::new()))?;
@@ -208,8 +224,7 @@ impl NewCluster<'_> {
         let path = Path::new(tablespace_map::NAME);
         let (content, oids) = rewrite_map(content, &self.plan.tablespaces)?;
         keep(&mut self.seen.data, path, self.plan);
-        let mut file = open(&mut self.data, path, self.index)?;
-        file.write_all(&content).map_err(|error| self.write_failure(path, error))?;
+        self.write_file(path, &content)?;
         for oid in oids {
             if let Some(TablespaceFolder::Outside(folder)) = self.plan.tablespaces.get(&oid) {
                 self.tablespace(oid, folder)?;
@@ -221,7 +236,7 @@ impl NewCluster<'_> {
     /// Returns the folder of a tablespace. Makes the folder and the link to it at the first call.
     fn tablespace(&mut self, oid: u32, folder: &Path) -> Result<&mut Root> {
         if !self.tablespaces.contains_key(&oid) {
-            let root = Root::new(folder, self.plan.owner.clone())?;
+            let root = Root::new(folder, self.plan.owner.clone(), self.plan.existing)?;
             self.tablespaces.insert(oid, root);
             self.data.link(&Path::new(TABLESPACES).join(oid.to_string()), folder)?;
         }
@@ -244,7 +259,15 @@ impl NewCluster<'_> {
         let content = self.seen.control.take().unwrap_or_default();
         let file = self.data.create_file(path)?;
         write_durably(file, &content).map_err(|error| self.write_failure(path, error))?;
+        self.data.remove_file(Path::new(REPLACED_CONTROL))?;
         self.data.sync_folder(path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Writes a whole file of the data directory.
+    fn write_file(&mut self, path: &Path, content: &[u8]) -> Result<()> {
+        let mut file = open(&mut self.data, path, self.index, self.plan)?;
+        let written = file.write(content).and_then(|()| file.finish());
+        written.map_err(|error| self.write_failure(path, error))
     }
 
     fn write_failure(&self, path: &Path, error: std::io::Error) -> Error {
@@ -254,7 +277,7 @@ impl NewCluster<'_> {
 
 /// Adds the path of a member, and the folders above it, to those that exist after the backup.
 fn keep(paths: &mut HashSet<PathBuf>, path: &Path, plan: &Plan) {
-    let ancestors = path.ancestors().filter(|path| plan.earlier > 0 && !path.as_os_str().is_empty());
+    let ancestors = path.ancestors().filter(|path| plan.changes_files() && !path.as_os_str().is_empty());
     for path in ancestors {
         if paths.contains(path) {
             break;
@@ -263,12 +286,25 @@ fn keep(paths: &mut HashSet<PathBuf>, path: &Path, plan: &Plan) {
     }
 }
 
-/// Opens a file to write. Only a backup after the first one of a chain replaces files.
-fn open(root: &mut Root, path: &Path, index: usize) -> Result<File> {
-    if index == 0 { root.create_file(path) } else { root.replace_file(path) }
+/// Opens a file to write. Only a backup after the first one of a chain replaces files, unless
+/// existing files are to be replaced.
+fn open(root: &mut Root, path: &Path, index: usize, plan: &Plan) -> Result<FileWriter> {
+    let file = match (plan.existing, index) {
+        (ExistingFiles::Replaced, _) => root.open_or_create(path)?,
+        (ExistingFiles::Refused, 0) => root.create_file(path)?,
+        (ExistingFiles::Refused, _) => root.replace_file(path)?,
+    };
+    Ok(FileWriter::new(file, plan.existing))
 }
 
-fn add_to(root: &mut Root, path: &Path, member: &Member, content: Content<'_>, index: usize) -> Result<()> {
+/// Adds a member to a root. `index` is the number of backups before the member's.
+fn add_to(
+    root: &mut Root,
+    path: &Path,
+    member: &Member,
+    content: Content<'_>,
+    (index, plan): (usize, &Plan),
+) -> Result<()> {
     if member.kind == MemberKind::Folder {
         return root.make_folder(path);
     }
@@ -277,9 +313,10 @@ fn add_to(root: &mut Root, path: &Path, member: &Member, content: Content<'_>, i
         let file = root.open_existing(path)?.filter(|_| index > 0).ok_or_else(|| patch::without_file(member))?;
         return patch::apply(&file, &full, member, content);
     }
-    let mut file = open(root, path, index)?;
+    let mut file = open(root, path, index, plan)?;
     let full: PathBuf = root.path().join(path);
-    content.copy(|piece| file.write_all(piece).map_err(|error| write_failure(&full, error)))
+    content.copy(|piece| file.write(piece).map_err(|error| write_failure(&full, error)))?;
+    file.finish().map_err(|error| write_failure(&full, error))
 }
 
 fn write_durably(mut file: File, content: &[u8]) -> std::io::Result<()> {

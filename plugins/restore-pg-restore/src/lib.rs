@@ -208,14 +208,19 @@ mod tests {
     use std::collections::BTreeMap;
 
     use longshore_core::format::FormatName;
-    use longshore_core::plugin::{Cluster, DataDirectory};
+    use longshore_core::plugin::{Cluster, DataDirectory, ExistingFiles};
     use longshore_core::stream::from_bytes;
 
     use super::*;
 
     #[test]
     fn data_directory_is_refused_with_hint() {
-        let target = DataDirectory { path: "/restored".into(), tablespaces: BTreeMap::new(), owner: None };
+        let target = DataDirectory {
+            path: "/restored".into(),
+            tablespaces: BTreeMap::new(),
+            owner: None,
+            existing: ExistingFiles::Refused,
+        };
         let error = PgRestore {}.build(&Target::DataDirectory(target)).err().unwrap();
         assert_eq!((error.kind(), error.subject()), (Kind::Usage, "/restored"));
         assert!(error.to_string().contains("pg_restore restores into a database"), "{error}");

@@ -14,21 +14,26 @@ pub(super) fn mark_unusable(backups: &mut [Backup]) {
     }
     let mut indices: HashMap<BackupName, usize> = HashMap::new();
     for index in 0..backups.len() {
-        let unusable = unusable(backups, &indices, index);
+        let (unusable, is_doubtful) = state(backups, &indices, index);
         if let Some(backup) = backups.get_mut(index) {
-            backup.unusable = unusable;
+            (backup.unusable, backup.is_chain_doubtful) = (unusable, is_doubtful);
             indices.insert(backup.name.clone(), index);
         }
     }
 }
 
-fn unusable(backups: &[Backup], indices: &HashMap<BackupName, usize>, index: usize) -> Option<BackupName> {
-    let backup = backups.get(index).filter(|backup| backup.manifest.is_incremental())?;
+/// Returns the first unusable backup that a backup continues, and whether one may be damaged.
+fn state(backups: &[Backup], indices: &HashMap<BackupName, usize>, index: usize) -> (Option<BackupName>, bool) {
+    let Some(backup) = backups.get(index).filter(|backup| backup.manifest.is_incremental()) else {
+        return (None, false);
+    };
     // A manifest that names no parent makes the backup itself unusable.
-    let Some(name) = backup.manifest.parent() else { return Some(backup.name.clone()) };
+    let Some(name) = backup.manifest.parent() else { return (Some(backup.name.clone()), false) };
     let parent = indices.get(name).and_then(|parent| backups.get(*parent));
     match parent {
-        Some(parent) if parent.is_intact() && backup.manifest.continues(&parent.manifest) => parent.unusable.clone(),
-        _ => Some(name.clone()),
+        Some(parent) if parent.is_intact() && backup.manifest.continues(&parent.manifest) => {
+            (parent.unusable.clone(), parent.marks.possibly_damaged || parent.is_chain_doubtful)
+        }
+        _ => (Some(name.clone()), false),
     }
 }

@@ -62,6 +62,12 @@ pub(crate) struct Restore {
     /// Let this user own the files [default: the owner of the directory].
     #[arg(long, value_name = "USER", requires = "to_dir")]
     pub(crate) owner: Option<String>,
+    /// Replace the files of a stopped server of the same cluster, except for equal ones.
+    ///
+    /// Files in the directories that the backup lacks are removed. The whole backup is read all the
+    /// same.
+    #[arg(long, requires = "to_dir")]
+    pub(crate) delta: bool,
     /// Write the decrypted archive to this new file.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = TARGET_OPTIONS)]
     pub(crate) output: Option<PathBuf>,

@@ -73,7 +73,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use longshore_core::format::FormatName;
-    use longshore_core::plugin::{DataDirectory, Plugin};
+    use longshore_core::plugin::{DataDirectory, ExistingFiles, Plugin};
     use serde::Deserialize;
 
     use super::*;
@@ -121,6 +121,7 @@ mod tests {
             path: "/restored".into(),
             tablespaces: BTreeMap::new(),
             owner: None,
+            existing: ExistingFiles::Refused,
         });
         for (format, name) in [(Format::Plain, "scripts"), (Format::Custom, "external"), (acme(), "external")] {
             assert_eq!(plugins.name_for(&format).unwrap(), name, "{format:?}");

@@ -59,6 +59,12 @@ pub trait Incremental: Send + Sync {
     /// such backup, or none that is right: then only a full backup is possible.
     async fn dump_since(&self, parent: &Parent) -> Result<Dumped>;
 
+    /// Returns a digest of the server's own record of the WAL up to the start of a base backup,
+    /// which the server has just made. A later incremental backup compares it: a server that was
+    /// restored or rolled back meanwhile has another history. Returns `None` if the server has no
+    /// record.
+    async fn history(&self, base: &BaseFacts) -> Result<Option<String>>;
+
     /// Checks the server for what incremental backups need.
     async fn check(&self) -> Vec<Finding>;
 }
@@ -70,6 +76,10 @@ pub struct Parent {
     pub manifest: PathBuf,
     /// The system identifier of the cluster, in decimal.
     pub system_identifier: String,
+    /// The version of the server at the time, such as `17.12`.
+    pub server_version: String,
+    /// The digest of the server's history at the time, see [`Incremental::history`].
+    pub history: String,
     /// The facts of the backup.
     pub base: BaseFacts,
 }

@@ -10,7 +10,7 @@ use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{DataDirectory, Target};
+use longshore_core::plugin::{DataDirectory, ExistingFiles, Target};
 use longshore_core::stage::{ScratchCluster, ScratchFolder};
 use longshore_core::{Error, Kind, Result, Stage};
 use tracing::Instrument;
@@ -48,8 +48,7 @@ impl Driller<'_> {
         let subject = &backup.manifest.subject;
         drill.comparisons.extend(candidate.mismatches.iter().map(|mismatch| mismatch_comparison(subject, mismatch)));
         let observer = of_backup(&self.observer, backup.name.clone());
-        observer
-            .event(&Event::BytesPlanned(candidate.links().map(|link| link.manifest.artifact.plaintext.bytes).sum()));
+        observer.event(&Event::BytesPlanned(candidate.plaintext_bytes()));
         observer.event(&Event::StepStarted(Step::Restore { destination: source.destination }));
         let span = tracing::info_span!(target: "longshore::drill", "drill", backup = %backup.name);
         let restoring = self.restore_files(source, candidate, folder, &mut drill.phases, report, Arc::clone(&observer));
@@ -113,6 +112,7 @@ impl Driller<'_> {
             path: folder.data_directory(),
             tablespaces: folder.tablespaces(),
             owner: None,
+            existing: ExistingFiles::Refused,
         });
         let restorer = restore_stage(self.registry, &target, manifest)?;
         let findings = restorer.prepare(&[candidate.wanted()]).await?;

@@ -39,6 +39,11 @@ impl DrillCandidate {
     pub(super) fn links(&self) -> impl Iterator<Item = &Backup> {
         self.earlier.iter().chain([&self.backup])
     }
+
+    /// Returns the number of bytes that a restore reads.
+    pub(super) fn plaintext_bytes(&self) -> u64 {
+        self.links().map(|link| link.manifest.artifact.plaintext.bytes).fold(0, u64::saturating_add)
+    }
 }
 
 /// Reads the record of each backup of a run. `earlier` are the backups that the incremental one

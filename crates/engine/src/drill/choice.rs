@@ -15,7 +15,7 @@ use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::catalogs::{Catalogued, read_available};
-use crate::restore::earlier_backups;
+use crate::chains::{Chains, Copies};
 
 /// The selection of backups to drill.
 #[derive(Debug, Clone, Default)]
@@ -91,8 +91,9 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         backups.retain(|backup| !of_database(backup));
     }
     let incremental = backups.iter().find(|backup| backup.manifest.is_incremental());
-    let earlier = incremental.map(|backup| earlier_backups(slice::from_ref(at), backup)).transpose()?;
-    let earlier = earlier.into_iter().flatten().map(|chosen| chosen.backup).collect();
+    let chains = Chains::new(slice::from_ref(at));
+    let earlier = incremental.map(|backup| chains.earlier(backup, Copies::Intact)).transpose()?;
+    let earlier = earlier.into_iter().flatten().map(|(_, backup)| backup.clone()).collect();
     let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
     Ok(Choice { destination, store, backups, earlier, missing, warnings, passed_over })
 }

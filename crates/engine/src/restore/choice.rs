@@ -17,6 +17,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_retention::CLOCK_TOLERANCE;
 
 use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_fastest_first, unknown_backup};
+use crate::chains::{Chains, Copies};
 use crate::encryption_policy::EncryptionPolicy;
 
 /// The selection of backups to restore.
@@ -64,7 +65,7 @@ pub struct Chosen {
     pub(crate) earlier: Vec<Chosen>,
     /// The manifests of the earlier backups.
     pub(crate) earlier_manifests: Vec<Manifest>,
-    /// The record of the series' last drill, and the size of the drilled backup.
+    /// The record of the series' last drill, and the size of what it restored.
     pub(crate) drilled: Option<LastDrill>,
 }
 
@@ -76,8 +77,13 @@ impl Chosen {
 
     /// Returns the number of bytes that a restore reads.
     pub(crate) fn plaintext_bytes(&self) -> u64 {
-        self.links().map(|link| link.backup.manifest.artifact.plaintext.bytes).sum()
+        total_bytes(self.links().map(|link| &link.backup))
     }
+}
+
+/// Returns the size of the plaintexts of some backups.
+fn total_bytes<'a>(backups: impl Iterator<Item = &'a Backup>) -> u64 {
+    backups.map(|backup| backup.manifest.artifact.plaintext.bytes).fold(0, u64::saturating_add)
 }
 
 /// The record of a drill, from which the duration of a restore is estimated.
@@ -109,7 +115,8 @@ pub async fn choose(
     from: Option<&str>,
     policy: &EncryptionPolicy<'_>,
 ) -> Result<Choice> {
-    let (catalogs, errors) = read_fastest_first(config, from).await?;
+    let (read, errors) = read_fastest_first(config, from).await?;
+    let catalogs = Chains::new(&read);
     let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
     let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
     choice.backups = match selector {
@@ -142,7 +149,8 @@ pub async fn choose(
     };
     for chosen in &mut choice.backups {
         prefer_sealed(&catalogs, chosen, policy);
-        let mut earlier = earlier_backups(&catalogs, &chosen.backup)?;
+        let (mut earlier, warnings) = earlier_backups(&catalogs, &chosen.backup)?;
+        choice.warnings.extend(warnings);
         for chosen in &mut earlier {
             prefer_sealed(&catalogs, chosen, policy);
             chosen.sources = sources(&catalogs, chosen);
@@ -158,51 +166,40 @@ pub async fn choose(
     Ok(choice)
 }
 
-/// Returns the backups that a backup continues, from the full one to its parent; none for a full
-/// backup. Each may be at another destination.
-///
-/// # Errors
-///
-/// Fails with [`Kind::NotFound`] if no destination has a good copy of one of them.
-pub(crate) fn earlier_backups(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
-    let missing = |message: String| {
-        Error::new(Stage::Catalog, Kind::NotFound, backup.name.as_str(), message)
-            .hint("restore an older backup: `longshore list` shows all of them")
+/// Returns the backups that a backup continues, from the full one to its parent. If the backup was
+/// requested by its full name although no good copy of one exists, damaged copies are read, with
+/// warnings.
+fn earlier_backups(catalogs: &Chains<'_>, backup: &Backup) -> Result<(Vec<Chosen>, Vec<String>)> {
+    let found = match catalogs.earlier(backup, Copies::Intact) {
+        Err(_) if !catalogs.is_restorable(backup) => catalogs.earlier(backup, Copies::Whole)?,
+        found => found?,
     };
-    let mut chain = Vec::new();
-    let mut child: &Manifest = &backup.manifest;
-    while child.is_incremental() {
-        let name = child.parent().ok_or_else(|| missing("its manifest names no earlier backup".to_owned()))?;
-        let is_parent =
-            |backup: &Backup| backup.name == *name && backup.is_intact() && child.continues(&backup.manifest);
-        let parent = all_backups(catalogs).find(|(_, backup)| is_parent(backup));
-        let parent = parent.ok_or_else(|| missing(format!("continues {name}, of which no good copy exists")))?;
-        chain.push(chosen_from(parent));
-        child = &parent.1.manifest;
-    }
-    chain.reverse();
-    Ok(chain)
+    let damage = found.iter().filter_map(|(_, backup)| Some((&backup.name, backup.damage()?)));
+    let warnings = damage.map(|(name, damage)| format!("{name}, which the backup continues, is damaged ({damage})"));
+    let warnings = warnings.collect();
+    Ok((found.into_iter().map(chosen_from).collect(), warnings))
 }
 
 /// Switches to an encrypted copy at another destination if the chosen copy is unencrypted but
 /// should not be.
-fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, policy: &EncryptionPolicy<'_>) {
+fn prefer_sealed(catalogs: &Chains<'_>, chosen: &mut Chosen, policy: &EncryptionPolicy<'_>) {
     let is_better = |backup: &Backup| backup.name == chosen.backup.name && policy.violation(&backup.manifest).is_none();
     if policy.violation(&chosen.backup.manifest).is_some()
-        && let Some(other) = all_good(catalogs).find(|(_, backup)| is_better(backup))
+        && let Some(other) = catalogs.good().find(|(_, backup)| is_better(backup))
     {
         *chosen = chosen_from(other);
     }
 }
 
 /// Returns all destinations that have the same bytes, the chosen one first.
-fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
+fn sources(catalogs: &Chains<'_>, chosen: &Chosen) -> Vec<Source> {
     let same = |backup: &Backup| {
         backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
     };
     // A damaged backup was requested by name: damaged copies are read, too.
     let accepts_damaged = !chosen.backup.is_intact();
-    let mut sources: Vec<_> = all_backups(catalogs)
+    let mut sources: Vec<_> = catalogs
+        .all()
         .filter(|(_, backup)| {
             same(backup) && (backup.is_intact() || accepts_damaged && backup.artifact == Presence::Whole)
         })
@@ -213,27 +210,17 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
 }
 
 /// Returns the last drill of a backup of the same series, at any destination.
-fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<LastDrill> {
+fn last_drill(catalogs: &Chains<'_>, chosen: &Backup) -> Option<LastDrill> {
     let same = |backup: &Backup| Series::of(&backup.manifest) == Series::of(&chosen.manifest);
-    let drills = all_backups(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
+    let drills = catalogs.all().filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
         let drills = backup.marks.effective(MarkKind::Drilled);
         drills.map(move |name| (at, backup, name))
     });
     let (at, backup, name) = drills.max_by_key(|(_, _, name)| name.time)?;
-    let plaintext_bytes = backup.manifest.artifact.plaintext.bytes;
+    let earlier = catalogs.earlier(backup, Copies::Whole).unwrap_or_default();
+    let links = earlier.iter().map(|(_, backup)| *backup).chain([backup]);
+    let plaintext_bytes = total_bytes(links);
     Some(LastDrill { store: Arc::clone(&at.store), key: name.key().ok()?, plaintext_bytes })
-}
-
-fn all_backups(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
-    catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
-}
-
-/// Returns the backups that can be restored, as far as is known. The backups that an incremental
-/// one continues may be at other destinations.
-fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
-    let can_be_restored =
-        |backup: &Backup| backup.is_good() || (backup.is_intact() && earlier_backups(catalogs, backup).is_ok());
-    all_backups(catalogs).filter(move |(_, backup)| can_be_restored(backup))
 }
 
 /// Returns true if a backup is dated in the future.
@@ -259,8 +246,8 @@ fn not_found(subject: &str, message: &str) -> Error {
 }
 
 /// Returns the error for an unknown job, with the nearest known name.
-fn unknown_job(catalogs: &[Catalogued], job: &str) -> Error {
-    let jobs: BTreeSet<&str> = all_backups(catalogs).map(|(_, backup)| backup.manifest.job.as_str()).collect();
+fn unknown_job(catalogs: &Chains<'_>, job: &str) -> Error {
+    let jobs: BTreeSet<&str> = catalogs.all().map(|(_, backup)| backup.manifest.job.as_str()).collect();
     Error::new(Stage::Config, Kind::NotFound, job, "no backup of a job of that name").hint(suggestion::hint(
         job,
         jobs,
@@ -278,32 +265,28 @@ fn expect_unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Re
 }
 
 /// Returns the newest good backup no newer than `at`, never a newer one.
-fn choose_subject(
-    catalogs: &[Catalogued],
-    words: &str,
-    job: Option<&str>,
-    at: Option<DateTime<Utc>>,
-) -> Result<Chosen> {
-    let candidates: Vec<_> = all_good(catalogs)
+fn choose_subject(catalogs: &Chains<'_>, words: &str, job: Option<&str>, at: Option<DateTime<Utc>>) -> Result<Chosen> {
+    let candidates: Vec<_> = catalogs
+        .good()
         .filter(|(_, backup)| matches_backup(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
         .collect();
     // The full name of a damaged backup requests its damaged bytes.
     let by_name = |(_, backup): &(_, &Backup)| words == backup.name.as_str() && backup.artifact == Presence::Whole;
-    let candidates = if candidates.is_empty() { all_backups(catalogs).filter(by_name).collect() } else { candidates };
+    let candidates = if candidates.is_empty() { catalogs.all().filter(by_name).collect() } else { candidates };
     let subject = |backup: &Backup| format!("{}/{}", backup.manifest.cluster.name, backup.manifest.subject.segment());
     let meanings = |of: &dyn Fn(&Backup) -> String| candidates.iter().map(|(_, backup)| of(backup)).collect();
     expect_unambiguous(words, meanings(&subject), "write one of: ")?;
     // Two jobs may dump different parts of one database.
     expect_unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "choose the job with --job: ")?;
     if candidates.is_empty() {
-        let none = || match all_backups(catalogs).any(|(_, backup)| matches_backup(words, backup)) {
-            true if job.is_some_and(|job| !all_backups(catalogs).any(|(_, backup)| backup.manifest.job == job)) => {
+        let none = || match catalogs.all().any(|(_, backup)| matches_backup(words, backup)) {
+            true if job.is_some_and(|job| !catalogs.all().any(|(_, backup)| backup.manifest.job == job)) => {
                 unknown_job(catalogs, job.unwrap_or_default())
             }
             true => not_found(words, "no good backup"),
-            false => unknown_backup(catalogs, words),
+            false => unknown_backup(catalogs.catalogs, words),
         };
-        return Err(adopted_file_error(catalogs, words).unwrap_or_else(none));
+        return Err(adopted_file_error(catalogs.catalogs, words).unwrap_or_else(none));
     }
     let early_enough =
         candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
@@ -318,7 +301,7 @@ fn choose_subject(
 }
 
 /// Returns a warning for each newer backup of the series without a good copy.
-fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
+fn skipped_newer_backups(catalogs: &Chains<'_>, chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
     let newer = |backup: &Backup| {
         backup.manifest.subject == chosen.manifest.subject
             && backup.manifest.cluster.name == chosen.manifest.cluster.name
@@ -326,11 +309,12 @@ fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<Da
             && backup.manifest.time > chosen.manifest.time
             && at.is_none_or(|at| backup.manifest.time.time() <= at)
     };
-    let damaged = all_backups(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
+    let damaged = catalogs.all().filter(|(_, backup)| newer(backup) && !catalogs.is_restorable(backup));
     let ahead = |backup: &Backup| newer(backup) && is_in_future(backup);
     let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
     let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was skipped"));
-    let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
+    let unreadable: BTreeSet<_> =
+        catalogs.catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
     let cluster = chosen.name.folder().split('/').next().unwrap_or_default();
     let folders: Vec<_> = chosen.manifest.subject.segments().map(|segment| format!("{cluster}/{segment}")).collect();
     let newer = unreadable.into_iter().filter(|key| {
@@ -339,7 +323,7 @@ fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<Da
         name.and_then(|name| name.time()).is_some_and(|time| time > chosen.manifest.time)
     });
     let ahead: BTreeSet<_> =
-        all_good(catalogs).filter(|(_, backup)| ahead(backup)).map(|(_, backup)| &backup.name).collect();
+        catalogs.good().filter(|(_, backup)| ahead(backup)).map(|(_, backup)| &backup.name).collect();
     let ahead = ahead.into_iter().map(|name| {
         format!("{name} is dated in the future by this host's clock, and was skipped; --at 9999-01-01 selects it")
     });
@@ -350,13 +334,13 @@ fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<Da
 }
 
 /// Returns the backups that a backup needs.
-fn choose_needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
+fn choose_needed(catalogs: &Chains<'_>, backup: &Backup) -> Result<Vec<Chosen>> {
     let needs = &backup.manifest.needs;
     if needs.is_empty() {
         return Err(not_found(backup.name.as_str(), "the backup was made without globals"));
     }
     let find = |need: &BackupName| {
-        let found = all_good(catalogs).find(|(_, backup)| backup.name == *need);
+        let found = catalogs.good().find(|(_, backup)| backup.name == *need);
         found.map(chosen_from).ok_or_else(|| not_found(need.as_str(), "the backup needs it, but there is no good copy"))
     };
     needs.iter().map(find).collect()
@@ -364,10 +348,10 @@ fn choose_needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>
 
 /// Returns the id of the newest run of the job. Without a job, all backups must be of one
 /// job and cluster.
-fn latest_run_id(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
+fn latest_run_id(catalogs: &Chains<'_>, job: Option<&str>) -> Result<String> {
     let candidates = || {
         let of_job = |backup: &&Backup| job.is_none_or(|job| job == backup.manifest.job);
-        all_backups(catalogs).map(|(_, backup)| backup).filter(of_job)
+        catalogs.all().map(|(_, backup)| backup).filter(of_job)
     };
     let origin = |backup: &Backup| format!("{} of {}", backup.manifest.job, backup.manifest.cluster.name);
     expect_unambiguous("latest", candidates().map(origin).collect(), "choose the job with --job, or name a run: ")?;
@@ -376,11 +360,11 @@ fn latest_run_id(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
 }
 
 /// Returns a message about the backups of a run that have no good copy, if any.
-fn missing_backups(catalogs: &[Catalogued], run: &str) -> Option<String> {
+fn missing_backups(catalogs: &Chains<'_>, run: &str) -> Option<String> {
     let mut good: BTreeMap<&BackupName, bool> = BTreeMap::new();
     let mut planned = 0;
-    for (_, backup) in all_backups(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
-        *good.entry(&backup.name).or_default() |= backup.is_good();
+    for (_, backup) in catalogs.all().filter(|(_, backup)| backup.manifest.run == run) {
+        *good.entry(&backup.name).or_default() |= catalogs.is_restorable(backup);
         planned = backup.manifest.run_backups;
     }
     let damaged: Vec<_> = good.iter().filter(|(_, good)| !**good).map(|(name, _)| name.to_string()).collect();
@@ -392,9 +376,9 @@ fn missing_backups(catalogs: &[Catalogued], run: &str) -> Option<String> {
 }
 
 /// Returns all good backups of a run, globals first.
-fn choose_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
+fn choose_run(catalogs: &Chains<'_>, run: &str) -> Result<Vec<Chosen>> {
     let mut chosen: Vec<Chosen> = Vec::new();
-    for (at, backup) in all_good(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
+    for (at, backup) in catalogs.good().filter(|(_, backup)| backup.manifest.run == run) {
         if !chosen.iter().any(|known| known.backup.name == backup.name) {
             chosen.push(chosen_from((at, backup)));
         }

@@ -1,14 +1,17 @@
 //! Incremental base backups: the choice between an incremental and a full one, and the state that
 //! the next run needs.
 //!
-//! A host that only encrypts cannot read the manifest of an earlier backup at a destination, so it
-//! keeps the newest one of each job in `state_dir/incremental`. Restores never need this state.
+//! A host that only encrypts cannot read the server's manifest of an earlier backup at a
+//! destination, so it keeps the newest one of each job in `state_dir/incremental`. Restores never
+//! need this state. The names of the files contain the job and the digest of the configuration's
+//! path.
 //!
 //! ```text
 //! state_dir/incremental/nightly-1f0c9a7e.json                   the newest backup
 //! state_dir/incremental/nightly-1f0c9a7e.2026-11-29_030000      the server's manifest of it
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -21,15 +24,19 @@ use longshore_config::{Config, Incremental as Settings, Job, ParentUnseen};
 use longshore_core::base::BaseFacts;
 use longshore_core::event::Observer;
 use longshore_core::key::{BackupName, Timestamp};
-use longshore_core::manifest::{Format, Manifest, Server};
+use longshore_core::manifest::{Format, Server};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{BackupSpec, Destination, Pipeline, Shipped};
 use longshore_core::stage::{Dump, Parent};
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::destination_state::state_dir;
 use crate::dirs;
+
+/// The folder of the state, in `state_dir`.
+const FOLDER: &str = "incremental";
 
 /// The size of pieces in which the server's manifest is copied.
 const PIECE_BYTES: usize = 256 << 10;
@@ -41,7 +48,12 @@ struct Newest {
     /// The digest of the artifact at every destination.
     sealed: Digest,
     system_identifier: String,
+    server_version: String,
+    /// The digest of the server's history.
+    history: String,
     base: BaseFacts,
+    /// The destinations that received the backup.
+    destinations: BTreeSet<String>,
     /// The time of the full backup at the beginning of the chain.
     full_time: Timestamp,
     /// The number of incremental backups since then, including this one.
@@ -76,26 +88,28 @@ impl<'a> Incrementals<'a> {
         expect_stage(job, dumps)?;
         let none = Self { config, job, newest: None };
         if !pipeline.verify.iter().any(|verify| verify.verifies(&Format::Base)) {
-            let warning = full("no verifier of the job reads base backups");
+            let warning = full_warning("no verifier of the job reads base backups");
             return Ok((Some(none), vec![warning]));
         }
         let newest = match Newest::read(config, job) {
             Ok(Some(newest)) => newest,
             Ok(None) => return Ok((Some(none), Vec::new())),
-            Err(error) => return Ok((Some(none), vec![full(&error.chain())])),
+            Err(error) => return Ok((Some(none), vec![full_warning(&error.chain())])),
         };
         if newest.is_full_due(settings, now) {
             return Ok((Some(none), Vec::new()));
         }
-        if server.system_identifier.as_ref() != Some(&newest.system_identifier) {
-            let warning = full(&format!("{} is of another cluster", newest.name));
-            return Ok((Some(none), vec![warning]));
+        let own = BackupName::new(&job.site.cluster.name, &Subject::Base.segment(), Timestamp::new(now))?;
+        if newest.name.folder() != own.folder() || server.system_identifier.as_ref() != Some(&newest.system_identifier)
+        {
+            return Ok((Some(none), vec![full_warning(&format!("{} is of another cluster", newest.name))]));
         }
         let mut warnings = Vec::new();
         for destination in &pipeline.destinations {
-            match newest.expect_at(destination, settings).await {
-                Ok(unseen) => warnings.extend(unseen),
-                Err(reason) => return Ok((Some(none), vec![full(&reason)])),
+            match newest.look_up(destination, settings).await {
+                Found::Good => {}
+                Found::Trusted(warning) => warnings.push(warning),
+                Found::Unusable(reason) => return Ok((Some(none), vec![full_warning(&reason)])),
             }
         }
         Ok((Some(Self { newest: Some(newest), ..none }), warnings))
@@ -120,8 +134,14 @@ impl<'a> Incrementals<'a> {
                 pipeline.back_up(&spec, dumped, observer).await
             };
             match attempt.await {
-                Err(error) if error.kind() == Kind::Refused => warnings.push(full(&error.chain())),
-                ended => (shipped, continued) = (Some(ended), Some(newest)),
+                Err(error) if error.kind() == Kind::Refused => warnings.push(full_warning(&error.chain())),
+                ended => {
+                    // A failure that does not depend on the network would recur.
+                    if ended.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Corrupt | Kind::Failed)) {
+                        warnings.extend(self.forget().err().map(|error| error.chain()));
+                    }
+                    (shipped, continued) = (Some(ended), Some(newest));
+                }
             }
         }
         let shipped = match shipped {
@@ -131,29 +151,68 @@ impl<'a> Incrementals<'a> {
                 Err(error) => Err(error),
             },
         };
-        if let Ok(Shipped { manifest: Some(manifest), base_manifest: Some(file), name, .. }) = &shipped
-            && let Some(newest) = Newest::of(name, manifest, continued)
-            && let Err(error) = newest.write(self.config, self.job, file)
+        if let Ok(shipped) = &shipped
+            && let Err(error) = self.remember(dump, shipped, continued).await
         {
             warnings.push(format!("the next base backup will not continue this one: {}", error.chain()));
         }
         (shipped, warnings)
     }
+
+    /// Writes the state after a backup, if any destination has it.
+    async fn remember(&self, dump: &dyn Dump, shipped: &Shipped, continued: Option<&Newest>) -> Result<()> {
+        let Shipped { name, manifest: Some(manifest), base_manifest: Some(file), deliveries, .. } = shipped else {
+            return Ok(());
+        };
+        let received = deliveries.iter().filter(|delivery| delivery.result.is_ok());
+        let destinations: BTreeSet<String> = received.map(|delivery| delivery.destination.clone()).collect();
+        let (Some(base), Some(stage), false) = (&manifest.base, dump.incremental(), destinations.is_empty()) else {
+            return Ok(());
+        };
+        // Until then, the next backup would continue the one before.
+        self.forget()?;
+        let system_identifier = manifest.cluster.server.system_identifier.clone();
+        let (Some(history), Some(system_identifier)) = (stage.history(base).await?, system_identifier) else {
+            let message = "the server has no WAL summary up to its start";
+            return Err(Error::new(Stage::Dump, Kind::Refused, name.as_str(), message)
+                .hint("set summarize_wal = on on the server, and reload its configuration"));
+        };
+        let newest = Newest {
+            name: name.clone(),
+            sealed: manifest.artifact.sealed.clone(),
+            system_identifier,
+            server_version: manifest.cluster.server.server_version.clone(),
+            history,
+            base: base.clone(),
+            destinations,
+            full_time: continued.map_or(manifest.time, |continued| continued.full_time),
+            incrementals: continued.map_or(0, |continued| continued.incrementals + 1),
+        };
+        newest.write(self.config, self.job, file)
+    }
+
+    /// Removes the state, so that the next base backup is a full one.
+    fn forget(&self) -> Result<()> {
+        let path = state_dir(self.config)?.join(FOLDER).join(format!("{}.json", prefix(self.config, self.job)));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&path, error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The state of the newest backup at a destination.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// The destination has it, and all that it continues.
+    Good,
+    /// The destination does not show it, and is trusted, with a warning.
+    Trusted(String),
+    /// The destination lacks it, or its copy is of no use.
+    Unusable(String),
 }
 
 impl Newest {
-    /// Returns the state after a backup, or `None` without the facts that a successor needs.
-    fn of(name: &BackupName, manifest: &Manifest, continued: Option<&Self>) -> Option<Self> {
-        Some(Self {
-            name: name.clone(),
-            sealed: manifest.artifact.sealed.clone(),
-            system_identifier: manifest.cluster.server.system_identifier.clone()?,
-            base: manifest.base.clone()?,
-            full_time: continued.map_or(manifest.time, |continued| continued.full_time),
-            incrementals: continued.map_or(0, |continued| continued.incrementals + 1),
-        })
-    }
-
     /// Reads the state of a job. Returns `None` before its first base backup.
     fn read(config: &Config, job: &Job) -> Result<Option<Self>> {
         let Some(folder) = dirs::state_dir(config).map(|folder| folder.join(FOLDER)) else { return Ok(None) };
@@ -211,6 +270,8 @@ impl Newest {
         Ok(Parent {
             manifest: self.manifest_path(&folder, config, job),
             system_identifier: self.system_identifier.clone(),
+            server_version: self.server_version.clone(),
+            history: self.history.clone(),
             base: self.base.clone(),
         })
     }
@@ -223,27 +284,32 @@ impl Newest {
         is_too_old || is_ahead || self.incrementals >= settings.max_incrementals
     }
 
-    /// Returns the reason, if a destination shows that it lacks a good copy of the chain. Returns a
-    /// warning if it does not show the chain, and the settings trust it.
-    async fn expect_at(&self, at: &Destination, settings: &Settings) -> std::result::Result<Option<String>, String> {
+    /// Looks the backup up at a destination.
+    async fn look_up(&self, at: &Destination, settings: &Settings) -> Found {
         let (name, destination) = (&self.name, &at.name);
         let catalog = match Catalog::read(&*at.store).await {
             Ok(catalog) => catalog,
             Err(error) => {
                 let unseen = format!("destination \"{destination}\" does not show {name}: {}", error.chain());
                 return match settings.parent_unseen {
-                    ParentUnseen::Trust => Ok(Some(format!("parent_unseen = \"trust\": {unseen}"))),
-                    ParentUnseen::Full => Err(unseen),
+                    ParentUnseen::Trust if self.destinations.contains(destination) => {
+                        Found::Trusted(format!("parent_unseen = \"trust\": {unseen}"))
+                    }
+                    ParentUnseen::Trust => {
+                        Found::Unusable(format!("destination \"{destination}\" did not receive {name}"))
+                    }
+                    ParentUnseen::Full => Found::Unusable(unseen),
                 };
             }
         };
         let found = catalog.backups().find(|backup| backup.name == *name);
-        match found.map(|backup| (backup.damage(), backup.manifest.artifact.sealed == self.sealed)) {
-            Some((None, true)) => Ok(None),
-            Some((None, false)) => Err(format!("{name} at destination \"{destination}\" is another backup")),
-            Some((Some(damage), _)) => Err(format!("{name} at destination \"{destination}\" is damaged: {damage}")),
-            None => Err(format!("destination \"{destination}\" lacks {name}")),
-        }
+        let reason = match found.map(|backup| (backup.damage(), backup.manifest.artifact.sealed == self.sealed)) {
+            Some((None, true)) => return Found::Good,
+            Some((None, false)) => format!("{name} at destination \"{destination}\" is another backup"),
+            Some((Some(damage), _)) => format!("{name} at destination \"{destination}\" is damaged: {damage}"),
+            None => format!("destination \"{destination}\" lacks {name}"),
+        };
+        Found::Unusable(reason)
     }
 
     /// Adds this backup to what a new one needs, at each destination.
@@ -253,14 +319,12 @@ impl Newest {
     }
 }
 
-const FOLDER: &str = "incremental";
-
 fn prefix(config: &Config, job: &Job) -> String {
     format!("{}-{}", job.name, config.digest())
 }
 
 /// Returns the warning about a full backup that the settings alone do not explain.
-fn full(reason: &str) -> String {
+fn full_warning(reason: &str) -> String {
     format!("a full base backup instead of an incremental one: {reason}")
 }
 

@@ -11,8 +11,9 @@ const MAX_PREVIOUS: usize = 7;
 /// oldest first, without duplicates.
 pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
     let (newest, before) = backups.split_last()?;
-    let form =
-        |backup: &Backup| (backup.manifest.artifact.format.clone(), backup.manifest.artifact.compression.clone());
+    let form = |Backup { manifest, .. }: &Backup| {
+        (manifest.artifact.format.clone(), manifest.artifact.compression.clone(), manifest.is_incremental())
+    };
     // The same data has another size in another format.
     let before = before.iter().rev().filter(|backup| form(backup) == form(newest)).take(MAX_PREVIOUS);
     let before: Vec<_> = before.map(|backup| &backup.manifest.artifact).collect();
@@ -23,7 +24,9 @@ pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
         sealed_bytes: newest.manifest.artifact.sealed.bytes,
         median_plaintext_bytes,
         median_sealed_bytes: median(before.iter().map(|artifact| artifact.sealed.bytes).collect()),
-        shrunk: median_plaintext_bytes.is_some_and(|usual| u128::from(plaintext_bytes) * 3 < u128::from(usual) * 2),
+        // The size of an incremental backup depends on the changes.
+        shrunk: !newest.manifest.is_incremental()
+            && median_plaintext_bytes.is_some_and(|usual| u128::from(plaintext_bytes) * 3 < u128::from(usual) * 2),
     })
 }
 

@@ -129,9 +129,21 @@ async fn parents_are_copied_before_their_children() {
     put_run(&from, "2026-05-02_120000", &["app"]);
     let named = async |name: &str, store| Catalogued { name: name.to_owned(), ..catalogued(store).await };
     let all = [named("from", &from).await, named("to", &to).await];
-    let plan = plan(&job(None), None, &all, &BTreeMap::new(), Repair::No).unwrap();
-    let order: Vec<_> = plan.copies[1].iter().map(|planned| planned.backup.name.as_str()).collect();
-    let chain: Vec<_> = chain.iter().map(|manifest| manifest.name().unwrap().to_string()).collect();
-    assert_eq!(order[..3], chain, "the newest chain first, from its full backup on");
-    assert_eq!((order.len(), order[5]), (6, "main/base/base-2026-04-01_030000"));
+    let planned = || plan(&job(None), None, &all, &BTreeMap::new(), Repair::No).unwrap().copies.remove(1);
+    let names = |group: &[PlannedCopy<'_>]| group.iter().map(|planned| planned.backup.name.clone()).collect::<Vec<_>>();
+    let chain: Vec<_> = chain.iter().map(|manifest| manifest.name().unwrap()).collect();
+    let groups = in_chains(planned());
+    assert_eq!(names(&groups[0]), chain, "the newest chain first, from its full backup on");
+    let others: Vec<_> = groups[1..].iter().map(|group| names(group).len()).collect();
+    assert_eq!(others, [1, 1, 1], "two of a run, and an older full backup");
+
+    to.fault(Operation::Ship, Fault::Deny);
+    let results = copy_group(&groups[0], &ignore()).await;
+    let errors: Vec<_> = results.iter().map(|(copied, _)| copied.error.as_ref().unwrap().message.clone()).collect();
+    assert!(!errors[0].contains("continues") && errors[1..].iter().all(|error| error.contains(chain[0].as_str())));
+    to.heal();
+    let results = copy_group(&groups[0], &ignore()).await;
+    assert!(results.iter().all(|(copied, _)| copied.error.is_none()));
+    let catalog = Catalog::read(&to).await.unwrap();
+    assert_eq!(catalog.backups().filter(|backup| backup.is_good()).count(), 3);
 }

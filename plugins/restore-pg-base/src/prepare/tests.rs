@@ -121,3 +121,35 @@ fn limits_of_the_backup_are_warnings() {
     }
     checked.into_plan().unwrap();
 }
+
+#[test]
+fn space_for_a_whole_chain_is_a_warning() {
+    let parent = tempfile::tempdir().unwrap();
+    let full = manifest();
+    let mut child = manifest();
+    child.time = longshore_core::key::Timestamp::parse("2026-11-30_030000").unwrap();
+    let base = child.base.as_mut().unwrap();
+    (base.incremental_from, base.start_lsn) = (Some(base.start_lsn), "0/4000028".parse().unwrap());
+    base.file_bytes = u64::MAX;
+    child.needs = vec![full.name().unwrap()];
+    let earlier = [full];
+    let details = details();
+    let request = RestoreRequest { manifest: &child, details: Some(&details), earlier: &earlier };
+    let checked = check(&target(parent.path()), &request);
+    assert!(failed(&checked, parent.path()).is_empty(), "{:?}", checked.findings);
+    assert!(
+        checked
+            .findings
+            .iter()
+            .any(|found| found.outcome == Outcome::Warning && found.message.contains("MiB are free"))
+    );
+    checked.into_plan().unwrap();
+    let alone = RestoreRequest::new(&child, Some(&details));
+    assert!(check(&target(parent.path()), &alone).into_plan().is_err());
+    let checksums = |on| {
+        let mut child = child.clone();
+        child.base.as_mut().unwrap().page_checksums = on;
+        check(&target(parent.path()), &RestoreRequest { manifest: &child, ..request }).into_plan().is_ok()
+    };
+    assert_eq!([checksums(true), checksums(false)], [true, false], "switched off between two backups");
+}

@@ -14,7 +14,7 @@ use crate::tests::{LABEL, Tar, backup, changed_blocks};
 /// Returns a plan with new folders.
 fn plan(parent: &TempDir) -> Plan {
     let tablespaces = BTreeMap::from([(16398, TablespaceFolder::Outside(parent.path().join("stars")))]);
-    Plan { data: parent.path().join("data"), tablespaces, owner: None, earlier: 0 }
+    Plan { data: parent.path().join("data"), tablespaces, owner: None, earlier: 0, existing: ExistingFiles::Refused }
 }
 
 fn complete(tar: Tar) -> Vec<u8> {
@@ -286,4 +286,36 @@ fn broken_chains_leave_nothing() {
         assert!(error.to_string().contains(part), "{part}: {error}");
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "{error}");
     }
+}
+
+#[test]
+fn failed_replacement_leaves_no_cluster_to_start() {
+    let parent = tempfile::tempdir().unwrap();
+    let first = plan(&parent);
+    unpack(&mut &complete(backup())[..], &first, &Abandoned::default()).unwrap();
+    let again = Plan { existing: ExistingFiles::Replaced, ..plan(&parent) };
+    let cut = &complete(backup())[..20_000];
+    let error = unpack(&mut &cut[..], &again, &Abandoned::default()).unwrap_err();
+    assert!(error.remedy().is_some_and(|hint| hint.contains("--delta")), "{error:?}");
+    assert!(!again.data.join(CONTROL).exists() && again.data.join(REPLACED_CONTROL).exists());
+    let mut stream = complete(backup().file("base/1/1255", b"dropped"));
+    stream.extend(complete(incremental(&incremental_label("0/2000128", "0/2000028"))));
+    let chain = Plan { earlier: 1, tablespaces: BTreeMap::new(), ..again };
+    unpack(&mut &stream[..], &chain, &Abandoned::default()).unwrap();
+    assert_eq!(fs::read(chain.data.join(CONTROL)).unwrap(), [4; 8192]);
+    for name in ["base/1/1255", "global/pg_control.replaced", "pg_tblspc/16398", "backup_manifest"] {
+        assert!(fs::symlink_metadata(chain.data.join(name)).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn entries_may_change_their_type_within_a_chain() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut stream = complete(backup().file("other", b"a file").folder("more/").file("more/inner", b"x"));
+    let changed = incremental(&incremental_label("0/2000128", "0/2000028"));
+    stream.extend(complete(changed.folder("other/").file("other/inner", b"y").file("more", b"a file")));
+    let plan = chain_plan(&parent, 1);
+    unpack(&mut &stream[..], &plan, &Abandoned::default()).unwrap();
+    assert_eq!(fs::read(plan.data.join("other/inner")).unwrap(), b"y");
+    assert_eq!(fs::read(plan.data.join("more")).unwrap(), b"a file");
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use longshore_core::error::printable;
 use longshore_core::key::BackupName;
 use longshore_core::plugin::{
-    Cluster, DataDirectory, DatabaseTarget, Owners, Privileges, Scripts, SearchPath, Section, Selection, Statistics,
-    Target, TargetContent, TargetDatabase,
+    Cluster, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, Scripts, SearchPath, Section, Selection,
+    Statistics, Target, TargetContent, TargetDatabase,
 };
 use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -74,7 +74,8 @@ fn data_directory(args: &Restore, directory: &Path) -> Result<DataDirectory> {
                 .hint("pass --tablespace once per tablespace"));
         }
     }
-    Ok(DataDirectory { path: absolute(directory)?, tablespaces, owner: args.owner.clone() })
+    let existing = if args.delta { ExistingFiles::Replaced } else { ExistingFiles::Refused };
+    Ok(DataDirectory { path: absolute(directory)?, tablespaces, owner: args.owner.clone(), existing })
 }
 
 /// Returns the database or server that `--to` names.

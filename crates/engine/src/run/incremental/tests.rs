@@ -2,6 +2,8 @@ use chrono::TimeDelta;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
+use longshore_core::manifest::Manifest;
+
 use super::*;
 use crate::fixture::{config, put, put_chain};
 
@@ -24,9 +26,17 @@ fn chain(store: &MemoryStore) -> Manifest {
 
 /// Returns the state after the chain.
 fn newest(child: &Manifest) -> Newest {
-    let name = child.name().unwrap();
-    let full = Newest { full_time: Timestamp::parse(FULL).unwrap(), ..Newest::of(&name, child, None).unwrap() };
-    Newest::of(&name, child, Some(&full)).unwrap()
+    Newest {
+        name: child.name().unwrap(),
+        sealed: child.artifact.sealed.clone(),
+        system_identifier: child.cluster.server.system_identifier.clone().unwrap(),
+        server_version: child.cluster.server.server_version.clone(),
+        history: "digest".to_owned(),
+        base: child.base.clone().unwrap(),
+        destinations: ["there".to_owned()].into(),
+        full_time: Timestamp::parse(FULL).unwrap(),
+        incrementals: 1,
+    }
 }
 
 fn at(store: &MemoryStore) -> Destination {
@@ -51,14 +61,18 @@ async fn destination_must_show_the_whole_chain() {
     let child = chain(&store);
     let newest = newest(&child);
     let settings = settings("");
-    assert_eq!(newest.expect_at(&at(&store), &settings).await, Ok(None));
+    assert_eq!(newest.look_up(&at(&store), &settings).await, Found::Good);
+    let reason = async |newest: &Newest, store: &MemoryStore| match newest.look_up(&at(store), &settings).await {
+        Found::Unusable(reason) => reason,
+        found => panic!("{found:?}"),
+    };
     let full = BackupName::from_manifest_key(&child.needs[0].manifest()).unwrap();
     let lost = MemoryStore::new();
     let other = Newest { sealed: Digest::of(b"other"), ..newest.clone() };
-    assert!(other.expect_at(&at(&store), &settings).await.unwrap_err().contains("another backup"));
-    assert!(newest.expect_at(&at(&lost), &settings).await.unwrap_err().contains("lacks main/base/"));
+    assert!(reason(&other, &store).await.contains("another backup"));
+    assert!(reason(&newest, &lost).await.contains("lacks main/base/"));
     store.lose(&full.artifact(".base.tar.zst.age").unwrap());
-    let damaged = newest.expect_at(&at(&store), &settings).await.unwrap_err();
+    let damaged = reason(&newest, &store).await;
     assert!(damaged.contains(&format!("continues {}", full.file_name())), "{damaged}");
 }
 
@@ -67,11 +81,15 @@ async fn destination_that_shows_nothing_is_trusted_only_by_setting() {
     let store = MemoryStore::new();
     let newest = newest(&chain(&store));
     store.fault(Operation::List, Fault::Deny);
-    let full = newest.expect_at(&at(&store), &settings("")).await.unwrap_err();
-    assert!(full.contains("\"there\" does not show"), "{full}");
+    let found = newest.look_up(&at(&store), &settings("")).await;
+    assert!(matches!(&found, Found::Unusable(full) if full.contains("\"there\" does not show")), "{found:?}");
     let trusting = settings("parent_unseen = 'trust'");
-    let warning = newest.expect_at(&at(&store), &trusting).await.unwrap().unwrap();
-    assert!(warning.starts_with("parent_unseen = \"trust\""), "{warning}");
+    let found = newest.look_up(&at(&store), &trusting).await;
+    assert!(matches!(&found, Found::Trusted(warning) if warning.contains("does not show")), "{found:?}");
+    // The destination failed when the backup was made.
+    let absent = Newest { destinations: BTreeSet::new(), ..newest };
+    let found = absent.look_up(&at(&store), &trusting).await;
+    assert!(matches!(&found, Found::Unusable(reason) if reason.contains("did not receive")), "{found:?}");
 }
 
 #[test]
@@ -82,7 +100,6 @@ fn state_names_the_manifest_of_the_newest_backup() {
     let job = config.jobs.values().next().unwrap();
     assert!(Newest::read(&config, job).unwrap().is_none());
     let newest = newest(&child);
-    assert_eq!((newest.incrementals, newest.full_time.to_string().as_str()), (1, FULL));
     let manifest = |text: &str| {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
@@ -97,6 +114,8 @@ fn state_names_the_manifest_of_the_newest_backup() {
     assert_eq!(fs::read_to_string(&parent.manifest).unwrap(), "newest");
     let state = folder.path().join("state").join(FOLDER);
     assert_eq!(fs::read_dir(&state).unwrap().count(), 2, "the manifest of the earlier backup was removed");
+    Incrementals { config: &config, job, newest: None }.forget().unwrap();
+    assert!(Newest::read(&config, job).unwrap().is_none());
     fs::write(state.join(format!("{}.json", prefix(&config, job))), "{").unwrap();
     assert!(Newest::read(&config, job).unwrap_err().remedy().is_some());
 }
