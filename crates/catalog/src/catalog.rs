@@ -14,6 +14,7 @@ use longshore_model::key::{BackupName, Key, RESTORE_PAGE};
 use longshore_model::manifest::Manifest;
 use longshore_model::mark::{MarkName, Marks};
 use longshore_model::run_report::ReportName;
+use longshore_model::wal_key::is_in_archive;
 use longshore_retention::Candidate;
 
 use self::failed_reads::FailedReads;
@@ -148,7 +149,7 @@ impl Catalog {
         let mut catalog = Self::default();
         let mut marks = Self::read_marks(store, sizes.keys(), &failed_reads).await?;
         let mut unclaimed = sizes;
-        unclaimed.retain(|key, _| key.as_str() != RESTORE_PAGE);
+        unclaimed.retain(|key, _| key.as_str() != RESTORE_PAGE && !is_in_archive(key));
         catalog.reports =
             unclaimed.extract_if(.., |key, _| ReportName::from_key(key).is_some()).map(|(key, _)| key).collect();
         for manifests::ParsedManifest { name, key, manifest } in read.into_iter().flatten() {

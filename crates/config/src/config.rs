@@ -1,6 +1,7 @@
 //! The configuration: one TOML file. Parsing reads no other file and no network; building stages
 //! from the configuration may read both.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::identity::{self, IdentitySource};
 use crate::job::{Job, References};
 use crate::registry::Registry;
 use crate::table::{read, section, unknown_name_hint};
+use crate::wal::{self, WalArchive};
 use crate::written;
 
 /// A parsed configuration: every reference is resolved, and every setting is known.
@@ -39,6 +41,8 @@ pub struct Config {
     pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
+    /// The archives of WAL by the name of their cluster.
+    pub wal: BTreeMap<String, WalArchive>,
 }
 
 /// The maximum size of a configuration, in bytes.
@@ -85,7 +89,11 @@ impl Config {
                 read::<identity::Written>(table)?.resolve().map_err(|message| ConfigError::at(span, message))?
             }
         };
-        let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
+        let archives = RefCell::new(Vec::new());
+        let clusters = section(clusters.take(), |name, mut value| {
+            archives.borrow_mut().extend(wal::take(&mut value).map(|archive| (name.to_owned(), archive)));
+            read::<written::Cluster>(value)
+        })?;
         let destinations = section(destinations.take(), |name, value| destination(name, value, registry))?;
         let policies = section(policies.take(), |name, value| {
             let span = value.span();
@@ -100,6 +108,11 @@ impl Config {
             section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
         let references = References { clusters, destinations: &destinations, policies: &policies };
         let jobs = section(jobs.take(), |name, value| references.job(name, value, registry))?;
+        let archives = archives.into_inner().into_iter().map(|(cluster, value)| {
+            let archive = wal::archive(&cluster, value, &destinations, registry)?;
+            Ok((cluster, archive))
+        });
+        let wal = archives.collect::<Result<_, ConfigError>>()?;
         // A host that only reads what other hosts ship needs no job.
         if jobs.is_empty() && destinations.is_empty() {
             let message = "neither a job nor a destination: add tables [destination.NAME] and [job.NAME]";
@@ -115,6 +128,7 @@ impl Config {
             policies,
             adoptions,
             jobs,
+            wal,
         })
     }
 
@@ -138,6 +152,22 @@ impl Config {
             Some(name) => self.jobs.get(name).ok_or_else(|| usage_error(name, "there is no such job")),
             None if self.jobs.len() > 1 => Err(usage_error("", "there are several jobs: name one")),
             None => self.jobs.values().next().ok_or_else(|| usage_error("", "there is no job")),
+        }
+    }
+
+    /// Returns the WAL archive of this cluster, or the only archive if no name is given.
+    pub fn wal_archive(&self, cluster: Option<&str>) -> Result<&WalArchive> {
+        let usage = |subject: &str, message: &str| {
+            let hint = match self.wal.is_empty() {
+                true => format!("add a table [cluster.NAME.wal] to {}", self.path.display()),
+                false => unknown_name_hint(subject, "clusters with an archive", self.wal.keys()),
+            };
+            Error::new(Stage::Config, Kind::Usage, subject, message).hint(hint)
+        };
+        match cluster {
+            Some(name) => self.wal.get(name).ok_or_else(|| usage(name, "the cluster has no WAL archive")),
+            None if self.wal.len() > 1 => Err(usage("", "there are several WAL archives: pass --cluster NAME")),
+            None => self.wal.values().next().ok_or_else(|| usage("", "there is no WAL archive")),
         }
     }
 

@@ -5,6 +5,7 @@
 //! | `config` | [`Config`]: the file with every reference resolved |
 //! | `destination`, `job` | the tables about destinations and jobs |
 //! | `written`, `table` | the file as written, and reading its tables |
+//! | `wal` | the table about the archive of a cluster's WAL |
 //! | `incremental` | the setting about incremental base backups |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
 //! | `error` | mistakes in the configuration, and their positions in the file |
@@ -24,6 +25,7 @@ pub mod registry;
 pub mod schedule;
 pub mod suggestion;
 mod table;
+mod wal;
 mod written;
 
 pub use self::adopt::Adoption;
@@ -33,3 +35,4 @@ pub use self::drill::{DrillSettings, Expectation, Query};
 pub use self::identity::{IdentityCommand, IdentitySource};
 pub use self::incremental::{Incremental, ParentUnseen};
 pub use self::job::Job;
+pub use self::wal::{Required, WalArchive};

@@ -39,6 +39,7 @@ pub mod sqlstate;
 pub mod subject;
 pub mod terms;
 pub mod unit;
+pub mod wal_key;
 
 pub use error::{Error, Kind, Result, Stage};
 pub use sqlstate::SqlState;

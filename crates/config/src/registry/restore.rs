@@ -73,7 +73,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use longshore_core::format::FormatName;
-    use longshore_core::plugin::{DataDirectory, ExistingFiles, Plugin};
+    use longshore_core::plugin::{DataDirectory, Plugin};
     use serde::Deserialize;
 
     use super::*;
@@ -117,12 +117,7 @@ mod tests {
     #[test]
     fn format_selects_the_plugin() {
         let plugins = plugins();
-        let target = Target::DataDirectory(DataDirectory {
-            path: "/restored".into(),
-            tablespaces: BTreeMap::new(),
-            owner: None,
-            existing: ExistingFiles::Refused,
-        });
+        let target = Target::DataDirectory(DataDirectory { path: "/restored".into(), ..DataDirectory::default() });
         for (format, name) in [(Format::Plain, "scripts"), (Format::Custom, "external"), (acme(), "external")] {
             assert_eq!(plugins.name_for(&format).unwrap(), name, "{format:?}");
             let error = plugins.build(name, &target).err().unwrap();
