@@ -6,6 +6,7 @@ pub(crate) mod mark;
 mod remove;
 mod restore;
 mod retention;
+pub(crate) mod wal;
 
 use std::path::PathBuf;
 
@@ -113,6 +114,9 @@ pub(crate) enum Verb {
     Mark(mark::Mark),
     /// Copy missing backups between the destinations of a job.
     Sync(Sync),
+    /// Archive and fetch the WAL of a cluster.
+    #[command(subcommand)]
+    Wal(wal::Wal),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -166,7 +170,7 @@ impl Verb {
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Retention(_) | Self::Wal(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
@@ -310,6 +314,9 @@ pub(crate) struct Drill {
     /// Drill the newest run at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
     pub(crate) at: Option<String>,
+    /// Recover base backups from the WAL archive to this time, or to its end: latest.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) recover_to: Option<String>,
     /// Write an HTML report to this new file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,

@@ -16,6 +16,7 @@ mod short_name;
 mod status;
 mod sync;
 mod verify;
+mod wal;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder, re
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
+        Verb::Wal(wal) => async { wal::wal(&context()?, &wal).await }.await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),
     };

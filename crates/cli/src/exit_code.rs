@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use longshore_core::{Error, Kind, Stage};
 use longshore_engine::report::Outcome;
 
+use crate::args::wal::Caller;
+
 /// The exit codes, as the README lists them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -24,6 +26,8 @@ pub(crate) enum Exit {
     Locked = 5,
     /// Refused by a safety rule.
     Refused = 6,
+    /// A file that recovery asks for is at no destination.
+    Absent = 7,
     /// A bug in Longshore.
     Bug = 70,
     /// SIGHUP.
@@ -32,6 +36,23 @@ pub(crate) enum Exit {
     Interrupted = 130,
     /// SIGTERM.
     Terminated = 143,
+}
+
+impl Exit {
+    /// Returns the exit code for the program that acts on it. PostgreSQL counts no failure of an
+    /// archive_command above 125, and takes 1 to 125 of a restore_command for the end of the WAL.
+    pub(crate) fn code(self, caller: Caller) -> ExitCode {
+        ExitCode::from(match (caller, self) {
+            (_, Self::Done) => 0,
+            (Caller::Other, exit) => exit as u8,
+            (Caller::ArchiveCommand, _) | (Caller::RestoreCommand, Self::Absent) => 1,
+            (Caller::RestoreCommand, Self::Damaged) => 151,
+            (Caller::RestoreCommand, Self::Usage) => 152,
+            (Caller::RestoreCommand, Self::Bug) => 153,
+            (Caller::RestoreCommand, Self::Failed | Self::Partial | Self::Locked | Self::Refused) => 150,
+            (Caller::RestoreCommand, Self::HungUp | Self::Interrupted | Self::Terminated) => self as u8,
+        })
+    }
 }
 
 /// The states of a monitoring plugin. Their numbers overlap with other exit codes by convention.
@@ -69,12 +90,6 @@ impl fmt::Display for NagiosState {
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
-    }
-}
-
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error.kind() {
@@ -95,5 +110,21 @@ impl From<Outcome> for Exit {
             Outcome::Partial => Self::Partial,
             Outcome::Failed => Self::Failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_absence_ends_recovery() {
+        let all = [Exit::Usage, Exit::Failed, Exit::Partial, Exit::Damaged, Exit::Locked, Exit::Refused, Exit::Bug];
+        for exit in all.into_iter().chain([Exit::HungUp, Exit::Interrupted, Exit::Terminated]) {
+            let code = (126..=255).map(ExitCode::from).find(|code| *code == exit.code(Caller::RestoreCommand));
+            assert!(code.is_some(), "{exit:?}");
+            assert_eq!(exit.code(Caller::ArchiveCommand), ExitCode::from(1), "{exit:?}");
+        }
+        assert_eq!(Exit::Absent.code(Caller::RestoreCommand), ExitCode::from(1));
     }
 }

@@ -33,6 +33,7 @@ use futures_util::FutureExt;
 use longshore_core::cleanup::CleanupScope;
 
 use crate::args::Args;
+use crate::args::wal::Caller;
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::progress::RestoreStates;
@@ -42,17 +43,22 @@ use crate::signals::Signals;
 fn main() -> ExitCode {
     // Files of this process and its children are readable by their owner only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // PostgreSQL acts on the exit code also if the command line is invalid.
+    let caller = Caller::of(std::env::args_os());
+    panic::catch_unwind(start).unwrap_or(Exit::Bug).code(caller)
+}
+
+fn start() -> Exit {
     let args = match Args::of_process() {
         Ok(args) => args,
-        Err(error) => return Output::new(false).usage(&error).into(),
+        Err(error) => return Output::new(false).usage(&error),
     };
     args.color.apply();
     let output = Output::new(args.quiet);
     if let Err(error) = log::start(args.verbose, output) {
-        return output.error(&error).into();
+        return output.error(&error);
     }
-    let worked = panic::catch_unwind(AssertUnwindSafe(|| work(args, &output)));
-    worked.unwrap_or(Exit::Bug).into()
+    work(args, &output)
 }
 
 fn work(args: Args, output: &Output) -> Exit {

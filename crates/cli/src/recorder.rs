@@ -73,7 +73,7 @@ impl Recorder {
 fn outcome(exit: Exit) -> Outcome {
     match exit {
         Exit::Done => Outcome::Done,
-        Exit::Usage | Exit::Failed | Exit::Bug => Outcome::Failed,
+        Exit::Usage | Exit::Failed | Exit::Absent | Exit::Bug => Outcome::Failed,
         Exit::Partial => Outcome::Partial,
         Exit::Damaged => Outcome::Damaged,
         Exit::Locked => Outcome::Locked,

@@ -22,6 +22,7 @@
 //! | [`hold`] | holds, which exempt backups from retention |
 //! | `lease` | leases, which exempt backups from retention during a restore |
 //! | `link`, `local_file` | the backups of a chain as one stream; files of this host as streams |
+//! | [`wal`] | the archive of a cluster's WAL |
 //! | [`withdraw`] | withdrawing wrong marks |
 //! | [`sync`] | copying backups between destinations |
 //! | [`sweep`] | removing leftovers of interrupted writers |
@@ -73,4 +74,5 @@ mod survey;
 pub mod sweep;
 pub mod sync;
 pub mod verify;
+pub mod wal;
 pub mod withdraw;

@@ -73,6 +73,7 @@ mod policy;
 mod reason;
 mod removal_order;
 mod single;
+mod wal;
 
 pub use calendar::{CalendarSpan, CalendarUnit, Period};
 pub use candidate::Candidate;
@@ -83,3 +84,4 @@ pub use plan::{Action, Decision, History, Plan, PlanContext, SeriesMode, plan};
 pub use policy::{Count, Policy, zone};
 pub use reason::{Reason, RemoveReason, describe_reasons};
 pub use single::plan_single;
+pub use wal::{KeptBase, RecoveryWindow, WalPlan};

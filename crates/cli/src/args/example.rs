@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 18] = [
+const EXAMPLES: [(&str, &[&str]); 19] = [
     (
         "init",
         &[
@@ -60,6 +60,7 @@ const EXAMPLES: [(&str, &[&str]); 18] = [
         ],
     ),
     ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
+    ("wal", &["longshore wal status --cluster main", "longshore wal push pg_wal/0000000100000016000000B3"]),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
 ];

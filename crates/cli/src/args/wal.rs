@@ -1,0 +1,116 @@
+//! `longshore wal`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand, ValueHint};
+
+use super::{Identity, Json};
+
+/// The explanation of the exit codes of `wal push`.
+const PUSH_HELP: &str = "Exit codes: 0 if every required destination has the file, else 1. PostgreSQL counts no\n\
+    failure of a command that ends with a code above 125.";
+
+/// The explanation of the exit codes of `wal fetch`.
+const FETCH_HELP: &str = "Exit codes: 0 delivered; 1 no destination has the file, and all of them were asked;\n\
+    150 a destination could not be asked; 151 damaged wherever it is; 152 usage or configuration; 153 a bug.\n\
+    PostgreSQL takes 1 to 125 for the end of the WAL, and stops recovery for 126 and more. A standby is not\n\
+    stopped if a destination could not be asked: the code is then 1, and PostgreSQL asks again.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Wal {
+    /// Store a file of WAL at the destinations, for archive_command.
+    #[command(after_help = PUSH_HELP)]
+    Push(Push),
+    /// Fetch a file of WAL, for restore_command.
+    #[command(after_help = FETCH_HELP)]
+    Fetch(Fetch),
+    /// Show the archived WAL of each timeline, and what is missing.
+    Status(WalStatus),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Push {
+    /// The path of the file, PostgreSQL's %p.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) archive: Archive,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Fetch {
+    /// The name of the file, PostgreSQL's %f.
+    pub(crate) name: String,
+    /// Write the file to this path, PostgreSQL's %p.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) archive: Archive,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    /// Stop a standby too if a destination cannot be asked.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WalStatus {
+    #[command(flatten)]
+    pub(crate) archive: Archive,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Archive {
+    /// The cluster; optional if only one has a table [cluster.NAME.wal].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+}
+
+/// The program that acts on the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A person, a script or a service manager.
+    Other,
+    /// PostgreSQL, by archive_command.
+    ArchiveCommand,
+    /// PostgreSQL, by restore_command.
+    RestoreCommand,
+}
+
+impl Caller {
+    /// Returns the caller, by the words of the command line, which may be invalid.
+    pub(crate) fn of(words: impl Iterator<Item = OsString>) -> Self {
+        let words: Vec<OsString> = words.skip(1).collect();
+        let Some(wal) = words.iter().position(|word| word == "wal") else { return Self::Other };
+        match words.get(wal + 1) {
+            Some(word) if word == "push" => Self::ArchiveCommand,
+            Some(word) if word == "status" || word == "help" => Self::Other,
+            // A typo in restore_command must not end recovery.
+            _ => Self::RestoreCommand,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caller_is_known_if_the_command_line_is_invalid() {
+        for (line, expected) in [
+            ("longshore wal push pg_wal/000000010000000000000001", Caller::ArchiveCommand),
+            ("longshore --config x --unknown wal push", Caller::ArchiveCommand),
+            ("longshore wal fetch 000000010000000000000001 x --unknown", Caller::RestoreCommand),
+            ("longshore --color wal fetch", Caller::RestoreCommand),
+            ("longshore wal fech %f %p", Caller::RestoreCommand),
+            ("longshore wal", Caller::RestoreCommand),
+            ("longshore wal status", Caller::Other),
+            ("longshore run nightly", Caller::Other),
+        ] {
+            assert_eq!(Caller::of(line.split(' ').map(OsString::from)), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `longshore wal`: the archive of a cluster's WAL.
+
+mod status;
+
+use std::path::Path;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_engine::wal::fetch::{Fetched, fetch as fetch_file};
+use longshore_engine::wal::push::push as push_file;
+
+use crate::args::wal::{Fetch, Push, Wal};
+use crate::command::{Context, identities};
+use crate::exit_code::Exit;
+
+pub(super) async fn wal(context: &Context, args: &Wal) -> Result<Exit> {
+    match args {
+        Wal::Push(push) => self::push(context, push).await,
+        Wal::Fetch(fetch) => self::fetch(context, fetch).await,
+        Wal::Status(status) => status::status(context, status).await,
+    }
+}
+
+/// Stores one file. Prints nothing on success: PostgreSQL logs all output.
+async fn push(context: &Context, args: &Push) -> Result<Exit> {
+    let Context { config, output, .. } = context;
+    let archive = config.wal_archive(args.archive.cluster.as_deref())?;
+    let pushed = push_file(config, archive, &args.path).await?;
+    if let Some(damage) = &pushed.damage {
+        output.warning(format_args!("{}: {damage}; recovery would end there", pushed.name));
+        output.hint("the file was stored as it is; make a base backup now, and look for the cause in the server's log");
+    }
+    for (destination, error) in &pushed.failed {
+        if pushed.is_archived {
+            output.warning(format_args!("{}: \"{destination}\" does not have it: {}", pushed.name, error.chain()));
+        } else {
+            output.error(&error.clone().about(format!("{} at \"{destination}\"", pushed.name)));
+        }
+    }
+    Ok(if pushed.is_archived { Exit::Done } else { Exit::Failed })
+}
+
+/// Fetches one file.
+async fn fetch(context: &Context, args: &Fetch) -> Result<Exit> {
+    let Context { config, registry, .. } = context;
+    let archive = config.wal_archive(args.archive.cluster.as_deref())?;
+    let name = args.name.parse().map_err(|error| {
+        Error::new(Stage::Config, Kind::Usage, &args.name, "not the name of a file of WAL")
+            .because(error)
+            .hint("set restore_command = 'longshore wal fetch %f \"%p\"'")
+    })?;
+    let identities = identities(&args.identity, config).await?;
+    match fetch_file(config, registry, archive, &identities, (name, &args.path)).await {
+        Ok(Fetched::Delivered) => Ok(Exit::Done),
+        Ok(Fetched::Absent) => Ok(Exit::Absent),
+        // PostgreSQL asks again on a standby. Damage does not pass.
+        Err(error) if error.kind() != Kind::Corrupt && !args.strict && Path::new("standby.signal").exists() => {
+            context.output.error(&error);
+            Ok(Exit::Absent)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,65 @@
+//! The archive of a cluster at its destinations.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt};
+use longshore_config::{Config, WalArchive};
+use longshore_core::stage::Store;
+use longshore_core::wal_key::{WalFolder, WalKey};
+use longshore_core::{Kind, Result};
+use longshore_pg_wal::ArchiveName;
+
+use crate::mount;
+
+/// The archive of one cluster at one destination.
+pub(crate) struct ArchiveAt {
+    /// The name of the destination.
+    pub(crate) destination: String,
+    pub(crate) store: Arc<dyn Store>,
+    folder: WalFolder,
+}
+
+impl ArchiveAt {
+    /// Opens the archive at a destination.
+    pub(crate) fn open(config: &Config, destination: &str, folder: &WalFolder) -> Result<Self> {
+        let store = config.destination(destination)?.open()?;
+        match mount::expect(config, destination, &*store) {
+            Err(error) if error.kind() == Kind::Refused => return Err(error),
+            // A host that cannot read or write its state still archives.
+            Err(error) => tracing::debug!(target: "longshore::wal", "{}", error.chain()),
+            Ok(()) => {}
+        }
+        Ok(Self { destination: destination.to_owned(), store, folder: folder.clone() })
+    }
+
+    /// Returns the archived files of this name: several if their contents differ.
+    pub(crate) async fn list(&self, name: ArchiveName) -> Result<Vec<WalKey>> {
+        let mut files = Vec::new();
+        let mut entries = self.store.list(Some(&self.folder.folder_of(name)?)).await?;
+        while let Some(entry) = entries.try_next().await? {
+            files.extend(WalKey::parse(&entry.key).filter(|file| file.name == name));
+        }
+        Ok(files)
+    }
+
+    /// Returns all archived files with their sizes in bytes.
+    pub(crate) async fn list_all(&self) -> Result<Vec<(WalKey, u64)>> {
+        let mut files = Vec::new();
+        let mut entries = self.store.list(Some(&self.folder.key()?)).await?;
+        while let Some(entry) = entries.try_next().await? {
+            files.extend(WalKey::parse(&entry.key).map(|file| (file, entry.bytes)));
+        }
+        Ok(files)
+    }
+
+    /// Returns true if the archive contains no file at all.
+    pub(crate) async fn is_empty(&self) -> Result<bool> {
+        let mut entries = self.store.list(Some(&self.folder.key()?)).await?;
+        Ok(entries.next().await.transpose()?.is_none())
+    }
+}
+
+/// Opens the archive at each destination. One that cannot be opened is an error of its own.
+pub(crate) fn open_all(config: &Config, settings: &WalArchive, folder: &WalFolder) -> Vec<(String, Result<ArchiveAt>)> {
+    settings.ship.iter().map(|name| (name.clone(), ArchiveAt::open(config, name, folder))).collect()
+}

@@ -1,0 +1,191 @@
+//! Returning a file that recovery asks for.
+//!
+//! PostgreSQL takes most failures of `restore_command` for the end of the WAL, and promotes the
+//! server without the rest. So absence is an answer only if every destination was asked and none
+//! has the file, and a file is delivered only if its content was checked to the last record.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use longshore_config::registry::Registry;
+use longshore_config::{Config, WalArchive};
+use longshore_core::compress::decompress;
+use longshore_core::plugin::{IDENTITY_HINT, Identities};
+use longshore_core::stream::collect;
+use longshore_core::wal_key::{WalDigest, WalFolder, WalKey};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_wal::ArchiveName;
+use longshore_pg_wal::archive_name::FileSize;
+use longshore_pg_wal::segment::SegmentSize;
+use tempfile::NamedTempFile;
+
+use crate::wal::archive::{ArchiveAt, open_all};
+use crate::wal::blocking;
+use crate::wal::control::control_of;
+use crate::wal::file::check;
+
+/// The answer to a request for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// The file is in its place.
+    Delivered,
+    /// No destination has the file, and all of them were asked.
+    Absent,
+}
+
+/// Fetches a file of the archive to `target`, such as `pg_wal/RECOVERYXLOG` in the working
+/// directory.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Corrupt`] if the file is damaged wherever it is. All other errors mean that a
+/// destination could not be asked, so that the file may exist.
+pub async fn fetch(
+    config: &Config,
+    registry: &Registry,
+    settings: &WalArchive,
+    identities: &Identities,
+    (name, target): (ArchiveName, &Path),
+) -> Result<Fetched> {
+    let control = {
+        let target = target.to_owned();
+        blocking(move || control_of(&target)).await?
+    };
+    let folder = WalFolder { cluster: settings.cluster.clone(), system_identifier: control.system_identifier };
+    let archives = open_all(config, settings, &folder);
+    let (found, mut errors) = find(&archives, name).await;
+    if let Some(other) = found.iter().find(|(_, file)| found.iter().any(|(_, first)| first.digest != file.digest)) {
+        return Err(ambiguous(name, &other.1));
+    }
+    let reader =
+        Reader { registry, identities, system_identifier: folder.system_identifier, size: control.wal_segment_size };
+    for (archive, file) in &found {
+        match reader.read(archive, file).await {
+            Ok(content) => {
+                let target = target.to_owned();
+                blocking(move || write(&target, &content)).await?;
+                return Ok(Fetched::Delivered);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    // An error that may pass comes first: while a destination cannot be asked, nothing is proven.
+    errors.sort_by_key(|error| error.kind() == Kind::Corrupt);
+    match errors.into_iter().next() {
+        Some(error) => Err(error),
+        None => expect_archive(&archives, &folder).await.map(|()| Fetched::Absent),
+    }
+}
+
+/// Looks for a file at all destinations. Returns those that have it, and the errors of those that
+/// could not be asked.
+async fn find(archives: &[(String, Result<ArchiveAt>)], name: ArchiveName) -> (Vec<(&ArchiveAt, WalKey)>, Vec<Error>) {
+    let listed = archives.iter().map(async |(_, archive)| {
+        let archive = archive.as_ref().map_err(Clone::clone)?;
+        Ok((archive, archive.list(name).await?))
+    });
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for listed in join_all(listed).await {
+        match listed {
+            Ok((archive, files)) => found.extend(files.into_iter().map(|file| (archive, file))),
+            Err(error) => errors.push(error),
+        }
+    }
+    (found, errors)
+}
+
+/// Fails if no destination contains any file of the archive: the configuration probably names
+/// another place.
+async fn expect_archive(archives: &[(String, Result<ArchiveAt>)], folder: &WalFolder) -> Result<()> {
+    for (_, archive) in archives {
+        if !archive.as_ref().map_err(Clone::clone)?.is_empty().await? {
+            return Ok(());
+        }
+    }
+    let message = format!("no destination has an archive of the system identifier {}", folder.system_identifier);
+    Err(Error::new(Stage::Ship, Kind::NotFound, &folder.cluster, message).hint(
+        "compare the destinations with those of the host that archives; `longshore check` there proves its archive",
+    ))
+}
+
+/// Reads files of an archive.
+pub(crate) struct Reader<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) identities: &'a Identities,
+    pub(crate) system_identifier: u64,
+    pub(crate) size: SegmentSize,
+}
+
+impl Reader<'_> {
+    /// Returns the content of a file, checked to the last record.
+    pub(crate) async fn read(&self, archive: &ArchiveAt, file: &WalKey) -> Result<Bytes> {
+        let subject = file.key.as_str();
+        let sealed = archive.store.fetch(&file.key, None).await?;
+        let compressed = match self.encryption(file)? {
+            None => sealed,
+            Some(_) if self.identities.is_empty() => {
+                let message = "encrypted, and there is no identity";
+                return Err(Error::new(Stage::Decrypt, Kind::Usage, subject, message).hint(IDENTITY_HINT));
+            }
+            Some(encryption) => {
+                self.registry.decrypt.build(encryption, self.identities)?.decrypt(sealed, subject).await?
+            }
+        };
+        let (FileSize::Exactly(limit) | FileSize::AtMost(limit)) = file.name.file_size(self.size);
+        let content = collect(decompress(compressed, subject), limit as usize, Stage::Verify, subject).await?;
+        let (name, system_identifier, size, expected) = (file.name, self.system_identifier, self.size, file.digest);
+        let key = file.key.clone();
+        blocking(move || {
+            let damaged = |message: String| Error::new(Stage::Verify, Kind::Corrupt, key.as_str(), message);
+            let found = WalDigest::of(&content);
+            if found != expected {
+                return Err(damaged(format!("the content has the digest {found}")));
+            }
+            match check(name, &content, system_identifier, size) {
+                Ok(None) => Ok(content),
+                Ok(Some(damage)) => Err(damaged(damage)),
+                Err(error) => Err(damaged("not the content of this name".to_owned()).because(error)),
+            }
+        })
+        .await
+    }
+
+    /// Returns the encryption of a file, by the suffix of its key.
+    fn encryption<'k>(&self, file: &'k WalKey) -> Result<Option<&'k str>> {
+        let suffix = file.key.file_name().rsplit_once(".zst").map(|(_, suffix)| suffix);
+        match suffix.map(|suffix| suffix.strip_prefix('.').unwrap_or(suffix)) {
+            Some("") => Ok(None),
+            Some(encryption) => Ok(Some(encryption)),
+            None => {
+                let message = "has a suffix that this version does not know";
+                Err(Error::new(Stage::Decrypt, Kind::Refused, file.key.as_str(), message))
+            }
+        }
+    }
+}
+
+/// Writes a file whole: under another name first, as PostgreSQL may read it at once.
+fn write(target: &Path, content: &[u8]) -> Result<()> {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = || -> std::io::Result<()> {
+        let mut file = NamedTempFile::with_prefix_in("longshore-", folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(target)?;
+        Ok(())
+    };
+    written().map_err(|error| {
+        Error::io(Stage::Restore, target.display().to_string(), "cannot write the file", error)
+            .hint("free some space, and start the server again: recovery continues")
+    })
+}
+
+pub(super) fn ambiguous(name: ArchiveName, file: &WalKey) -> Error {
+    let message = "the archive has two files of this name with different content";
+    Error::new(Stage::Ship, Kind::Corrupt, name.to_string(), message).hint(format!(
+        "two servers archived as one cluster; find out which of the files belongs to the lost one, such as {}, and move the other away",
+        file.key
+    ))
+}

@@ -1,0 +1,181 @@
+//! The timelines that recovery of a base backup follows, and the segments that it needs.
+//!
+//! Of a segment that two timelines share, PostgreSQL reads the one of the newer timeline, which
+//! begins with a copy of the older one's WAL.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_wal::history::{History, Section};
+use longshore_pg_wal::segment::{Segment, SegmentSize};
+use longshore_pg_wal::{ArchiveName, Lsn};
+
+/// The part of a base backup that decides which WAL it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BackupRange {
+    pub(crate) timeline: u32,
+    pub(crate) start: Lsn,
+    pub(crate) stop: Lsn,
+}
+
+/// The archived WAL from a base backup on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lineage {
+    /// The timeline on which recovery ends.
+    pub(crate) timeline: u32,
+    /// The histories that recovery needs.
+    pub(crate) histories: Vec<ArchiveName>,
+    /// The segments without a gap, from the start of the backup on.
+    pub(crate) segments: Vec<Segment>,
+    /// The first segment that is not archived.
+    pub(crate) missing: Segment,
+    /// True if later segments are archived: the missing one is a gap, and not the end.
+    pub(crate) is_gap: bool,
+}
+
+/// Returns the timeline on which recovery ends unless another one is requested: the newest one that
+/// began after the backup.
+pub(crate) fn newest_timeline(backup: BackupRange, histories: &BTreeMap<u32, History>) -> u32 {
+    let newest = histories.values().rev().find(|history| descends(history, backup));
+    newest.map_or(backup.timeline, History::timeline)
+}
+
+/// Returns true if a timeline continues that of the backup after its end.
+fn descends(history: &History, backup: BackupRange) -> bool {
+    history.switch_point(backup.timeline).is_some_and(|switch_point| switch_point >= backup.stop)
+}
+
+/// Returns the archived WAL of a timeline from a base backup on.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Refused`] if the timeline does not continue that of the backup, or if the
+/// archive lacks WAL that makes the backup consistent.
+pub(crate) fn lineage(
+    backup: BackupRange,
+    timeline: u32,
+    histories: &BTreeMap<u32, History>,
+    archived: &BTreeSet<Segment>,
+    size: SegmentSize,
+) -> Result<Lineage> {
+    let refused = |message: String| Error::new(Stage::Restore, Kind::Refused, format!("timeline {timeline}"), message);
+    let own = History::without_ancestors(timeline);
+    let history = match histories.get(&timeline) {
+        _ if timeline == backup.timeline => histories.get(&timeline).unwrap_or(&own),
+        Some(history) if descends(history, backup) => history,
+        Some(_) => {
+            let message = format!("began before the backup, which is of timeline {}, ended", backup.timeline);
+            return Err(refused(message).hint("choose an older backup, or omit --timeline"));
+        }
+        None => {
+            let message = format!("the archive has no {:08X}.history", timeline);
+            return Err(refused(message).hint("`longshore wal status` shows the archived timelines"));
+        }
+    };
+    let sections: Vec<Section> = history.lineage().collect();
+    let first = Segment::containing(backup.timeline, backup.start, size).number;
+    let of_number = |number: u64| {
+        let begins = |section: &&Section| Segment::containing(section.timeline, section.begin, size).number <= number;
+        let newest = sections.iter().rev().find(begins).map_or(backup.timeline, |section| section.timeline);
+        Segment { timeline: newest, number }
+    };
+    let segments: Vec<Segment> = (first..).map(of_number).take_while(|segment| archived.contains(segment)).collect();
+    let missing = of_number(first + segments.len() as u64);
+    let needed = Segment::ending(backup.timeline, backup.stop, size).number;
+    if missing.number <= needed {
+        let message = format!(
+            "the archive lacks {}: the backup needs all WAL from {} to {}",
+            missing.name(size),
+            backup.start,
+            backup.stop
+        );
+        return Err(
+            refused(message).hint("choose another backup, or find the segment: `longshore wal status` shows all gaps")
+        );
+    }
+    let needs_history =
+        sections.iter().map(|section| section.timeline).filter(|timeline| histories.contains_key(timeline));
+    let histories = needs_history.map(|timeline| ArchiveName::History { timeline }).collect();
+    let is_gap = archived.iter().any(|segment| segment.timeline == missing.timeline && segment.number > missing.number);
+    Ok(Lineage { timeline, histories, segments, missing, is_gap })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: SegmentSize = SegmentSize::DEFAULT;
+
+    fn segments(names: &[&str]) -> BTreeSet<Segment> {
+        names.iter().map(|name| Segment::parse(name, SIZE).unwrap()).collect()
+    }
+
+    fn histories() -> BTreeMap<u32, History> {
+        let second = History::parse(2, b"1\t0/5800000\tno recovery target specified\n").unwrap();
+        let third = History::parse(3, b"1\t0/5800000\treason\n\n2\t0/7000000\treason\n").unwrap();
+        [(2, second), (3, third)].into()
+    }
+
+    fn backup(timeline: u32, start: u64, stop: u64) -> BackupRange {
+        BackupRange { timeline, start: Lsn(start), stop: Lsn(stop) }
+    }
+
+    fn names(lineage: &Lineage) -> Vec<String> {
+        lineage.segments.iter().map(|segment| segment.name(SIZE)).collect()
+    }
+
+    #[test]
+    fn newest_timeline_continues_the_backup() {
+        assert_eq!(newest_timeline(backup(1, 0x400_0028, 0x400_0100), &histories()), 3);
+        // Timeline 1 went on after the fork, and a backup was made there.
+        assert_eq!(newest_timeline(backup(1, 0x600_0028, 0x600_0100), &histories()), 1);
+        assert_eq!(newest_timeline(backup(2, 0x600_0028, 0x600_0100), &histories()), 3);
+        assert_eq!(newest_timeline(backup(4, 0x600_0028, 0x600_0100), &histories()), 4);
+    }
+
+    #[test]
+    fn shared_segment_is_that_of_the_newer_timeline() {
+        let archived = segments(&[
+            "000000010000000000000004",
+            "000000010000000000000005",
+            "000000020000000000000005",
+            "000000020000000000000006",
+            "000000030000000000000007",
+            "000000030000000000000008",
+        ]);
+        let all = lineage(backup(1, 0x400_0028, 0x400_0100), 3, &histories(), &archived, SIZE).unwrap();
+        let expected = [
+            "000000010000000000000004",
+            "000000020000000000000005",
+            "000000020000000000000006",
+            "000000030000000000000007",
+            "000000030000000000000008",
+        ];
+        assert_eq!(names(&all), expected);
+        assert_eq!(all.missing.name(SIZE), "000000030000000000000009");
+        assert!(!all.is_gap);
+        assert_eq!(all.histories, [ArchiveName::History { timeline: 2 }, ArchiveName::History { timeline: 3 }]);
+        let old = lineage(backup(1, 0x400_0028, 0x400_0100), 1, &histories(), &archived, SIZE).unwrap();
+        assert_eq!(names(&old), ["000000010000000000000004", "000000010000000000000005"]);
+    }
+
+    #[test]
+    fn gap_ends_the_lineage_or_is_refused() {
+        let archived = segments(&["000000010000000000000004", "000000010000000000000006"]);
+        let until_gap = lineage(backup(1, 0x400_0028, 0x400_0100), 1, &BTreeMap::new(), &archived, SIZE).unwrap();
+        assert_eq!(until_gap.missing.name(SIZE), "000000010000000000000005");
+        assert!(until_gap.is_gap);
+        let error = lineage(backup(1, 0x400_0028, 0x500_0100), 1, &BTreeMap::new(), &archived, SIZE).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.chain().contains("000000010000000000000005"), "{}", error.chain());
+    }
+
+    #[test]
+    fn other_timelines_are_refused() {
+        let archived = segments(&["000000010000000000000006"]);
+        for timeline in [2, 7] {
+            let refused = lineage(backup(1, 0x600_0028, 0x600_0100), timeline, &histories(), &archived, SIZE);
+            assert_eq!(refused.unwrap_err().kind(), Kind::Refused, "{timeline}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The state that this host keeps between two pushes. It only saves work: a host without it
+//! archives as well.
+//!
+//! ```text
+//! state_dir/wal/main/7512345678901234567/00000001000000A300000042.archived
+//! state_dir/wal/main/7512345678901234567/offsite.failed
+//! ```
+//! An `.archived` file means that a segment was stored before PostgreSQL offered it. It contains the
+//! digest of the segment and the destinations that have it, because PostgreSQL uses a name again
+//! after a restore. A `.failed` file means that a destination recently failed.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use longshore_config::Config;
+use longshore_core::key::encode_name;
+use longshore_core::regular_file;
+use longshore_core::wal_key::{WalDigest, WalFolder};
+use longshore_pg_wal::ArchiveName;
+use serde::{Deserialize, Serialize};
+
+use crate::dirs;
+
+/// The time after a failure during which a destination is left out, if enough others have the file.
+const FAILURE_PAUSE: Duration = Duration::from_secs(60);
+
+const ARCHIVED: &str = "archived";
+const FAILED: &str = "failed";
+
+/// The state of one archive.
+pub(crate) struct PushState {
+    /// `None` if this host keeps no state.
+    folder: Option<PathBuf>,
+}
+
+/// A segment that was stored before PostgreSQL offered it.
+#[derive(Serialize, Deserialize)]
+struct Archived {
+    digest: String,
+    destinations: BTreeSet<String>,
+}
+
+impl PushState {
+    /// Opens the state, and creates its folder.
+    pub(crate) fn open(config: &Config, archive: &WalFolder) -> Self {
+        let folder = dirs::state_dir(config).map(|state| {
+            state.join("wal").join(encode_name(&archive.cluster)).join(archive.system_identifier.to_string())
+        });
+        let folder = folder.filter(|folder| {
+            let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            created.inspect_err(|error| log("create", folder, error)).is_ok()
+        });
+        Self { folder }
+    }
+
+    /// Returns true if the host keeps state.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Removes the note about a file, and returns the destinations that have the file with this
+    /// digest.
+    pub(crate) fn take(&self, name: ArchiveName, digest: WalDigest) -> BTreeSet<String> {
+        let Some(path) = self.path(&name, ARCHIVED) else { return BTreeSet::new() };
+        let Ok(content) = regular_file::read(&path) else { return BTreeSet::new() };
+        if let Err(error) = fs::remove_file(&path) {
+            log("remove", &path, &error);
+        }
+        match serde_json::from_slice::<Archived>(&content) {
+            Ok(archived) if archived.digest == digest.to_string() => archived.destinations,
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Notes that destinations have a file.
+    pub(crate) fn note(&self, name: ArchiveName, digest: WalDigest, destinations: BTreeSet<String>) {
+        let Some(path) = self.path(&name, ARCHIVED) else { return };
+        let archived = Archived { digest: digest.to_string(), destinations };
+        let written = serde_json::to_vec(&archived).map_err(io::Error::from).and_then(|json| fs::write(&path, json));
+        if let Err(error) = written {
+            log("write", &path, &error);
+        }
+    }
+
+    /// Returns true if a destination has recently failed.
+    pub(crate) fn has_failed(&self, destination: &str) -> bool {
+        let modified =
+            self.path(&encode_name(destination), FAILED).and_then(|path| path.metadata().ok()?.modified().ok());
+        let age = modified.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
+        age.is_some_and(|age| age < FAILURE_PAUSE)
+    }
+
+    /// Notes if a destination failed.
+    pub(crate) fn note_result(&self, destination: &str, failed: bool) {
+        let Some(path) = self.path(&encode_name(destination), FAILED) else { return };
+        let done = if failed { fs::write(&path, "") } else { fs::remove_file(&path) };
+        match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => log("write", &path, &error),
+            _ => {}
+        }
+    }
+
+    fn path(&self, name: &impl ToString, suffix: &str) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join(format!("{}.{suffix}", name.to_string())))
+    }
+}
+
+fn log(verb: &str, path: &std::path::Path, error: &io::Error) {
+    tracing::debug!(target: "longshore::wal", "cannot {verb} {}: {error}", path.display());
+}
