@@ -48,6 +48,11 @@ impl TimeZone {
         self.format(time, "%Y-%m-%d %H:%M:%S")
     }
 
+    /// Formats a time exactly, with its offset from UTC.
+    pub(crate) fn exact(self, time: DateTime<Utc>) -> String {
+        self.format(time, "%Y-%m-%d %H:%M:%S%.f%:z")
+    }
+
     fn format(self, time: DateTime<Utc>, format: &str) -> String {
         match self {
             Self::Named(zone) => time.with_timezone(&zone).format(format).to_string(),
@@ -87,5 +92,6 @@ mod tests {
         let time = Timestamp::parse("2026-06-07_223000").unwrap().time();
         assert_eq!(berlin.minute(time), "2026-06-08 00:30");
         assert_eq!(choose(false, None).second(time), "2026-06-07 22:30:00");
+        assert_eq!(berlin.exact(time), "2026-06-08 00:30:00+02:00");
     }
 }

@@ -17,7 +17,7 @@ mod store;
 mod verify;
 
 pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, StructurePart};
-pub use self::dump::{Dump, DumpNotes, Dumped, Incremental, Parent};
+pub use self::dump::{Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent};
 pub use self::encrypt::{Decrypt, Encrypt};
 pub use self::restore::{Restore, RestoreRequest, Restored};
 pub use self::store::{

@@ -169,9 +169,12 @@ fn is_other_subject(words: &str, backup: &Backup) -> bool {
     backup.manifest.subject.segment() != words && ["globals", "roles", "tablespaces", "schema", "all"].contains(&words)
 }
 
-/// Parses a time in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, or RFC 3339.
+/// Parses a time in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, RFC 3339, or the output of
+/// PostgreSQL, such as `2026-06-07 11:59:30.12+02`.
 pub fn parse_time(text: &str) -> Result<DateTime<Utc>> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+    let zoned =
+        DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z"));
+    if let Ok(time) = zoned {
         return Ok(time.to_utc());
     }
     let text = text.trim().replace('T', " ");
@@ -179,7 +182,7 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>> {
         let end = NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default();
         return Ok(date.and_time(end).and_utc());
     }
-    let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
+    let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
     let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
     time.map(|time| time.and_utc()).ok_or_else(|| {
         Error::new(Stage::Config, Kind::Usage, text, "not a time")
@@ -196,6 +199,9 @@ mod tests {
         assert_eq!(parse_time("2026-06-07").unwrap().to_rfc3339(), "2026-06-07T23:59:59+00:00");
         assert_eq!(parse_time("2026-06-07 12:00").unwrap().to_rfc3339(), "2026-06-07T12:00:00+00:00");
         assert_eq!(parse_time("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(), "2026-06-07T10:00:00+00:00");
+        assert_eq!(parse_time("2026-06-07 11:59:30.12+02").unwrap().to_rfc3339(), "2026-06-07T09:59:30.120+00:00");
+        assert_eq!(parse_time("2026-06-07 11:59:30-03:30").unwrap().to_rfc3339(), "2026-06-07T15:29:30+00:00");
+        assert_eq!(parse_time("2026-06-07 11:59:30.5").unwrap().to_rfc3339(), "2026-06-07T11:59:30.500+00:00");
         assert_eq!(parse_time("yesterday").unwrap_err().kind(), Kind::Usage);
     }
 }

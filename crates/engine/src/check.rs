@@ -3,6 +3,7 @@
 
 mod risk;
 mod server;
+mod wal;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ pub async fn check(
             }
         }
     }
+    findings.extend(wal::check_archives(config, registry, &jobs, identities).await);
     findings.extend(risk::check_risks(config, &jobs).await);
     // Two stages that check the same server report the same findings.
     let mut seen = std::collections::BTreeSet::new();

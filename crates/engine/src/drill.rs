@@ -58,6 +58,7 @@ use crate::lease::Lease;
 use crate::local_file;
 use crate::origin::OriginCheck;
 use crate::restore::{RestoreStages, restore_stage};
+use crate::wal::recovery::RecoveryTarget;
 
 pub use self::choice::Request;
 
@@ -121,6 +122,9 @@ pub struct Driller<'a> {
     pub scratch_dir: Option<&'a Path>,
     /// The treatment of unencrypted backups of a job that encrypts.
     pub unsealed: Unsealed,
+    /// The end of the recovery from the WAL archive, for base backups; without it, they are
+    /// recovered only until they are consistent.
+    pub recover_to: Option<RecoveryTarget>,
     /// The observer.
     pub observer: Arc<dyn Observer>,
 }

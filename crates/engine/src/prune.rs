@@ -30,6 +30,7 @@ use crate::error_report::ErrorReport;
 use crate::mount;
 use crate::run_history::{self, HostHistory};
 use crate::sweep::sweep;
+use crate::wal;
 
 pub(crate) use self::plan::would_remove;
 pub use self::remove_backup::{RemoveRequest, remove_backup};
@@ -104,6 +105,9 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
         };
         all.push(pruned.await.unwrap_or_else(|error| failed_destination(&destination, &error)));
     }
+    if request.retire.is_none() {
+        prune_wal(config, &jobs, request, &mut all).await;
+    }
     match request.retire {
         Some(words) if !found && all.iter().all(|pruned| pruned.error.is_none()) => {
             Err(Error::new(Stage::Retention, Kind::Usage, words, "no such series")
@@ -121,6 +125,20 @@ fn requested_owners<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&
             Some(adoption) => Ok((Vec::new(), vec![adoption])),
             None => Ok((vec![config.job(Some(name))?], Vec::new())),
         },
+    }
+}
+
+/// Prunes the WAL of the jobs' clusters, once the base backups are pruned.
+async fn prune_wal(config: &Config, jobs: &[&Job], request: &Request<'_>, all: &mut Vec<Pruned>) {
+    let clusters: BTreeSet<&str> = jobs.iter().map(|job| job.site.cluster.name.as_str()).collect();
+    for cluster in clusters {
+        let pruned = wal::prune::prune(config, Some(cluster), request.destination, request.mode).await;
+        for (destination, pruned) in pruned {
+            match all.iter_mut().find(|at| at.destination == destination) {
+                Some(at) => at.wal.push(pruned),
+                None => all.push(Pruned { wal: vec![pruned], ..Pruned::of(&destination) }),
+            }
+        }
     }
 }
 

@@ -120,6 +120,15 @@ impl Restorer<'_> {
         self.stages(chosen)?.prepare(&wanted(chosen, &records)).await
     }
 
+    /// Checks the target as a restore would.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Kind::Refused`] if the target cannot take the backups.
+    pub async fn check_target(&self, chosen: &[Chosen]) -> Result<()> {
+        expect_no_failures(&self.plan(chosen).await?)
+    }
+
     /// Builds the stages that restore the backups.
     fn stages(&self, chosen: &[Chosen]) -> Result<RestoreStages> {
         RestoreStages::build(self.registry, self.target, chosen.iter().map(|chosen| &*chosen.backup.manifest))

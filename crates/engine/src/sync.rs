@@ -34,6 +34,7 @@ use crate::prune;
 use crate::restore_page;
 use crate::run_history::HostHistory;
 use crate::verify::mark_result;
+use crate::wal::{self, sync::WalCopied};
 
 /// The treatment of damaged backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,9 @@ pub use crate::mode::Mode;
 pub struct Synced {
     /// The planned copies, in order, with their results.
     pub copies: Vec<Copied>,
+    /// The archived WAL that was copied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wal: Vec<WalCopied>,
     /// Unreadable destinations, and damaged backups without a good copy.
     pub problems: Vec<Unrepaired>,
 }
@@ -101,7 +105,9 @@ pub struct Unrepaired {
 impl Synced {
     /// Returns true if every destination has all its backups.
     pub fn succeeded(&self) -> bool {
-        self.problems.is_empty() && self.copies.iter().all(|copied| copied.error.is_none())
+        self.problems.is_empty()
+            && self.copies.iter().all(|copied| copied.error.is_none())
+            && self.wal.iter().all(|copied| copied.error.is_none())
     }
 }
 
@@ -113,7 +119,8 @@ pub async fn sync(
     mode: Mode,
     observer: Arc<dyn Observer>,
 ) -> Result<Synced> {
-    if job.ship.len() < 2 {
+    let archive = config.wal.get(&job.site.cluster.name).filter(|archive| archive.ship.len() > 1);
+    if job.ship.len() < 2 && archive.is_none() {
         let message = "the job ships to one destination only, so there is nothing to copy from";
         return Err(Error::new(Stage::Config, Kind::Usage, &job.name, message));
     }
@@ -144,7 +151,11 @@ pub async fn sync(
             copies
         }
     };
-    Ok(Synced { copies, problems: plan.unrepaired })
+    let wal = match archive {
+        Some(archive) => wal::sync::sync(config, archive, mode).await,
+        None => Vec::new(),
+    };
+    Ok(Synced { copies, wal, problems: plan.unrepaired })
 }
 
 /// Writes the page about restoring by hand to every destination without one.

@@ -10,6 +10,7 @@
 //! | `settings.rs` | the settings, and the options that follow from them |
 //! | `own_client.rs` | the stage that uses Longshore's own replication client |
 //! | `incremental.rs` | incremental backups, and the conditions under which they are right |
+//! | `archiving.rs` | the test of a WAL archive: settings, and a segment that is archived at once |
 //! | `source.rs` | replication connections, and the identity of the server |
 //! | `slot.rs` | the replication slot that reserves WAL |
 //! | `backup.rs` | a running backup as a stream |
@@ -20,6 +21,7 @@
 //! | `failure.rs` | errors with their kinds and hints |
 //! | `program.rs` | the stage that runs pg_basebackup instead |
 
+mod archiving;
 mod backup;
 mod catalog;
 mod check;

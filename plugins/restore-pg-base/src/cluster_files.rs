@@ -1,11 +1,12 @@
 //! The files that differ between a backup and the restored cluster: the places of tablespaces, and
-//! one setting.
+//! settings.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use longshore_core::plugin::Recovery;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::tablespace_map::{self, TablespaceMap};
 
@@ -22,9 +23,26 @@ const SETTINGS: &str = "
 archive_mode = 'off'
 ";
 
+/// The file that makes a server recover before it accepts writes.
+pub(crate) const RECOVERY_SIGNAL: &str = "recovery.signal";
+
+/// The settings of which a server accepts only one that is not empty.
+const TARGETS: [&str; 5] =
+    ["recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"];
+
 /// Adds the settings of a restored cluster to a file.
-pub(crate) fn write_settings(mut auto_conf: impl Write) -> io::Result<()> {
-    auto_conf.write_all(SETTINGS.as_bytes())
+pub(crate) fn write_settings(mut auto_conf: impl Write, recovery: Option<&Recovery>) -> io::Result<()> {
+    auto_conf.write_all(SETTINGS.as_bytes())?;
+    let Some(recovery) = recovery else { return Ok(()) };
+    writeln!(auto_conf, "# The recovery from the WAL that the restore copied into pg_wal.")?;
+    // The source may have been recovered itself.
+    TARGETS.iter().try_for_each(|name| writeln!(auto_conf, "{name} = ''"))?;
+    recovery.settings.iter().try_for_each(|(name, value)| writeln!(auto_conf, "{name} = {}", quoted(value)))
+}
+
+/// Returns a value as `postgresql.conf` contains it.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n"))
 }
 
 /// Returns the content of `tablespace_map` with the new folders, and the OIDs in the map. A server
@@ -101,9 +119,22 @@ mod tests {
     #[test]
     fn archive_mode_is_the_last_setting() {
         let mut content = b"archive_mode = 'on'".to_vec();
-        write_settings(&mut content).unwrap();
+        write_settings(&mut content, None).unwrap();
         let text = String::from_utf8(content).unwrap();
         let settings: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
         assert_eq!(settings, ["archive_mode = 'on'", "archive_mode = 'off'"]);
+    }
+
+    #[test]
+    fn recovery_has_one_target() {
+        let settings = vec![("recovery_target_name".to_owned(), "before O'Neil\\'s change".to_owned())];
+        let recovery = Recovery { settings, folder: "/wal".into(), files: Vec::new() };
+        let mut content = b"recovery_target_time = 'yesterday'\n".to_vec();
+        write_settings(&mut content, Some(&recovery)).unwrap();
+        let text = String::from_utf8(content).unwrap();
+        let last_of =
+            |name: &str| text.lines().rfind(|line| line.starts_with(&format!("{name} ="))).unwrap().to_owned();
+        assert_eq!(last_of("recovery_target_time"), "recovery_target_time = ''");
+        assert_eq!(last_of("recovery_target_name"), "recovery_target_name = 'before O''Neil\\\\''s change'");
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use longshore_core::base::{BaseFacts, WalLocation};
 use longshore_core::check::{Finding, Outcome};
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{DataDirectory, ExistingFiles};
+use longshore_core::plugin::{DataDirectory, ExistingFiles, Recovery};
 use longshore_core::stage::RestoreRequest;
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::process::geteuid;
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) earlier: usize,
     /// The handling of existing files.
     pub(crate) existing: ExistingFiles,
+    /// The recovery that the cluster begins with.
+    pub(crate) recovery: Option<Recovery>,
 }
 
 impl Plan {
@@ -71,7 +73,8 @@ impl Checked {
 pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Checked {
     let process = geteuid();
     let facts = request.manifest.base.as_ref();
-    let mut findings: Vec<Finding> = facts.into_iter().flat_map(backup_warnings).collect();
+    let mut findings: Vec<Finding> =
+        facts.into_iter().flat_map(|facts| backup_warnings(facts, target.recovery.is_some())).collect();
     let mut obstacles: Vec<Error> = broken_chain(request).into_iter().collect();
     let mut accept = |checked: Result<Folder>| checked.map_err(|error| obstacles.push(error)).ok();
 
@@ -131,7 +134,14 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
     let data = data.map_or_else(|| target.path.clone(), |folder| folder.path);
     Checked {
         findings,
-        plan: Plan { data, tablespaces: assigned, owner, earlier: request.earlier.len(), existing: files },
+        plan: Plan {
+            data,
+            tablespaces: assigned,
+            owner,
+            earlier: request.earlier.len(),
+            existing: files,
+            recovery: target.recovery.clone(),
+        },
         obstacles,
     }
 }
@@ -148,16 +158,15 @@ fn accepted(folder: &Folder, owner: Option<&Owner>) -> Finding {
 }
 
 /// Returns the warnings about the backup itself.
-fn backup_warnings(facts: &BaseFacts) -> Vec<Finding> {
+fn backup_warnings(facts: &BaseFacts, recovers: bool) -> Vec<Finding> {
     let mut warnings = Vec::new();
     if facts.damaged_pages > 0 {
         let message = format!("{} pages were damaged in the source when the backup was made", facts.damaged_pages);
         warnings.push(Finding::warning("base", message, "restore an older backup if their content matters"));
     }
-    if facts.wal == WalLocation::Archive {
+    if facts.wal == WalLocation::Archive && !recovers {
         let message = format!("the backup does not contain its WAL, from {} to {}", facts.start_lsn, facts.stop_lsn);
-        let remedy =
-            "before the first start, set restore_command to fetch WAL from the archive, and create recovery.signal";
+        let remedy = "restore with the archived WAL: --at latest";
         warnings.push(Finding::warning("base", message, remedy));
     }
     warnings

@@ -8,7 +8,7 @@ use std::time::Duration;
 use longshore_core::base::{BaseFacts, BaseTablespace, WalLocation};
 use longshore_core::check::Outcome;
 use longshore_core::cleanup::CleanupScope;
-use longshore_core::plugin::{Cluster, DatabaseTarget, ExistingFiles};
+use longshore_core::plugin::{Cluster, DatabaseTarget};
 use longshore_core::stream::{channel, from_bytes};
 use longshore_pg_base::incremental;
 use longshore_pg_base::page::PAGE_BYTES;
@@ -133,7 +133,7 @@ pub(crate) fn details() -> Map<String, Value> {
 /// Returns a target with new folders in `parent`.
 pub(crate) fn target(parent: &Path) -> DataDirectory {
     let tablespaces = BTreeMap::from([("stars".to_owned(), parent.join("stars"))]);
-    DataDirectory { path: parent.join("data"), tablespaces, owner: None, existing: ExistingFiles::Refused }
+    DataDirectory { path: parent.join("data"), tablespaces, ..DataDirectory::default() }
 }
 
 fn restorer(parent: &Path) -> Box<dyn Restore> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use longshore_pg_base::{manifest, tablespace_map};
 
 use crate::abandoned::Abandoned;
 use crate::archive::{Content, Tars};
-use crate::cluster_files::{AUTO_CONF, rewrite_map, without_folder, write_settings};
+use crate::cluster_files::{AUTO_CONF, RECOVERY_SIGNAL, rewrite_map, without_folder, write_settings};
 use crate::existing_cluster::REPLACED_CONTROL;
 use crate::file_writer::FileWriter;
 use crate::member::{CONTROL, Member, MemberKind, Place, TABLESPACES};
@@ -24,6 +24,9 @@ use crate::patch;
 use crate::prepare::Plan;
 use crate::root::{Root, failure};
 use crate::tablespace::TablespaceFolder;
+
+/// The folder of WAL in the data directory.
+const WAL: &str = "pg_wal";
 
 /// The maximum size of `tablespace_map`: enough for 1,000 tablespaces.
 const MOST_MAP_BYTES: u64 = 1 << 20;
@@ -123,7 +126,9 @@ impl NewCluster<'_> {
         }
         tars.finish()?;
         let auto_conf = Path::new(AUTO_CONF);
-        write_settings(self.data.append_to_file(auto_conf)?).map_err(|error| self.write_failure(auto_conf, error))?;
+        write_settings(self.data.append_to_file(auto_conf)?, self.plan.recovery.as_ref())
+            .map_err(|error| self.write_failure(auto_conf, error))?;
+        self.add_recovery()?;
         let unpacking = started.elapsed();
 
         let started = Instant::now();
@@ -251,6 +256,19 @@ impl NewCluster<'_> {
             Some(name) => Err(incomplete(name, "missing: the base backup is incomplete")),
             None => Ok(()),
         }
+    }
+
+    /// Copies the WAL of the recovery, and writes the file that starts the recovery.
+    fn add_recovery(&mut self) -> Result<()> {
+        let Some(recovery) = &self.plan.recovery else { return Ok(()) };
+        for name in &recovery.files {
+            let (from, path) = (recovery.folder.join(name), Path::new(WAL).join(name));
+            // The backup may contain the beginning of the same segment.
+            let mut to = self.data.replace_file(&path)?;
+            let copied = File::open(&from).and_then(|mut from| io::copy(&mut from, &mut to));
+            copied.map_err(|error| self.write_failure(&path, error))?;
+        }
+        self.data.replace_file(Path::new(RECOVERY_SIGNAL)).map(drop)
     }
 
     /// Writes `pg_control`. From then on, a server can start the copy.

@@ -205,22 +205,15 @@ impl Restore for Restorer {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use longshore_core::format::FormatName;
-    use longshore_core::plugin::{Cluster, DataDirectory, ExistingFiles};
+    use longshore_core::plugin::{Cluster, DataDirectory};
     use longshore_core::stream::from_bytes;
 
     use super::*;
 
     #[test]
     fn data_directory_is_refused_with_hint() {
-        let target = DataDirectory {
-            path: "/restored".into(),
-            tablespaces: BTreeMap::new(),
-            owner: None,
-            existing: ExistingFiles::Refused,
-        };
+        let target = DataDirectory { path: "/restored".into(), ..DataDirectory::default() };
         let error = PgRestore {}.build(&Target::DataDirectory(target)).err().unwrap();
         assert_eq!((error.kind(), error.subject()), (Kind::Usage, "/restored"));
         assert!(error.to_string().contains("pg_restore restores into a database"), "{error}");

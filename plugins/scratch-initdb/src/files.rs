@@ -1,18 +1,20 @@
 //! A cluster on the files of a base backup: the folder that they are unpacked into, and the server
 //! that recovers them.
 //!
-//! The files contain no `recovery.signal`, so the server replays the WAL of the backup and no more,
-//! as after a crash: it fails before the backup's end, waits for no archive, stays on its timeline
+//! Without archived WAL, the files contain no `recovery.signal`, so the server replays the WAL of
+//! the backup and no more, as after a crash: it fails before the backup's end, waits for no archive, stays on its timeline
 //! and has recovered once it accepts connections. Source: `InitWalRecovery` and `FinishWalRecovery`
 //! in PostgreSQL's `xlogrecovery.c`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore_core::base::BaseFacts;
-use longshore_core::plugin::Cluster;
+use longshore_core::plugin::{Cluster, Recovery};
 use longshore_core::stage::{RestoreRequest, ScratchCluster, ScratchFolder};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
@@ -30,8 +32,11 @@ const RECOVERY_SPEED: u64 = 1 << 20;
 
 /// Files of the source that would change the server: settings of `ALTER SYSTEM`, the modes of
 /// recovery, and a running server.
-const REMOVED_FILES: [&str; 5] =
-    ["postgresql.auto.conf", "recovery.signal", "standby.signal", "postmaster.pid", "postmaster.opts"];
+const REMOVED_FILES: [&str; 4] = ["postgresql.auto.conf", "standby.signal", "postmaster.pid", "postmaster.opts"];
+
+/// The settings of a recovery from archived WAL, in the folder of the drill, where no file of the
+/// backup can be.
+const RECOVERY: &str = "recovery.conf";
 
 /// The database that single-user mode opens. Every cluster has it.
 const TEMPLATE1: &str = "template1";
@@ -156,7 +161,13 @@ fn shell_line(programs: &Programs, folder: &Path, role: &str, settings: &[(Strin
     };
     [
         format!("rm -f -- {}", REMOVED_FILES.map(path).join(" ")),
-        format!(": >{}", path("postgresql.conf")),
+        // A backup may contain the signal as well.
+        format!(
+            "if [ -f {recovery} ]; then cat {recovery} >{conf}; else rm -f -- {signal}; : >{conf}; fi",
+            recovery = watchdog::shell_line(&[folder.join(RECOVERY).display().to_string()]),
+            conf = path("postgresql.conf"),
+            signal = path("recovery.signal"),
+        ),
         format!(": >{}", path("pg_ident.conf")),
         format!("echo local all all trust >{}", path("pg_hba.conf")),
         format!("echo 'create role {role} superuser login' | {} >/dev/null", server(&["--single"], &[TEMPLATE1])),
@@ -191,6 +202,22 @@ impl ScratchFolder for FilesFolder {
 
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
+    }
+
+    async fn recover(&mut self, recovery: &Recovery) -> Result<()> {
+        // A server in single-user mode is no hot standby, and needs no settings for one.
+        let hot_standby = ("hot_standby".to_owned(), "off".to_owned());
+        let settings = recovery.settings.iter().chain([&hot_standby]);
+        let lines = settings.map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")));
+        let path = self.folder.join(RECOVERY);
+        let written = fs::write(&path, lines.collect::<String>())
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o644)));
+        written.map_err(|error| {
+            Error::io(Stage::Drill, path.display().to_string(), "cannot write the settings of the recovery", error)
+        })?;
+        let wal = recovery.files.iter().filter_map(|name| Some(recovery.folder.join(name).metadata().ok()?.len()));
+        self.limit += Duration::from_secs(wal.sum::<u64>() / RECOVERY_SPEED);
+        Ok(())
     }
 
     async fn start(self: Box<Self>) -> Result<Box<dyn ScratchCluster>> {
@@ -255,8 +282,8 @@ mod tests {
         let line = shell_line(&programs, folder, &role(folder), &settings);
         let data = r"'/tmp/it'\''s/longshore-drill-1-0a/data";
         for part in [
-            format!("rm -f -- {data}/postgresql.auto.conf' {data}/recovery.signal' {data}/standby.signal' "),
-            format!("&& : >{data}/postgresql.conf' && "),
+            format!("rm -f -- {data}/postgresql.auto.conf' {data}/standby.signal' "),
+            format!("else rm -f -- {data}/recovery.signal'; : >{data}/postgresql.conf'; fi && "),
             format!("echo local all all trust >{data}/pg_hba.conf' && "),
             format!(
                 "echo 'create role longshore_drill_1_0a superuser login' | \

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
 use longshore_core::unit::TimeSpan;
+use longshore_pg_wal::Lsn;
 
 use super::{Identity, Json, Password, Section, quantity, role_mapping};
 
@@ -81,8 +82,28 @@ pub(crate) struct Restore {
     #[arg(long, requires = "target")]
     pub(crate) plan: bool,
     /// Restore the newest backup at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
+    ///
+    /// With --base and a WAL archive, recover to this time, or to the end of the archive: latest.
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
+    /// Recover to this position in the WAL.
+    #[arg(long, value_name = "LSN", requires = "base", conflicts_with = "at")]
+    pub(crate) lsn: Option<Lsn>,
+    /// Recover to the end of this transaction.
+    #[arg(long, value_name = "XID", requires = "base", conflicts_with_all = ["at", "lsn"])]
+    pub(crate) xid: Option<u64>,
+    /// Recover to this restore point.
+    #[arg(long, value_name = "NAME", requires = "base", conflicts_with_all = ["at", "lsn", "xid"])]
+    pub(crate) name: Option<String>,
+    /// Recover only until the backup is consistent.
+    #[arg(long, requires = "base", conflicts_with_all = ["at", "lsn", "xid", "name"])]
+    pub(crate) immediate: bool,
+    /// Recover along this timeline [default: the newest one that continues the backup].
+    #[arg(long, value_name = "NUMBER", requires = "base")]
+    pub(crate) timeline: Option<u32>,
+    /// Stay read-only at the end of recovery, until pg_wal_replay_resume().
+    #[arg(long, requires = "base")]
+    pub(crate) pause: bool,
     /// Restore from this destination [default: the fastest].
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<String>,

@@ -11,8 +11,10 @@ use longshore_core::{Error, Result, Stage};
 use longshore_engine::catalogs::parse_time;
 use longshore_engine::drill::{Driller, Report, Request};
 use longshore_engine::encryption_policy::Unsealed;
+use longshore_engine::wal::recovery::RecoveryTarget;
 
 use crate::args;
+use crate::command::restore::LATEST;
 use crate::command::short_name::{ShortName, Times, backup_column, full_name, name_column};
 use crate::command::{Context, expect_readable, given_identities};
 use crate::exit_code::Exit;
@@ -22,6 +24,11 @@ use crate::time_zone::TimeZone;
 
 /// The number of differences to print; the record contains all.
 const MAX_DIFFERENCES: usize = 20;
+
+/// Returns the target of `--recover-to`.
+fn recovery_target(text: &str) -> Result<RecoveryTarget> {
+    Ok(if text == LATEST { RecoveryTarget::Latest } else { RecoveryTarget::Time(parse_time(text)?) })
+}
 
 pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {
     let Context { config, registry, output, recorder, .. } = context;
@@ -43,6 +50,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         scratch_dir: args.scratch_dir.as_deref(),
         unsealed: if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused },
+        recover_to: args.recover_to.as_deref().map(recovery_target).transpose()?,
         observer: counter.clone(),
     };
     let request = Request {

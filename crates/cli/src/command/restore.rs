@@ -1,5 +1,6 @@
 //! `longshore restore`: restore backups.
 
+mod recovery;
 mod report;
 mod target;
 
@@ -13,6 +14,8 @@ use longshore_engine::restore::{Choice, Chosen, Compare, Globals, Restorer, Sele
 use longshore_engine::run_report::CommandResult;
 use secrecy::ExposeSecret;
 
+pub(super) use self::recovery::LATEST;
+use self::recovery::Requested;
 use self::target::{is_of_database, source, target};
 use crate::args::Restore;
 use crate::command::short_name::full_name;
@@ -37,6 +40,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
     let policy = EncryptionPolicy::new(config, &identities, unsealed);
+    let requested = Requested::of(&args, args.subject.as_deref().filter(|_| args.base), config)?;
     if args.base {
         args.subject = args.subject.map(|cluster| format!("{cluster}/{}", Subject::Base));
     }
@@ -45,7 +49,10 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     {
         args.subject = Some(full_name(config, words, args.from.as_deref()).await?);
     }
-    let chosen = choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?;
+    let chosen = match &requested {
+        Some(requested) => requested.choose(&args, config, &policy).await?,
+        None => choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?,
+    };
     let Choice { backups: mut chosen, missing, warnings } = chosen;
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);
@@ -92,12 +99,25 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     };
     let target_note = source_connection_note(&args, context, &chosen)?;
     if args.plan {
+        if let Some(requested) = &requested {
+            requested.plan(context, &identities, &chosen).await?;
+        }
         let findings = restorer.plan(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
         return Ok(report::plan(*output, &findings, args.json.json));
     }
     if let Some(target_note) = &target_note {
         output.note(target_note);
     }
+    let staged = match (&requested, &target) {
+        (Some(requested), Target::DataDirectory(directory)) => {
+            Some(requested.stage(context, &identities, &chosen, &restorer, directory).await?)
+        }
+        _ => None,
+    };
+    let restorer = match &staged {
+        Some((_, target)) => Restorer { target, ..restorer },
+        None => restorer,
+    };
     let restored = restorer.restore(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
     recorder.record(CommandResult::restored(&chosen, &restored));
     let exit = report::restored(*output, &chosen, &restored, args.json.json);

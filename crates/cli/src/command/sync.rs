@@ -57,7 +57,18 @@ fn show(output: Output, synced: &Synced, mode: Mode) {
         let hint = problem.error.hint.as_deref();
         output.problem(&message, hint.or(problem.damaged.then_some("replace it by a good copy with --repair")));
     }
-    if synced.copies.is_empty() && synced.succeeded() {
+    for copied in &synced.wal {
+        let state = if mode == Mode::DryRun { State::WouldCopy } else { State::Copied };
+        let (to, files, bytes) = (&copied.to, copied.files, HumanBytes(copied.bytes));
+        if files > 0 {
+            let noun = if files == 1 { "file" } else { "files" };
+            output.line(format_args!("WAL to \"{to}\": {state} {files} {noun}, {bytes}"));
+        }
+        if let Some(error) = &copied.error {
+            output.problem(&format!("WAL to \"{to}\": {}", error.message), error.hint.as_deref());
+        }
+    }
+    if synced.copies.is_empty() && synced.wal.is_empty() && synced.succeeded() {
         output.note("all destinations are in sync");
     }
 }

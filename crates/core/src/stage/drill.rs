@@ -13,6 +13,7 @@ use crate::comparison::Comparison;
 use crate::discovery::Requirements;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::manifest::Manifest;
+use crate::plugin::Recovery;
 use crate::sqlstate::Failure;
 use crate::stream::ByteStream;
 
@@ -65,6 +66,13 @@ pub trait ScratchFolder: Send + Sync {
     /// Returns warnings to report before the backup is unpacked.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Lets the server recover from archived WAL, which was unpacked with the files. By default,
+    /// this is refused.
+    async fn recover(&mut self, _recovery: &Recovery) -> Result<()> {
+        let message = "cannot recover from archived WAL";
+        Err(Error::new(Stage::Drill, Kind::Usage, self.description(), message).hint("omit --recover-to"))
     }
 
     /// Starts a server on the unpacked files, and waits until its recovery has ended. A server that

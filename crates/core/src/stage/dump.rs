@@ -45,6 +45,11 @@ pub trait Dump: Check {
         None
     }
 
+    /// Returns the stage as one that can end a segment of WAL, for the test of an archive.
+    fn archiving(&self) -> Option<&dyn Archiving> {
+        None
+    }
+
     /// Returns the server as a standby, if the stage can pause the replay of a standby.
     fn standby(&self) -> Option<&dyn Standby> {
         None
@@ -67,6 +72,28 @@ pub trait Incremental: Send + Sync {
 
     /// Checks the server for what incremental backups need.
     async fn check(&self) -> Vec<Finding>;
+}
+
+/// A server that archives its WAL.
+#[async_trait]
+pub trait Archiving: Send + Sync {
+    /// Checks the settings of the server for an archive.
+    async fn check(&self) -> Vec<Finding>;
+
+    /// Writes a restore point and ends the segment that contains it, so that the server archives
+    /// the segment. Fails with [`Refused`](crate::error::Kind::Refused) on a standby.
+    async fn end_segment(&self) -> Result<EndedSegment>;
+}
+
+/// A segment of WAL that the server has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSegment {
+    /// The system identifier of the cluster.
+    pub system_identifier: u64,
+    /// The size of a segment in bytes.
+    pub segment_bytes: u64,
+    /// The name of the file.
+    pub name: String,
 }
 
 /// The base backup that an incremental one continues.

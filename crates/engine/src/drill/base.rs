@@ -1,16 +1,17 @@
 //! The drill of a base backup: its files are unpacked into a scratch folder, and a server of the
 //! drill recovers them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{SubsecRound, Utc};
+use chrono::{SecondsFormat, SubsecRound, Utc};
 use longshore_core::base::{BaseFacts, WalLocation};
 use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{DataDirectory, ExistingFiles, Target};
+use longshore_core::plugin::{DataDirectory, Target};
 use longshore_core::stage::{ScratchCluster, ScratchFolder};
 use longshore_core::{Error, Kind, Result, Stage};
 use tracing::Instrument;
@@ -22,6 +23,7 @@ use crate::error_report::ErrorReport;
 use crate::lease::Lease;
 use crate::link::{self, Link, LinkBytes};
 use crate::restore::restore_stage;
+use crate::wal::recovery::{RecoveryPlan, RecoveryRequest, StagedRecovery, TargetAction};
 
 /// The note of each drill of a base backup.
 const OWN_SETTINGS: &str = "the server of the drill has settings of its own: it uses neither the configuration of the source nor its \
@@ -61,7 +63,10 @@ impl Driller<'_> {
                 read?;
                 report.left = removed.err().as_ref().map(ErrorReport::from).or(report.left.take());
             }
-            Err(error) => record_failure(&backup.manifest, &error, &mut drill, report),
+            Err(error) => {
+                let cause = if self.recover_to.is_some() { Cause::PerhapsWal } else { Cause::Backup };
+                record_failure(&backup.manifest, &error, cause, &mut drill, report);
+            }
         }
         conclude(&mut drill);
         if let Err(error) = mark_result(source, backup, &drill).await {
@@ -77,14 +82,14 @@ impl Driller<'_> {
         &self,
         source: DrillSource<'_>,
         candidate: &DrillCandidate,
-        folder: Box<dyn ScratchFolder>,
+        mut folder: Box<dyn ScratchFolder>,
         phases: &mut Vec<Phase>,
         report: &mut Report,
         observer: Arc<dyn Observer>,
     ) -> Result<Box<dyn ScratchCluster>> {
         // The lease extends to the backups that this one continues.
         let lease = Lease::take(source.store, &candidate.backup.name).await;
-        let unpacked = self.unpack(source, candidate, &*folder, phases, report, observer).await;
+        let unpacked = self.unpack(source, candidate, &mut *folder, phases, report, observer).await;
         lease.release().await;
         if let Err(error) = unpacked {
             report.left = folder.remove().await.err().as_ref().map(ErrorReport::from).or(report.left.take());
@@ -101,18 +106,23 @@ impl Driller<'_> {
         &self,
         source: DrillSource<'_>,
         candidate: &DrillCandidate,
-        folder: &dyn ScratchFolder,
+        folder: &mut dyn ScratchFolder,
         phases: &mut Vec<Phase>,
         report: &mut Report,
         observer: Arc<dyn Observer>,
     ) -> Result<()> {
         candidate.details.as_ref().map_err(Clone::clone)?;
         let manifest = &candidate.backup.manifest;
+        let staged = self.stage_wal(source, manifest, &folder.folder(), phases, report).await?;
+        let recovery = staged.as_ref().map(StagedRecovery::recovery);
+        if let Some(recovery) = &recovery {
+            folder.recover(recovery).await?;
+        }
         let target = Target::DataDirectory(DataDirectory {
             path: folder.data_directory(),
             tablespaces: folder.tablespaces(),
-            owner: None,
-            existing: ExistingFiles::Refused,
+            recovery,
+            ..DataDirectory::default()
         });
         let restorer = restore_stage(self.registry, &target, manifest)?;
         let findings = restorer.prepare(&[candidate.wanted()]).await?;
@@ -148,6 +158,40 @@ impl Driller<'_> {
     }
 }
 
+impl Driller<'_> {
+    /// Fetches and checks the WAL of the recovery that the drill is to prove, if one is requested.
+    async fn stage_wal(
+        &self,
+        source: DrillSource<'_>,
+        manifest: &Manifest,
+        folder: &Path,
+        phases: &mut Vec<Phase>,
+        report: &mut Report,
+    ) -> Result<Option<StagedRecovery>> {
+        let Some(target) = &self.recover_to else { return Ok(None) };
+        let request = RecoveryRequest { target: target.clone(), timeline: None, action: TargetAction::Promote };
+        let begun = Instant::now();
+        let archive = self.config.wal_archive(Some(&manifest.cluster.name))?;
+        let plan =
+            RecoveryPlan::new((self.config, self.registry, archive), source.identities, manifest, &request).await?;
+        let staged = plan.stage(folder).await?;
+        phases.push(Phase { name: "wal".to_owned(), seconds: seconds(begun), restores: true });
+        let last = staged.last_transaction.map(|time| {
+            let age = (Utc::now() - time).num_seconds();
+            let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
+            format!("; the last transaction ended at {time}, {age} s before this drill: newer ones would be lost")
+        });
+        report.notes.push(format!(
+            "recovered on timeline {} to {}, from {} segments of WAL{}",
+            staged.timeline,
+            staged.last_record,
+            staged.segments,
+            last.unwrap_or_default()
+        ));
+        Ok(Some(staged))
+    }
+}
+
 /// Fails for a base backup that consists of more than its own files.
 fn expect_self_contained(manifest: &Manifest) -> Result<()> {
     let refused = |message: &str| {
@@ -162,9 +206,22 @@ fn expect_self_contained(manifest: &Manifest) -> Result<()> {
     }
 }
 
+/// The possible cause of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The backup.
+    Backup,
+    /// The backup, or archived WAL, which may also change what this host lacks, such as directories
+    /// of tablespaces. A drill without it tells whether the backup is good.
+    PerhapsWal,
+}
+
 /// Records a backup that could not be unpacked or started.
-fn record_failure(manifest: &Manifest, error: &Error, drill: &mut Drill, report: &mut Report) {
-    drill.verdict = classify::verdict_of_files(error);
+fn record_failure(manifest: &Manifest, error: &Error, cause: Cause, drill: &mut Drill, report: &mut Report) {
+    drill.verdict = match cause {
+        Cause::Backup => classify::verdict_of_files(error),
+        Cause::PerhapsWal => Verdict::NotDrilled,
+    };
     // Program output names files and tables, so it is stored unencrypted only if the backup is.
     drill.why = if manifest.artifact.encryption.is_some() { error.to_string() } else { error.chain() };
     drill.comparisons.push(failed(&manifest.subject, error, drill.verdict));

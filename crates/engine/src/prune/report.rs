@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error_report::ErrorReport;
 use crate::sweep::Swept;
+use crate::wal::prune::WalPruned;
 
 /// The decisions and results of retention at one destination.
 #[derive(Debug, Serialize)]
@@ -22,6 +23,9 @@ pub struct Pruned {
     pub not_adopted: Vec<NotAdopted>,
     /// The old leftovers of interrupted writers that were or would be removed.
     pub swept: Vec<Swept>,
+    /// The decisions about archived WAL, by cluster.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wal: Vec<WalPruned>,
     /// Further errors, and problems that need attention.
     pub problems: Vec<ErrorReport>,
     /// Warnings that do not fail the prune.
@@ -123,6 +127,7 @@ impl Pruned {
             series: Vec::new(),
             not_adopted: Vec::new(),
             swept: Vec::new(),
+            wal: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             error: None,
@@ -139,6 +144,7 @@ impl Pruned {
                 .iter()
                 .all(|series| series.failed.is_empty() && series.refused.is_none() && series.ahead.is_empty())
             && self.swept.iter().all(|swept| swept.error.is_none())
+            && self.wal.iter().all(|wal| wal.error.is_none())
     }
 
     /// Returns true if safety rules forbade everything.

@@ -163,6 +163,7 @@ impl Verb {
                     scripts: Scripts::Harmless,
                     scratch_dir: None,
                     unsealed: Unsealed::Refused,
+                    recover_to: None,
                     observer: ignore(),
                 };
                 let report = driller.drill(&longshore_engine::drill::Request::default()).await?;

@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use longshore_core::plugin::Recovery;
 use rustix::fs::{Gid, Uid};
 use rustix::process::geteuid;
 use tar::EntryType;
@@ -14,7 +15,8 @@ use crate::tests::{LABEL, Tar, backup, changed_blocks};
 /// Returns a plan with new folders.
 fn plan(parent: &TempDir) -> Plan {
     let tablespaces = BTreeMap::from([(16398, TablespaceFolder::Outside(parent.path().join("stars")))]);
-    Plan { data: parent.path().join("data"), tablespaces, owner: None, earlier: 0, existing: ExistingFiles::Refused }
+    let data = parent.path().join("data");
+    Plan { data, tablespaces, owner: None, earlier: 0, existing: ExistingFiles::Refused, recovery: None }
 }
 
 fn complete(tar: Tar) -> Vec<u8> {
@@ -63,6 +65,26 @@ fn state_of_the_source_server_is_skipped() {
         assert!(!plan.data.join(name).exists(), "{name}");
     }
     assert_eq!(fs::read_dir(plan.data.join("pg_replslot")).unwrap().count(), 0);
+}
+
+#[test]
+fn wal_of_the_recovery_replaces_that_of_the_backup() {
+    const SEGMENT: &str = "000000010000000000000002";
+    let (parent, staged) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let recovery = Recovery {
+        settings: vec![("recovery_target_lsn".to_owned(), "0/2000130".to_owned())],
+        folder: staged.path().to_owned(),
+        files: vec![SEGMENT.to_owned()],
+    };
+    let plan = Plan { recovery: Some(recovery), ..plan(&parent) };
+    let tar = complete(backup().file(&format!("pg_wal/{SEGMENT}"), b"a longer beginning"));
+    unpack(&mut &tar[..], &plan, &Abandoned::default()).unwrap_err();
+    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "a copy without its WAL is removed");
+    fs::write(staged.path().join(SEGMENT), "all of it").unwrap();
+    unpack(&mut &tar[..], &plan, &Abandoned::default()).unwrap();
+    let read = |name: &str| fs::read_to_string(plan.data.join(name)).unwrap();
+    assert_eq!([read(&format!("pg_wal/{SEGMENT}")), read("recovery.signal")], ["all of it", ""]);
+    assert!(read("postgresql.auto.conf").ends_with("\nrecovery_target_lsn = '0/2000130'\n"));
 }
 
 #[test]

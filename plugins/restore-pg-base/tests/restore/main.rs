@@ -12,7 +12,7 @@ use std::process::Command;
 
 use longshore_core::check::Outcome;
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{DataDirectory, ExistingFiles, Plugin, Target};
+use longshore_core::plugin::{DataDirectory, Plugin, Target};
 use longshore_core::stage::{Restore, RestoreRequest, Restored};
 use longshore_core::stream::from_bytes;
 use longshore_restore_pg_base::PgBase;
@@ -30,8 +30,7 @@ fn manifest() -> Manifest {
 /// failures.
 async fn restore(source: &Source, backup: Vec<u8>, parent: &Path) -> Restored {
     let tablespaces = BTreeMap::from([("stars".to_owned(), parent.join("stars"))]);
-    let target =
-        DataDirectory { path: parent.join("data"), tablespaces, owner: None, existing: ExistingFiles::Refused };
+    let target = DataDirectory { path: parent.join("data"), tablespaces, ..DataDirectory::default() };
     let restorer: Box<dyn Restore> = PgBase {}.build(&Target::DataDirectory(target)).unwrap();
     let location = source.tablespace.path().to_str().unwrap();
     let details = json!([{"oid": source.tablespace_oid, "name": "stars", "path": location}]);

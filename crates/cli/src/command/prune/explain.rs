@@ -7,12 +7,12 @@ use chrono::{DateTime, NaiveDate, Utc};
 use indicatif::HumanBytes;
 use longshore_core::error::printable;
 use longshore_core::key::BackupName;
-use longshore_engine::prune::{Pruned, SeriesPruned};
+use longshore_engine::prune::{Mode, Pruned, SeriesPruned};
 use longshore_engine::sweep::Swept;
 use longshore_retention::Reason;
 
 use super::calendar::{Day, LEGEND, draw};
-use super::table::{print_notes, sweep_reason};
+use super::table::{print_notes, print_wal, sweep_reason};
 use crate::command::short_name::{name_column, series_name};
 use crate::output::{Column, Output, Priority, State, Table};
 
@@ -36,6 +36,7 @@ pub(super) fn explain(output: Output, all: &[Pruned]) {
             output.line("");
         }
     }
+    print_wal(output, all, Mode::DryRun);
     print_notes(output, all);
 }
 

@@ -1,5 +1,6 @@
 //! The report of a prune: a table of decisions, and problems.
 
+use indicatif::HumanBytes;
 use longshore_engine::prune::{Mode, Pruned, format_time};
 use longshore_engine::sweep::Swept;
 
@@ -21,12 +22,34 @@ pub(in crate::command) fn print(output: Output, all: &[Pruned], mode: Mode) {
     let decisions: Vec<Decision<'_>> = all.iter().flat_map(|pruned| decisions(pruned, mode)).collect();
     if all.is_empty() {
         output.note("no job has a retention policy, and nothing is adopted");
-    } else if decisions.is_empty() {
+    } else if decisions.is_empty() && all.iter().all(|pruned| pruned.wal.is_empty()) {
         output.note("no backups");
+    } else if decisions.is_empty() {
     } else {
         output.table(&table(&decisions));
     }
+    print_wal(output, all, mode);
     print_notes(output, all);
+}
+
+/// Prints the decisions about archived WAL.
+pub(super) fn print_wal(output: Output, all: &[Pruned], mode: Mode) {
+    for (pruned, wal) in all.iter().flat_map(|pruned| pruned.wal.iter().map(move |wal| (pruned, wal))) {
+        let count = wal.removed.len();
+        let (cluster, at) = (&wal.cluster, &pruned.destination);
+        if let (Some(first), Some(last)) = (wal.removed.first(), wal.removed.last()) {
+            let state = removal_state(wal.error.is_some(), mode);
+            let bytes = HumanBytes(wal.bytes);
+            output
+                .line(format_args!("WAL of {cluster} at \"{at}\": {state} {count} files, {first} to {last}, {bytes}"));
+        }
+        if let Some(oldest) = &wal.oldest {
+            output.note(format_args!("WAL of {cluster} at \"{at}\" is kept from the start of {oldest} on"));
+        }
+        for name in &wal.also {
+            output.note(format_args!("WAL of {cluster} at \"{at}\" is kept for {name}, to make it consistent"));
+        }
+    }
 }
 
 fn table(decisions: &[Decision<'_>]) -> Table {
@@ -165,6 +188,12 @@ fn print_errors(output: Output, pruned: &Pruned) {
         output.warning(format_args!("at \"{}\": {}", pruned.destination, warning.message));
         if let Some(hint) = &warning.hint {
             output.hint(hint);
+        }
+    }
+    for wal in &pruned.wal {
+        if let Some(error) = &wal.error {
+            let message = format!("WAL of {} at \"{}\": {}", wal.cluster, pruned.destination, error.message);
+            output.problem(&message, error.hint.as_deref());
         }
     }
     for swept in &pruned.swept {

@@ -75,7 +75,8 @@ fn data_directory(args: &Restore, directory: &Path) -> Result<DataDirectory> {
         }
     }
     let existing = if args.delta { ExistingFiles::Replaced } else { ExistingFiles::Refused };
-    Ok(DataDirectory { path: absolute(directory)?, tablespaces, owner: args.owner.clone(), existing })
+    let path = absolute(directory)?;
+    Ok(DataDirectory { path, tablespaces, owner: args.owner.clone(), existing, recovery: None })
 }
 
 /// Returns the database or server that `--to` names.

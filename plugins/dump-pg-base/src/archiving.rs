@@ -1,0 +1,119 @@
+//! The test of a WAL archive at its source: the settings of the server, and a segment that it
+//! archives at once.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use longshore_core::check::Finding;
+use longshore_core::stage::{Archiving, EndedSegment};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Deserialize;
+
+use crate::own_client::OwnClient;
+
+/// The settings that decide about archiving, as far as the role may read them.
+const SETTINGS: &str = "select json_object_agg(name, setting) from pg_catalog.pg_settings
+    where name in ('archive_mode', 'archive_command', 'archive_library', 'archive_timeout', 'full_page_writes')";
+
+/// Ends the segment with a new restore point: on an idle server, the switch alone does nothing.
+const END_SEGMENT: &str =
+    "select case when pg_is_in_recovery() then json_build_object('name', null) else json_build_object(
+    'name', pg_walfile_name(pg_create_restore_point('longshore check')),
+    'segment_bytes', (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'),
+    'next', pg_switch_wal()) end";
+
+/// The answer to [`END_SEGMENT`]; without a name on a standby.
+#[derive(Deserialize)]
+struct Ended {
+    name: Option<String>,
+    #[serde(default)]
+    segment_bytes: u64,
+}
+
+#[async_trait]
+impl Archiving for OwnClient {
+    async fn check(&self) -> Vec<Finding> {
+        let subject = format!("cluster {}", self.source().name());
+        match self.client().query::<BTreeMap<String, String>>(SETTINGS).await {
+            Ok(settings) => judge(&subject, &settings),
+            Err(error) => vec![Finding::failed(subject, &error)],
+        }
+    }
+
+    async fn end_segment(&self) -> Result<EndedSegment> {
+        let refused = |message: &str| Error::new(Stage::Connect, Kind::Refused, self.source().name(), message);
+        let system_identifier = self.identity().await?.system_identifier;
+        let Ended { name, segment_bytes } = self.client().query(END_SEGMENT).await.map_err(|error| {
+            error.hint(
+                "use a superuser, or grant EXECUTE on pg_create_restore_point(text) and pg_switch_wal() to the role",
+            )
+        })?;
+        let name = name.ok_or_else(|| refused("the server is a standby, which ends no segments"))?;
+        Ok(EndedSegment { system_identifier, segment_bytes, name })
+    }
+}
+
+/// Judges the settings of a server.
+fn judge(subject: &str, settings: &BTreeMap<String, String>) -> Vec<Finding> {
+    let setting = |name: &str| settings.get(name).map(String::as_str);
+    let failed = |message: &str, remedy: &str| {
+        Finding::failed(subject, &Error::new(Stage::Connect, Kind::Refused, subject, message).hint(remedy))
+    };
+    let mut findings = Vec::new();
+    if setting("archive_mode") == Some("off") {
+        findings
+            .push(failed("archive_mode = off: no WAL is archived", "set archive_mode = on, and restart the server"));
+        return findings;
+    }
+    let command = r#"set archive_command = '/usr/bin/longshore wal push "%p"', and reload"#;
+    match (setting("archive_command"), setting("archive_library")) {
+        (_, Some(library)) if !library.is_empty() => {
+            let message = format!("archive_library = {library}: the server does not run archive_command");
+            findings.push(Finding::warning(subject, message, "reset archive_library"));
+        }
+        (Some("" | "(disabled)"), _) => {
+            findings.push(failed("archive_command is empty: WAL accumulates in pg_wal", command));
+        }
+        (Some(found), _) if !found.split_whitespace().any(|word| word == "push") => {
+            let message = "archive_command does not run `longshore wal push`";
+            findings.push(Finding::warning(subject, message, command));
+        }
+        _ => {}
+    }
+    if setting("archive_timeout") == Some("0") {
+        let message = "archive_timeout = 0: the newest transactions are archived only when a segment is full";
+        findings.push(Finding::warning(subject, message, "set archive_timeout = 5min, the most that may be lost"));
+    }
+    if setting("full_page_writes") == Some("off") {
+        let message = "full_page_writes = off: pages torn by a crash are damaged in the archive as well";
+        findings.push(Finding::warning(subject, message, "set full_page_writes = on, unless the storage prevents it"));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::check::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn settings_that_archive_nothing_are_failures() {
+        let outcomes = |more: &[(&str, &str)]| -> Vec<Outcome> {
+            let usual = [
+                ("archive_mode", "on"),
+                ("archive_command", "/usr/bin/longshore wal push \"%p\""),
+                ("archive_library", ""),
+                ("archive_timeout", "300"),
+                ("full_page_writes", "on"),
+            ];
+            let settings = usual.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            judge("cluster main", &settings.collect()).iter().map(|finding| finding.outcome).collect()
+        };
+        assert_eq!(outcomes(&[]), []);
+        assert_eq!(outcomes(&[("archive_mode", "off"), ("archive_timeout", "0")]), [Outcome::Failed]);
+        assert_eq!(outcomes(&[("archive_command", "(disabled)")]), [Outcome::Failed]);
+        assert_eq!(outcomes(&[("archive_command", "/bin/true")]), [Outcome::Warning]);
+        assert_eq!(outcomes(&[("archive_timeout", "0"), ("full_page_writes", "off")]), [Outcome::Warning; 2]);
+    }
+}
