@@ -16,7 +16,8 @@ const COMPRESSION: &str = "compression = { by = 'longshore', method = 'zstd', le
 const AS_SERVER: &str = "setpriv --reuid=postgres --regid=postgres --init-groups";
 
 pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
-    let database = Database::make(bench.scale)?;
+    let with_pg_backrest = bench.compares_with("pgbackrest");
+    let database = if with_pg_backrest { Database::make_on_system } else { Database::make }(bench.scale)?;
     let bench_dir = BenchDir::make()?;
     let (longshore, near) = (bench.longshore()?.display().to_string(), bench_dir.folder("near")?);
     let job = format!("dump = [{{ type = 'pg_base', checkpoint = 'fast' }}]\n{COMPRESSION}\n");
@@ -27,7 +28,7 @@ pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     let file = format!("{near}/file.age");
     let pipe = format!("{pg_basebackup} -X fetch | zstd -q -T2 -1 | age -r {} > {file}", bench_dir.recipient);
     let run = format!("{longshore} --quiet --config {config} run > /dev/null");
-    let pg_backrest = match bench.compares_with("pgbackrest") {
+    let pg_backrest = match with_pg_backrest {
         true => Some(PgBackRest::make(&database)?),
         false => None,
     };
@@ -82,22 +83,24 @@ impl PgBackRest {
         let folder = new_folder.path().display().to_string();
         let (socket, port) = database.socket();
         let options = format!(
-            "--stanza=bench --config=/dev/null --pg1-path={} --pg1-socket-path={socket} --pg1-port={port} --pg1-user=postgres \
-             --repo1-path={folder}/repo --lock-path={folder}/lock --log-path={folder}/log --log-level-console=warn \
-             --log-level-file=off --process-max=2 --compress-type=zst --compress-level=1",
-            database.data_dir()
+            "--stanza=bench --config=/dev/null --pg1-socket-path={socket} --pg1-port={port} --pg1-user=postgres \
+             --repo1-path={folder}/repo --lock-path={folder}/lock --log-path={folder}/log --log-level-console=error \
+             --log-level-file=off"
         );
+        let source = format!("--pg1-path={}", database.data_dir());
         let cipher = "PGBACKREST_REPO1_CIPHER_TYPE=aes-256-cbc PGBACKREST_REPO1_CIPHER_PASS=bench";
         let pg_backrest = format!("{AS_SERVER} env {cipher} pgbackrest {options}");
-        shell(&format!("{pg_backrest} --no-online stanza-create"))?;
+        shell(&format!("{pg_backrest} {source} --no-online stanza-create"))?;
         let restored = Self::in_folder(&new_folder);
         Ok(Self {
             folder: new_folder,
             backup: format!(
-                "{pg_backrest} --type=full --repo1-retention-full=1 --start-fast --no-archive-check backup"
+                "{pg_backrest} {source} --process-max=2 --compress-type=zst --compress-level=1 --type=full \
+                 --repo1-retention-full=1 --start-fast --no-archive-check backup"
             ),
             restore: format!(
-                "install -d -o postgres -m 700 {restored} && {pg_backrest} --pg1-path={restored} restore && sync -f {restored}"
+                "install -d -o postgres -m 700 {restored} && \
+                 {pg_backrest} --process-max=2 --pg1-path={restored} restore && sync -f {restored}"
             ),
         })
     }

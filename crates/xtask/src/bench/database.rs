@@ -21,20 +21,33 @@ pub(super) struct Database {
 impl Database {
     /// Starts a cluster without a database.
     pub(super) fn none() -> Result<Self> {
-        let installation = setup::for_bench()?;
+        Ok(Self::start(setup::for_bench()?))
+    }
+
+    fn start(installation: Installation) -> Self {
         let cluster = Cluster::start(&installation, &["shared_buffers=1GB", "fsync=off"]);
-        Ok(Self { installation, cluster, bytes: 0 })
+        Self { installation, cluster, bytes: 0 }
     }
 
     /// Creates a database with pgbench's tables, and text, jsonb, bytea and large objects in
     /// proportion.
     pub(super) fn make(scale: u32) -> Result<Self> {
-        let mut database = Self::none()?;
+        Self::none()?.fill(scale)
+    }
+
+    /// Creates the same database on the system's PostgreSQL, which other programs of the system
+    /// support.
+    pub(super) fn make_on_system(scale: u32) -> Result<Self> {
+        Self::start(setup::for_demo()?).fill(scale)
+    }
+
+    fn fill(self, scale: u32) -> Result<Self> {
+        let mut database = self;
         database.cluster.create_database(NAME);
         let (pgbench, connection) = (database.program("pgbench"), database.connection());
         shell(&format!("{pgbench} -i -q -s {scale} '{connection} dbname={NAME}' 2> /dev/null"))?;
         database.cluster.psql(NAME, &format!("\\set scale {scale}\n{}", include_str!("verify.sql")));
-        database.bytes = bytes_of(&format!("{} --compress=none | wc -c", database.dump()))?;
+        database.bytes = bytes_of(&format!("{} -Z0 | wc -c", database.dump()))?;
         println!(
             "    PostgreSQL {}, a database of {} MB in COPY's text format",
             database.installation.version,
