@@ -1,5 +1,9 @@
 //! Memory use is independent of the size of the dump.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+
+use longshore_testkit::cluster::NewFolder;
 use longshore_testkit::sample_backups::fill;
 
 use crate::support::{CommandOutput, Job, TestEnv, files};
@@ -50,6 +54,33 @@ fn slow_destination_does_not_fill_memory() {
     assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
 }
 
+/// Backs up and restores a cluster with this number of files, which the server takes for relations.
+fn files_of_a_base_backup_fit(count: u32, limit_kib: u64) {
+    let test_env = TestEnv::new();
+    let folder = test_env.cluster.data_dir().join("base/1");
+    let owner = fs::metadata(&folder).unwrap();
+    for number in 0..count {
+        let path = folder.join((1_000_000 + number).to_string());
+        fs::write(&path, "").unwrap();
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    test_env.configure(&Job { dump: "[{ type = 'pg_base', checkpoint = 'fast' }]", ..Job::default() });
+    let (report, peak) = run(&test_env);
+    assert!(report["artifacts"][0]["plaintext_bytes"].as_u64().unwrap() > u64::from(count) * 512);
+    assert!(peak > 0 && peak < limit_kib, "{peak} KiB");
+    let target = NewFolder::new();
+    let to = target.data_dir().display().to_string();
+    let identity = test_env.identity().display().to_string();
+    let (_, peak) = peak_of(&test_env, &["restore", "main", "--base", "--to-dir", &to, "--identity", &identity]);
+    assert!(target.data_dir().join("base/1").join((1_000_000 + count - 1).to_string()).exists());
+    assert!(peak > 0 && peak < limit_kib, "{peak} KiB");
+}
+
+#[test]
+fn memory_stays_under_100_mb_for_100_000_files() {
+    files_of_a_base_backup_fit(100_000, LIMIT_KIB);
+}
+
 mod slow {
     use longshore_testkit::garage::{Garage, Permission};
     use longshore_testkit::sshd::Sshd;
@@ -60,6 +91,11 @@ mod slow {
     #[test]
     fn memory_stays_under_100_mb_for_a_2_gb_dump() {
         super::memory_stays_under_100_mb(1_150_000);
+    }
+
+    #[test]
+    fn memory_stays_under_256_mb_for_a_million_files() {
+        super::files_of_a_base_backup_fit(1_000_000, 256 << 10);
     }
 
     #[test]
@@ -160,8 +196,14 @@ fn run(test_env: &TestEnv) -> (serde_json::Value, u64) {
 }
 
 /// Runs a command, and returns its JSON output and its peak memory in KiB.
-#[allow(clippy::print_stdout)] // shown by `--nocapture`
 fn watched(test_env: &TestEnv, words: &[&str]) -> (serde_json::Value, u64) {
+    let (result, peak) = peak_of(test_env, words);
+    (serde_json::from_str(&result.stdout).unwrap(), peak)
+}
+
+/// Runs a command to its end, and returns its output and its peak memory in KiB.
+#[allow(clippy::print_stdout)] // shown by `--nocapture`
+fn peak_of(test_env: &TestEnv, words: &[&str]) -> (CommandOutput, u64) {
     let run = test_env.start(words);
     let status = format!("/proc/{}/status", run.id());
     // The output may exceed a pipe's buffer, so another thread reads it meanwhile.
@@ -174,6 +216,5 @@ fn watched(test_env: &TestEnv, words: &[&str]) -> (serde_json::Value, u64) {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     println!("{peak} KiB of memory at most");
-    let result = CommandOutput::of(answer.join().unwrap()).expect(0);
-    (serde_json::from_str(&result.stdout).unwrap(), peak)
+    (CommandOutput::of(answer.join().unwrap()).expect(0), peak)
 }

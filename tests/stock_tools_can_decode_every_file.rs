@@ -7,7 +7,7 @@ use std::process::Command;
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, globals};
 use longshore_testkit::sample;
 
-use crate::support::{Job, TestEnv, files, finish};
+use crate::support::{CommandOutput, Job, TestEnv, files, finish};
 use crate::{base_backups_restore_clusters, incremental_backups_restore};
 
 /// Returns the shell commands beneath a heading of the README.
@@ -106,16 +106,9 @@ fn restore_page_recovers_base_backups() {
     let test_env = base_backups_restore_clusters::source(&Installation::system());
     test_env.longshore(&["run"]).expect(0);
     leave_marks_of_base(&test_env);
-    let folder = NewFolder::new();
     let before = files(&base_backups_restore_clusters::tablespace_of(&test_env));
-    let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &commands_in(&test_env.local().join("RESTORE.md"))]);
-    shell.current_dir(test_env.local()).env("CLUSTER", "main").env("DATABASE", "base").env("DATA", folder.data_dir());
-    shell.env("IDENTITY", test_env.identity());
-    finish(&mut shell).expect(0).shows("OK");
-    // The page is for the server's user, who could not read the files of this test.
-    let owner = format!("--reference={}", folder.path().display());
-    finish(Command::new("chown").args(["-R", &owner]).arg(folder.path())).expect(0);
+    let (folder, done) = unpack_with_the_page(&test_env, &Installation::system());
+    done.shows("OK");
     let restored = Cluster::start_on(folder, &Installation::system(), &[]);
     base_backups_restore_clusters::expect_equal(&test_env.cluster, &restored);
     assert_eq!(restored.psql("postgres", "show archive_mode"), "off");
@@ -139,6 +132,14 @@ fn restore_page_combines_incremental_backups() {
 /// Recovers the newest base backup with the commands of the page, and compares the database `shop`
 /// of the result with the source.
 pub(crate) fn recover_with_the_page(test_env: &TestEnv, installation: &Installation, links: usize) {
+    let (folder, done) = unpack_with_the_page(test_env, installation);
+    assert_eq!(done.stdout.matches(": OK").count(), links, "{done:?}");
+    let restored = Cluster::start_on(folder, installation, &[]);
+    assert!(contents(&restored, "shop") == contents(&test_env.cluster, "shop"));
+}
+
+/// Unpacks the newest base backup, and archived WAL if there is any, with the commands of the page.
+pub(crate) fn unpack_with_the_page(test_env: &TestEnv, installation: &Installation) -> (NewFolder, CommandOutput) {
     let folder = NewFolder::new();
     let path = format!("{}:{}", installation.program("").display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("bash");
@@ -146,11 +147,10 @@ pub(crate) fn recover_with_the_page(test_env: &TestEnv, installation: &Installat
     shell.current_dir(test_env.local()).env("CLUSTER", "main").env("DATABASE", "base").env("DATA", folder.data_dir());
     shell.env("IDENTITY", test_env.identity()).env("SCRATCH", test_env.make_folder("scratch")).env("PATH", path);
     let done = finish(&mut shell).expect(0);
-    assert_eq!(done.stdout.matches(": OK").count(), links, "{done:?}");
+    // The page is for the server's user, who could not read the files of this test.
     let owner = format!("--reference={}", folder.path().display());
     finish(Command::new("chown").args(["-R", &owner]).arg(folder.path())).expect(0);
-    let restored = Cluster::start_on(folder, installation, &[]);
-    assert!(contents(&restored, "shop") == contents(&test_env.cluster, "shop"));
+    (folder, done)
 }
 
 /// Adds marks beside the base backup, which the commands must not mistake for manifests.

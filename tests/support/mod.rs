@@ -1,6 +1,7 @@
 //! An environment for a test: a cluster, a key pair, destinations and a configuration, with the
 //! binary to test.
 
+mod archive;
 mod discarding_dir;
 pub(crate) mod faulty_programs;
 pub(crate) mod offline_env;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use longshore_testkit::cluster::{Cluster, Installation};
 use tempfile::TempDir;
 
+pub(crate) use archive::ArchiveEnv;
 pub(crate) use discarding_dir::DiscardingDirs;
 pub(crate) use tmpfs::Tmpfs;
 

@@ -37,7 +37,15 @@ impl TestEnv {
         self.s3(bucket, ceph.address(), ceph::REGION, [ceph::KEY, ceph::SECRET], more)
     }
 
-    fn s3(&self, bucket: &str, address: SocketAddr, region: &str, [id, secret]: [&str; 2], more: &str) -> String {
+    /// Returns the lines of a destination in a bucket at this address.
+    pub(crate) fn s3(
+        &self,
+        bucket: &str,
+        address: SocketAddr,
+        region: &str,
+        [id, secret]: [&str; 2],
+        more: &str,
+    ) -> String {
         let file = self.path(&format!("secret-of-{bucket}"));
         fs::write(&file, secret).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

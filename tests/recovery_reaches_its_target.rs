@@ -1,0 +1,223 @@
+//! A base backup is recovered to exactly the requested moment, or refused.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
+
+use crate::base_backups_drill::drill;
+use crate::stock_tools_can_decode_every_file::unpack_with_the_page;
+use crate::support::{ArchiveEnv, CommandOutput, file_with, wait_for};
+
+/// Starts a cluster with a table, and makes a base backup.
+fn source(installation: &Installation) -> ArchiveEnv {
+    let archive = ArchiveEnv::start(installation, &[]);
+    archive.env.cluster.psql("postgres", "create table ledger (i int)");
+    archive.longshore(&["run"]).expect(0);
+    archive
+}
+
+/// Inserts a row. Returns the time after its commit.
+fn insert(cluster: &Cluster, row: u32) -> String {
+    cluster.psql("postgres", &format!("insert into ledger values ({row})"));
+    let time = cluster.psql("postgres", "select clock_timestamp()");
+    thread::sleep(Duration::from_millis(20));
+    time
+}
+
+fn rows(cluster: &Cluster) -> String {
+    cluster.psql("postgres", "select coalesce(string_agg(i::text, ' ' order by i), '') from ledger")
+}
+
+/// Restores the newest base backup to a target. Returns the folder.
+fn restore(archive: &ArchiveEnv, target: &[&str]) -> (NewFolder, CommandOutput) {
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir().display().to_string();
+    let identity = archive.env.identity().display().to_string();
+    let arguments = [&["restore", "main", "--base", "--to-dir", &data_dir, "-i", &identity], target].concat();
+    let restored = archive.longshore(&arguments);
+    (folder, restored)
+}
+
+/// Starts a restored cluster, and waits for the end of its recovery.
+fn start(folder: NewFolder, installation: &Installation, settings: &[&str]) -> Cluster {
+    let cluster = Cluster::start_on(folder, installation, settings);
+    wait_for("the end of recovery", || (cluster.psql("postgres", "select pg_is_in_recovery()") == "f").then_some(()));
+    cluster
+}
+
+/// Recovers to targets of each kind.
+fn each_target_is_reached(installation: &Installation) {
+    let archive = source(installation);
+    let cluster = &archive.env.cluster;
+    insert(cluster, 1);
+    let second = insert(cluster, 2);
+    let position = cluster.psql("postgres", "select pg_current_wal_insert_lsn()");
+    archive.archive();
+    let transaction =
+        cluster.psql("postgres", "begin; insert into ledger values (3); select pg_current_xact_id(); commit");
+    cluster.psql("postgres", "select pg_create_restore_point('before the mistake')");
+    insert(cluster, 4);
+    let idle = cluster.psql("postgres", "select clock_timestamp()");
+    archive.archive();
+    for (target, expected) in [
+        (&["--at", second.as_str()][..], "1 2"),
+        (&["--lsn", &position], "1 2"),
+        (&["--xid", &transaction], "1 2 3"),
+        (&["--name", "before the mistake"], "1 2 3"),
+        (&["--at", "latest"], "1 2 3 4"),
+        // After the last commit, but before the end of the archive.
+        (&["--at", &idle], "1 2 3 4"),
+        (&["--immediate"], ""),
+    ] {
+        let (folder, restored) = restore(&archive, target);
+        restored.expect(0).shows("the server will recover to");
+        let recovered = start(folder, installation, &[]);
+        assert_eq!(rows(&recovered), expected, "{target:?}");
+        assert_eq!(recovered.psql("postgres", "show archive_mode"), "off");
+    }
+    // With --pause, the server waits for a decision.
+    let (folder, restored) = restore(&archive, &["--at", &second, "--pause"]);
+    restored.expect(0);
+    let paused = Cluster::start_on(folder, installation, &[]);
+    wait_for("the pause", || {
+        (paused.psql("postgres", "select pg_get_wal_replay_pause_state()") == "paused").then_some(())
+    });
+    assert_eq!(rows(&paused), "1 2");
+    paused.psql("postgres", "select pg_wal_replay_resume()");
+    wait_for("the end of recovery", || (paused.psql("postgres", "select pg_is_in_recovery()") == "f").then_some(()));
+}
+
+#[test]
+fn each_kind_of_target_is_reached() {
+    each_target_is_reached(&Installation::newer());
+}
+
+/// The slower half of the releases.
+mod slow {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_target_is_reached_by_every_release() {
+        for installation in Installation::all() {
+            each_target_is_reached(&installation);
+        }
+    }
+}
+
+/// Expects a refusal that leaves no data directory.
+#[track_caller]
+fn refused(archive: &ArchiveEnv, target: &[&str], reason: &str) {
+    let (folder, restored) = restore(archive, target);
+    restored.expect(6).shows(reason);
+    assert!(!folder.data_dir().exists());
+    let mut left = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.any(|name| name.to_string_lossy().contains("wal")), "no WAL is left behind");
+}
+
+#[test]
+fn unreachable_targets_are_refused() {
+    let archive = source(&Installation::newer());
+    let cluster = &archive.env.cluster;
+    let first = insert(cluster, 1);
+    let gap = archive.archive();
+    insert(cluster, 2);
+    archive.archive();
+    refused(&archive, &["--at", "2037-01-01"], "its latest time is");
+    refused(&archive, &["--lsn", "FF/0"], "the WAL ends before");
+    refused(&archive, &["--name", "nowhere"], "not reached");
+    refused(&archive, &["--lsn", "0/28"], "");
+    refused(&archive, &["--at", "latest", "--timeline", "7"], "00000007.history");
+    let (_, before) = restore(&archive, &["--at", "2001-01-01"]);
+    assert_ne!(before.code, Some(0), "{before:?}");
+
+    // A segment in the middle is missing.
+    let missing = file_with(&archive.env.local(), &gap);
+    let content = fs::read(&missing).unwrap();
+    fs::remove_file(&missing).unwrap();
+    archive.longshore(&["wal", "status"]).expect(4).shows(&gap);
+    refused(&archive, &["--at", "latest"], &gap);
+    refused(&archive, &["--at", &first], &gap);
+    // It is damaged: found before anything is restored.
+    let mut damaged = content.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&missing, damaged).unwrap();
+    let (folder, restored) = restore(&archive, &["--at", "latest"]);
+    restored.expect(4).shows(&gap);
+    assert!(!folder.data_dir().exists());
+    fs::write(&missing, content).unwrap();
+    restore(&archive, &["--at", "latest"]).1.expect(0);
+}
+
+#[test]
+fn recovery_follows_timelines() {
+    let installation = Installation::newer();
+    let archive = source(&installation);
+    insert(&archive.env.cluster, 1);
+    archive.archive();
+    let archive_command = format!("archive_command={}", archive.archive_command());
+    for timeline in 2..=3 {
+        let (folder, restored) = restore(&archive, &["--at", "latest"]);
+        restored.expect(0).shows(&format!("on timeline {}", timeline - 1));
+        // The recovered cluster replaces the source, and archives in its place.
+        let next = start(folder, &installation, &["archive_mode=on", &archive_command]);
+        insert(&next, timeline);
+        let name = next.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+        next.psql("postgres", "select pg_switch_wal()");
+        wait_for("the segment of the new timeline", || {
+            archive.archived("local").iter().any(|file| file.contains(&name)).then_some(())
+        });
+    }
+    let (folder, restored) = restore(&archive, &["--at", "latest"]);
+    restored.expect(0).shows("on timeline 3");
+    assert_eq!(rows(&start(folder, &installation, &[])), "1 2 3");
+    let (folder, restored) = restore(&archive, &["--at", "latest", "--timeline", "2"]);
+    restored.expect(0);
+    assert_eq!(rows(&start(folder, &installation, &[])), "1 2");
+}
+
+#[test]
+fn check_proves_the_archive() {
+    let archive = ArchiveEnv::without_command(&Installation::newer(), &[]);
+    archive.configure("");
+    archive.longshore(&["check"]).expect(2).shows("archive_command is empty");
+    let command = archive.archive_command().replace('\'', "''");
+    archive.set(&format!("alter system set archive_command = '{command}'"));
+    let identity = archive.env.identity().display().to_string();
+    let checked = archive.longshore(&["check", "-i", &identity]).expect(0);
+    checked.shows("is archived, and read back").shows("archive_timeout = 0");
+}
+
+#[test]
+fn drill_proves_the_recovery() {
+    let installation = Installation::newer();
+    let archive = source(&installation);
+    insert(&archive.env.cluster, 1);
+    insert(&archive.env.cluster, 2);
+    let name = archive.archive();
+    let query = "database = 'postgres'\nsql = 'select count(*) from ledger'\nanswer = '2'";
+    archive.configure(&format!("[[job.nightly.drill.query]]\n{query}"));
+    let drilled = drill(&archive.env, &installation, &["--recover-to", "latest"]).expect(0);
+    drilled.shows("recovered on timeline 1 to").shows("the last transaction ended at");
+
+    // WAL that is missing or damaged is no fault of the base backup.
+    let stored = file_with(&archive.env.local(), &format!("/{name}-"));
+    let content = fs::read(&stored).unwrap();
+    fs::write(&stored, &content[..content.len() / 2]).unwrap();
+    let not_drilled = drill(&archive.env, &installation, &["--recover-to", "latest"]);
+    assert!(![Some(0), Some(4)].contains(&not_drilled.code), "{not_drilled:?}");
+    not_drilled.shows(&name);
+    archive.env.longshore(&["list", "--all"]).expect(0).omits("damaged");
+}
+
+#[test]
+fn archive_recovers_by_hand() {
+    let installation = Installation::newer();
+    let archive = source(&installation);
+    insert(&archive.env.cluster, 1);
+    archive.archive();
+    let (folder, _) = unpack_with_the_page(&archive.env, &installation);
+    assert_eq!(rows(&start(folder, &installation, &[])), "1");
+}
