@@ -13,7 +13,7 @@ async fn unreadable_backup_is_reported_as_not_damaged() {
     store.fault(Operation::Fetch, Fault::FailAfter(1));
     let (found, unread) = find_damaged(&job, &[at], Mode::Act, &ignore()).await;
     assert_eq!((found.len(), unread.len()), (0, 1));
-    let synced = Synced { copies: Vec::new(), problems: unread };
+    let synced = Synced { problems: unread, ..Synced::default() };
     assert!(!synced.succeeded() && !synced.problems[0].damaged);
 }
 
