@@ -53,6 +53,8 @@ pub struct SegmentFacts {
     pub transactions: Option<TransactionEnds>,
     /// The restore points among the records.
     pub restore_points: RestorePoints,
+    /// The creations of tablespaces among the records, at most [`NewTablespace::MOST`].
+    pub new_tablespaces: Vec<NewTablespace>,
     /// The end of the segment's WAL.
     pub end: End,
 }
@@ -101,6 +103,15 @@ pub struct RestorePoint {
     pub time: Option<DateTime<Utc>>,
 }
 
+/// The creation of a tablespace. A server that replays it uses the same directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTablespace {
+    /// The position of the record.
+    pub lsn: Lsn,
+    /// The directory, as bytes of a path; empty for a tablespace within the data directory.
+    pub directory: Vec<u8>,
+}
+
 /// The end of a segment's WAL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -132,6 +143,11 @@ impl SegmentFacts {
     pub fn is_complete(&self) -> bool {
         matches!(self.end, End::Full | End::Switched(_))
     }
+}
+
+impl NewTablespace {
+    /// The most creations that are kept.
+    pub const MOST: usize = 1000;
 }
 
 impl RestorePoints {

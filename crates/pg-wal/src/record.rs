@@ -1,8 +1,9 @@
 //! Headers and CRCs of WAL records, and the few records that recovery targets refer to.
 //!
 //! The layout is that of `XLogRecord` (`src/include/access/xlogrecord.h`). The contents are those
-//! of `xl_xact_commit`, `xl_xact_abort` (`src/include/access/xact.h`) and `xl_restore_point`
-//! (`src/include/access/xlog_internal.h`).
+//! of `xl_xact_commit`, `xl_xact_abort` (`src/include/access/xact.h`), `xl_restore_point`
+//! (`src/include/access/xlog_internal.h`) and `xl_tblspc_create_rec`
+//! (`src/include/commands/tablespace.h`).
 
 use chrono::{DateTime, Utc};
 use crc_fast::{CrcAlgorithm, Digest};
@@ -18,9 +19,10 @@ const COVERED_BYTES: usize = 20;
 /// The microseconds from 1970 to 2000, where PostgreSQL's `TimestampTz` begins.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
-/// The bytes after the header that contain the time, and the name of a restore point: headers of
-/// the origin (3), the top-level transaction (5) and the data (2 or 5), then 8 and 64.
-pub(crate) const HEAD_BYTES: usize = 3 + 5 + 5 + 8 + 64;
+/// The bytes after the header that contain the time, the name of a restore point or the directory
+/// of a tablespace: headers of the origin (3), the top-level transaction (5) and the data (2 or 5),
+/// then 4 and at most `MAXPGPATH`.
+pub(crate) const HEAD_BYTES: usize = 3 + 5 + 5 + 4 + 1024;
 
 /// The header of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub enum RecordKind {
     Abort,
     /// A restore point: `XLOG_RESTORE_POINT`.
     RestorePoint,
+    /// The creation of a tablespace: `XLOG_TBLSPC_CREATE`.
+    Tablespace,
     /// The end of the segment's WAL: `XLOG_SWITCH`.
     Switch,
     /// Any other record.
@@ -87,9 +91,11 @@ impl RecordHeader {
     pub fn kind(self) -> RecordKind {
         const XLOG: u8 = 0;
         const XACT: u8 = 1;
+        const TABLESPACE: u8 = 5;
         match (self.resource_manager, self.info & 0xF0, self.info & 0x70) {
             (XLOG, 0x40, _) => RecordKind::Switch,
             (XLOG, 0x70, _) => RecordKind::RestorePoint,
+            (TABLESPACE, 0x00, _) => RecordKind::Tablespace,
             (XACT, _, 0x00 | 0x30) => RecordKind::Commit,
             (XACT, _, 0x20 | 0x40) => RecordKind::Abort,
             _ => RecordKind::Other,
@@ -152,6 +158,13 @@ pub fn restore_point_name(body: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
+/// Returns the directory in the creation of a tablespace whose bytes after the header begin with
+/// `body`; empty for a tablespace within the data directory.
+pub fn tablespace_directory(body: &[u8]) -> Option<Vec<u8>> {
+    let directory = main_data(body)?.get(4..)?;
+    Some(directory.split(|byte| *byte == 0).next()?.to_vec())
+}
+
 /// Returns the main data of a record without references to blocks.
 fn main_data(mut body: &[u8]) -> Option<&[u8]> {
     const DATA_SHORT: u8 = 255;
@@ -188,6 +201,17 @@ mod tests {
 
     fn header_of(resource_manager: u8, info: u8) -> RecordHeader {
         RecordHeader { total_bytes: 24, transaction: 0, previous: Lsn(0), info, resource_manager, crc: 0 }
+    }
+
+    #[test]
+    fn directory_of_a_tablespace_is_read() {
+        let mut body = vec![255, 20];
+        body.extend(16_398_u32.to_le_bytes());
+        body.extend(b"/srv/annex\0pad");
+        assert_eq!(header_of(5, 0x00).kind(), RecordKind::Tablespace);
+        assert_eq!(header_of(5, 0x10).kind(), RecordKind::Other);
+        assert_eq!(tablespace_directory(&body).as_deref(), Some(&b"/srv/annex"[..]));
+        assert_eq!(tablespace_directory(&[255, 2, 0]), None);
     }
 
     #[test]

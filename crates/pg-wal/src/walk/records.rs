@@ -1,7 +1,8 @@
 //! The records of a segment, page by page.
 
 use crate::facts::{
-    Defect, DefectKind, End, RestorePoint, RestorePoints, SegmentFacts, TransactionEnds, UnfinishedRecord,
+    Defect, DefectKind, End, NewTablespace, RestorePoint, RestorePoints, SegmentFacts, TransactionEnds,
+    UnfinishedRecord,
 };
 use crate::lsn::Lsn;
 use crate::page::{LongHeader, PAGE_BYTES, PageHeader, major_version};
@@ -86,6 +87,7 @@ impl Records {
             unfinished_record: None,
             transactions: None,
             restore_points: RestorePoints::default(),
+            new_tablespaces: Vec::new(),
             end: End::Full,
         };
         Self { magic: header.page.magic, open: Open::None, facts }
@@ -259,6 +261,12 @@ impl Records {
             RecordKind::RestorePoint => {
                 if let Some(name) = record::restore_point_name(body) {
                     facts.restore_points.push(RestorePoint { lsn, name, time: record::time(body) });
+                }
+            }
+            RecordKind::Tablespace => {
+                let is_kept = facts.new_tablespaces.len() < NewTablespace::MOST;
+                if let Some(directory) = record::tablespace_directory(body).filter(|_| is_kept) {
+                    facts.new_tablespaces.push(NewTablespace { lsn, directory });
                 }
             }
             RecordKind::Switch => {
