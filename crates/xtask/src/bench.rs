@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: Longshore's cost as a ratio to the alternatives of its users, measured in
 //! one run on one machine.
 //!
+//! `--program FILE` measures this binary instead of a new build.
 //! `--against restic,gpg` adds installed programs to the comparisons that support them.
 //!
 //! Contestants take turns in each round, so that other load on the machine affects all of them. The
@@ -11,6 +12,7 @@ mod bench_dir;
 mod comparison;
 mod database;
 mod list;
+mod pg_backrest;
 mod restore;
 mod retention;
 mod run;
@@ -18,6 +20,7 @@ mod seal;
 mod ship;
 mod small;
 mod verify;
+mod wal;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +33,7 @@ pub(crate) use comparison::measure;
 type Measure = fn(&Bench) -> Result<Vec<Comparison>>;
 
 /// The benchmarks by name.
-const BENCHES: [(&str, Measure); 9] = [
+const BENCHES: [(&str, Measure); 10] = [
     ("run", run::comparisons),
     ("verify", verify::comparisons),
     ("seal", seal::comparisons),
@@ -39,6 +42,7 @@ const BENCHES: [(&str, Measure); 9] = [
     ("restore", restore::comparisons),
     ("list", list::comparisons),
     ("base", base::comparisons),
+    ("wal", wal::comparisons),
     ("retention", retention::comparisons),
 ];
 
@@ -51,6 +55,8 @@ pub(crate) struct Bench {
     rounds: usize,
     /// The additional programs in the comparison.
     against: Vec<&'static str>,
+    /// Longshore's binary, if it shall not be built.
+    program: Option<PathBuf>,
 }
 
 /// The programs that can be added to a comparison.
@@ -64,7 +70,10 @@ impl Bench {
 
     /// Builds Longshore as a release and returns its path.
     fn longshore(&self) -> Result<PathBuf> {
-        build_release(&["--package", "longshore"], "longshore")
+        match &self.program {
+            Some(program) => Ok(program.clone()),
+            None => build_release(&["--package", "longshore"], "longshore"),
+        }
     }
 }
 
@@ -97,7 +106,7 @@ fn compared_programs(names: &str) -> Result<Vec<&'static str>> {
 /// Runs the benchmarks for the arguments: names of benchmarks, by default all; `--scale N`,
 /// `--rounds N`, `--json FILE`, `--against PROGRAMS`.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let mut bench = Bench { scale: 20, rounds: 5, against: Vec::new() };
+    let mut bench = Bench { scale: 20, rounds: 5, against: Vec::new(), program: None };
     let (mut named, mut json) = (Vec::new(), None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -107,6 +116,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             "--scale" => bench.scale = number(value()?)?,
             "--rounds" => bench.rounds = number(value()?)? as usize,
             "--against" => bench.against = compared_programs(value()?)?,
+            "--program" => bench.program = Some(PathBuf::from(value()?)),
             "--json" => json = Some(PathBuf::from(value()?)),
             name => match BENCHES.iter().find(|(known, _)| *known == name) {
                 Some(found) => named.push(found),

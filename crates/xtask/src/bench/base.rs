@@ -1,19 +1,15 @@
 //! The cost of a base backup to a disk and of its restore into a folder, compared with a pipe of
 //! standard tools, and with pgBackRest.
 
-use longshore_testkit::cluster::NewFolder;
-
 use super::Bench;
 use super::bench_dir::{BenchDir, local};
 use super::comparison::{Comparison, bytes_of, compare, compare_from};
 use super::database::{Database, shell};
+use super::pg_backrest::PgBackRest;
 use crate::Result;
 
 /// The configured compression, the same in all programs. Level 3 saves hardly any space.
 const COMPRESSION: &str = "compression = { by = 'longshore', method = 'zstd', level = 1, threads = 2 }";
-
-/// The user of the server, if this process is root: pgBackRest reads its files.
-const AS_SERVER: &str = "setpriv --reuid=postgres --regid=postgres --init-groups";
 
 pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     let with_pg_backrest = bench.compares_with("pgbackrest");
@@ -42,7 +38,7 @@ pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
         // Two backups of the same second have the same name.
         ("longshore run", format!("rm -rf {near}/main; {run}")),
     ];
-    commands.extend(pg_backrest.as_ref().map(|it| ("pgbackrest backup, two processes", it.backup.clone())));
+    commands.extend(pg_backrest.as_ref().map(|it| ("pgbackrest backup, two processes", it.backup())));
     let backups = compare("one base backup to a disk", bench.rounds, bytes, &commands)?;
 
     shell(&format!("rm -rf {near}/main; {run} && {pipe}"))?;
@@ -63,54 +59,7 @@ pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
             ),
         ),
     ];
-    commands.extend(pg_backrest.as_ref().map(|it| ("pgbackrest restore, two processes", it.restore.clone())));
+    commands.extend(pg_backrest.as_ref().map(|it| ("pgbackrest restore, two processes", it.restore())));
     let restores = compare_from(&start, "restore of a base backup into a folder", bench.rounds, bytes, &commands)?;
     Ok(vec![backups, restores])
-}
-
-/// A repository of pgBackRest with encryption, and the commands that use it.
-struct PgBackRest {
-    /// A folder that the server's user can enter. Dropping it removes the folder.
-    folder: NewFolder,
-    backup: String,
-    restore: String,
-}
-
-impl PgBackRest {
-    /// Creates the repository, with the same compression as in the other commands.
-    fn make(database: &Database) -> Result<Self> {
-        let new_folder = NewFolder::new();
-        let folder = new_folder.path().display().to_string();
-        let (socket, port) = database.socket();
-        let options = format!(
-            "--stanza=bench --config=/dev/null --pg1-socket-path={socket} --pg1-port={port} --pg1-user=postgres \
-             --repo1-path={folder}/repo --lock-path={folder}/lock --log-path={folder}/log --log-level-console=error \
-             --log-level-file=off"
-        );
-        let source = format!("--pg1-path={}", database.data_dir());
-        let cipher = "PGBACKREST_REPO1_CIPHER_TYPE=aes-256-cbc PGBACKREST_REPO1_CIPHER_PASS=bench";
-        let pg_backrest = format!("{AS_SERVER} env {cipher} pgbackrest {options}");
-        shell(&format!("{pg_backrest} {source} --no-online stanza-create"))?;
-        let restored = Self::in_folder(&new_folder);
-        Ok(Self {
-            folder: new_folder,
-            backup: format!(
-                "{pg_backrest} {source} --process-max=2 --compress-type=zst --compress-level=1 --type=full \
-                 --repo1-retention-full=1 --start-fast --no-archive-check backup"
-            ),
-            restore: format!(
-                "install -d -o postgres -m 700 {restored} && \
-                 {pg_backrest} --process-max=2 --pg1-path={restored} restore && sync -f {restored}"
-            ),
-        })
-    }
-
-    /// Returns the folder into which the restore command restores.
-    fn restored(&self) -> String {
-        Self::in_folder(&self.folder)
-    }
-
-    fn in_folder(folder: &NewFolder) -> String {
-        folder.data_dir().display().to_string()
-    }
 }

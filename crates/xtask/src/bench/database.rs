@@ -72,6 +72,15 @@ impl Database {
         self.cluster.data_dir().display().to_string()
     }
 
+    /// Returns the name of the first complete segment of WAL that still exists.
+    pub(super) fn first_segment(&self) -> Result<String> {
+        self.cluster.psql("postgres", "select pg_switch_wal()");
+        let query =
+            "select name from pg_ls_waldir() where name < pg_walfile_name(pg_current_wal_lsn()) order by 1 limit 1";
+        let name = self.cluster.psql("postgres", query);
+        if name.is_empty() { Err("the server has no complete segment of WAL".to_owned()) } else { Ok(name) }
+    }
+
     /// Returns the folder of the cluster's programs.
     pub(super) fn bin_dir(&self) -> String {
         self.cluster.bin_dir().display().to_string()
