@@ -117,7 +117,7 @@ fn mistake_in_the_command_or_configuration_never_ends_recovery() {
     fs::write(archive.env.config_path(), format!("{config}[cluster.main.wal]\nship = ['local']\n{age}\n")).unwrap();
     archive.give_files();
     let log = log_of_failed_start(&folder, &installation);
-    assert!(log.contains("no destination has an archive") && log.contains("exit code 150"), "{log}");
+    assert!(log.contains("has no archive of the system identifier") && log.contains("exit code 150"), "{log}");
 }
 
 /// Fetches into a restored data directory, as PostgreSQL does.
@@ -141,7 +141,7 @@ fn absence_is_proven_at_all_destinations() {
     archive.longshore(&["run"]).expect(0);
     let folder = archive.restore_base();
     let name = archive.switch();
-    fetch(&archive, &folder, &name).expect(150).shows("no destination has an archive");
+    fetch(&archive, &folder, &name).expect(150).shows("has no archive of the system identifier");
     archive.in_data_dir(&["wal", "push", &format!("pg_wal/{name}")]).expect(0);
     let next = archive.switch();
     fetch(&archive, &folder, &name).expect(0);

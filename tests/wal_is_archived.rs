@@ -8,7 +8,7 @@ use std::process::Stdio;
 use longshore_testkit::cluster::{Cluster, Installation};
 use longshore_testkit::garage::{Garage, Permission};
 
-use crate::support::{ArchiveEnv, Job, files, wait_for};
+use crate::support::{ArchiveEnv, Job, file_with, files, finish, wait_for};
 
 /// Returns the name of a segment that the server has finished and that is not archived.
 fn finished_segment(archive: &ArchiveEnv) -> String {
@@ -27,7 +27,7 @@ fn server_archives_with_the_binary() {
     }
     assert!(archived.iter().all(|file| file.ends_with(".zst.age")), "{archived:?}");
     assert_eq!(archive.env.cluster.psql("postgres", "select failed_count from pg_stat_archiver"), "0");
-    archive.longshore(&["wal", "status"]).expect(0).stdout_shows(&second);
+    archive.longshore(&["wal", "status"]).expect(0).stdout_shows(&second[8..]);
     // WAL is neither a backup nor a leftover of one.
     archive.longshore(&["list"]).expect(0).omits("belong");
 }
@@ -230,4 +230,65 @@ fn sync_copies_missing_wal() {
     archive.longshore(&["sync"]).expect(0).shows("copied 1 file");
     assert_eq!(archive.archived("far"), archive.archived("near"));
     archive.longshore(&["sync"]).expect(0).shows("in sync");
+}
+
+#[test]
+fn history_is_archived_with_its_first_segment() {
+    let installation = Installation::newer();
+    let archive = ArchiveEnv::start(&installation, &[]);
+    archive.archive();
+    // PostgreSQL does not offer the history of a timeline that began while archiving was off.
+    let standby = archive.env.cluster.start_standby(&["archive_mode=off"]);
+    standby.psql("postgres", "select pg_promote()");
+    standby.psql("postgres", "create table t (i int)");
+    let name = standby.psql("postgres", "select pg_walfile_name(pg_current_wal_lsn())");
+    standby.psql("postgres", "select pg_switch_wal()");
+    assert!(!archive.archived("local").iter().any(|file| file.contains("00000002.history")));
+    let path = standby.data_dir().join("pg_wal").join(name).display().to_string();
+    finish(archive.command(&standby.data_dir()).args(["wal", "push", &path])).expect(0);
+    assert!(archive.archived("local").iter().any(|file| file.contains("/history/00000002.history-")));
+    archive.longshore(&["wal", "status"]).expect(0);
+    let history = file_with(&archive.env.local(), "00000002.history");
+    fs::remove_file(history).unwrap();
+    archive.longshore(&["wal", "status"]).expect(4).shows("00000002.history is missing");
+}
+
+#[test]
+fn nothing_is_stored_after_a_refused_segment() {
+    let archive = ArchiveEnv::without_command(&Installation::newer(), &[]);
+    archive.configure("");
+    let names: Vec<String> = (0..3).map(|_| finished_segment(&archive)).collect();
+    archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", names[0])]).expect(0);
+    // An archive of another history of the same cluster.
+    let local = archive.env.local();
+    for name in &names[1..] {
+        fs::remove_file(file_with(&local, &format!("/{name}-"))).unwrap();
+    }
+    fs::remove_dir_all(archive.env.path("state")).unwrap();
+    let path = archive.env.cluster.data_dir().join("pg_wal").join(&names[0]);
+    let mut content = fs::read(&path).unwrap();
+    let end = content.len() - 1;
+    content[end] ^= 1;
+    fs::write(&path, content).unwrap();
+    archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", names[0])]).expect(1).shows("another file of this name");
+    assert_eq!(archive.archived("local").len(), 1);
+}
+
+#[test]
+fn notes_and_empty_files_of_a_destination_are_not_believed() {
+    let archive = ArchiveEnv::without_command(&Installation::newer(), &[]);
+    archive.configure("");
+    let names: Vec<String> = (0..2).map(|_| finished_segment(&archive)).collect();
+    archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", names[0])]).expect(0);
+    // The second segment is stored ahead, but the configuration names another place now.
+    let elsewhere = archive.env.make_folder("elsewhere");
+    let config = fs::read_to_string(archive.env.config_path()).unwrap();
+    let moved = config.replace(&archive.env.local().display().to_string(), &elsewhere.display().to_string());
+    fs::write(archive.env.config_path(), moved).unwrap();
+    archive.give_files();
+    archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", names[1])]).expect(0);
+    assert_eq!(archive.archived("elsewhere").len(), 1);
+    // A file without content is none.
+    fs::write(file_with(&elsewhere, &names[1]), "").unwrap();
+    archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", names[1])]).expect(1).shows("is empty");
 }

@@ -26,6 +26,7 @@ mod recorder;
 mod signals;
 mod time_zone;
 
+use std::io::IsTerminal;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
@@ -45,13 +46,18 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // PostgreSQL acts on the exit code also if the command line is invalid.
     let caller = Caller::of(std::env::args_os());
-    panic::catch_unwind(start).unwrap_or(Exit::Bug).code(caller)
+    panic::catch_unwind(|| start(caller)).unwrap_or(Exit::Bug).code(caller)
 }
 
-fn start() -> Exit {
+fn start(caller: Caller) -> Exit {
     let args = match Args::of_process() {
         Ok(args) => args,
-        Err(error) => return Output::new(false).usage(&error),
+        Err(error) => {
+            let exit = Output::new(false).usage(&error);
+            // Help delivers no file, and PostgreSQL reads no help.
+            let is_read = caller != Caller::RestoreCommand || std::io::stdout().is_terminal();
+            return if is_read { exit } else { Exit::Usage };
+        }
     };
     args.color.apply();
     let output = Output::new(args.quiet);

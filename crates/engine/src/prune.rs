@@ -106,7 +106,7 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
         all.push(pruned.await.unwrap_or_else(|error| failed_destination(&destination, &error)));
     }
     if request.retire.is_none() {
-        prune_wal(config, &jobs, request, &mut all).await;
+        prune_wal(config, &jobs, (request.destination, request.mode), &mut all).await;
     }
     match request.retire {
         Some(words) if !found && all.iter().all(|pruned| pruned.error.is_none()) => {
@@ -129,10 +129,15 @@ fn requested_owners<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&
 }
 
 /// Prunes the WAL of the jobs' clusters, once the base backups are pruned.
-async fn prune_wal(config: &Config, jobs: &[&Job], request: &Request<'_>, all: &mut Vec<Pruned>) {
+pub(crate) async fn prune_wal(
+    config: &Config,
+    jobs: &[&Job],
+    (destination, mode): (Option<&str>, Mode),
+    all: &mut Vec<Pruned>,
+) {
     let clusters: BTreeSet<&str> = jobs.iter().map(|job| job.site.cluster.name.as_str()).collect();
     for cluster in clusters {
-        let pruned = wal::prune::prune(config, Some(cluster), request.destination, request.mode).await;
+        let pruned = wal::prune::prune(config, Some(cluster), destination, mode).await;
         for (destination, pruned) in pruned {
             match all.iter_mut().find(|at| at.destination == destination) {
                 Some(at) => at.wal.push(pruned),

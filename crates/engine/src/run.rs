@@ -113,7 +113,12 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
     warnings.extend(unknown_space.into_iter().filter(|(name, _)| received(name)).map(|(_, error)| error.chain()));
     warnings.extend(write_restore_page(&destinations, &artifacts).await);
     let left_out = catch_up(config, job, &run.run_id, &mut artifacts, left_out).await;
-    let (pruned, sweep_warnings) = apply_retention(config, job, &destinations, &artifacts).await;
+    let (mut pruned, sweep_warnings) = apply_retention(config, job, &destinations, &artifacts).await;
+    let is_new_base =
+        |artifact: &ArtifactReport| artifact.subject == Subject::Base && artifact.outcome() != Outcome::Failed;
+    if !job.retention.is_empty() && artifacts.iter().any(is_new_base) {
+        prune::prune_wal(config, &[job], (None, Mode::Act), &mut pruned).await;
+    }
     warnings.extend(sweep_warnings);
     Ok(Report {
         job: job.name.clone(),

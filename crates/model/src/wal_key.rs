@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <cluster>/wal/<system id>/<timeline and log, 16 digits>/<file>-<digest>.zst.age
-//! <cluster>/wal/<system id>/<timeline, 8 digits>.history-<digest>.zst.age
+//! <cluster>/wal/<system id>/history/<timeline, 8 digits>.history-<digest>.zst.age
 //! ```
 //! The digest is the first half of the SHA-256 of the file, in hexadecimal: the same bytes have the
 //! same key, so a repeated upload finds what is there, even if the host may not read it, and other
@@ -18,6 +18,9 @@ use crate::key::{Key, encode_name};
 
 /// The name of the folder of a cluster's archive.
 const FOLDER: &str = "wal";
+
+/// The name of the folder of histories.
+const HISTORIES: &str = "history";
 
 /// The number of digits of a digest in a key.
 const DIGEST_DIGITS: usize = 32;
@@ -88,11 +91,17 @@ impl WalFolder {
         Key::parse(&format!("{}/{}", Self::above(&self.cluster)?, self.system_identifier))
     }
 
+    /// Returns the folder of the histories of timelines.
+    pub fn histories(&self) -> Result<Key> {
+        Key::parse(&format!("{}/{HISTORIES}", self.key()?))
+    }
+
     /// Returns the folder that contains this file, at every destination.
     pub fn folder_of(&self, name: ArchiveName) -> Result<Key> {
         let folder = self.key()?;
         match name {
-            ArchiveName::History { .. } => Ok(folder),
+            // A listing of the histories must not list all segments.
+            ArchiveName::History { .. } => self.histories(),
             _ => Key::parse(&format!("{folder}/{}", name.to_string().get(..16).unwrap_or_default())),
         }
     }
@@ -149,7 +158,7 @@ mod tests {
             ),
             (
                 "00000002.history",
-                "main/wal/7512345678901234567/00000002.history-000102030405060708090a0b0c0d0e0f.zst.age",
+                "main/wal/7512345678901234567/history/00000002.history-000102030405060708090a0b0c0d0e0f.zst.age",
             ),
             (
                 "000000010000000000000002.00000028.backup",

@@ -1,10 +1,11 @@
 //! Retention of archived WAL: which segments no kept base backup and no moment of the recovery
 //! window needs.
 //!
-//! Positions in WAL only grow along a history, and a new timeline begins where its parent had come
-//! to. So a decision by the numbers of segments, which ignores timelines, keeps all that any
-//! timeline needs, and no history has to be decrypted for it.
+//! A timeline continues only backups that are older than its first segment. So for each archived
+//! timeline, the newest backup before the window that it can continue is kept with all WAL from its
+//! start on, whatever timeline that WAL is of: no history has to be decrypted for the decision.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -41,6 +42,8 @@ pub struct KeptBase {
 pub struct WalPlan {
     /// The oldest backup that the recovery window needs: all WAL from its start on is kept.
     pub oldest: BackupName,
+    /// The time at which that backup was complete: the earliest moment to recover to.
+    pub since: DateTime<Utc>,
     /// The number of the segment at which that backup starts.
     pub first: u64,
     /// The numbers of the segments that make older backups consistent.
@@ -49,26 +52,41 @@ pub struct WalPlan {
 
 impl WalPlan {
     /// Decides about the WAL of one cluster. `kept` are the base backups of this cluster that any
-    /// destination keeps. Returns `None` if all WAL is kept: because the window has no end, or
-    /// because there is no backup by which to decide.
-    pub fn new(kept: &[KeptBase], window: RecoveryWindow, size: SegmentSize, now: DateTime<Utc>) -> Option<Self> {
-        let newest_of = |before: Option<DateTime<Utc>>| {
-            let older = kept.iter().filter(|base| base.is_good && before.is_none_or(|before| base.finished <= before));
-            older.max_by_key(|base| (base.facts.start_lsn, base.finished))
-        };
-        let oldest = match window {
-            RecoveryWindow::All => return None,
-            RecoveryWindow::None => newest_of(None)?,
-            RecoveryWindow::Span(span) => newest_of(now.checked_sub_signed(span))
-                .or_else(|| kept.iter().min_by_key(|base| base.facts.start_lsn))?,
-        };
+    /// destination keeps, and `timelines` the number of the first archived segment of each timeline.
+    /// Returns `None` if all WAL is kept: because the window has no end, or because there is no
+    /// backup by which to decide.
+    pub fn new(
+        kept: &[KeptBase],
+        timelines: &BTreeMap<u32, u64>,
+        window: RecoveryWindow,
+        size: SegmentSize,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
         let number = |base: &KeptBase| Segment::containing(base.facts.timeline, base.facts.start_lsn, size).number;
         let last = |base: &KeptBase| Segment::ending(base.facts.timeline, base.facts.stop_lsn, size).number;
-        // A clock that was wrong must not remove what a backup on an older timeline needs.
-        let first = kept.iter().filter(|base| base.finished >= oldest.finished).map(number).min()?;
+        let before = match window {
+            RecoveryWindow::All => return None,
+            RecoveryWindow::None => Some(now),
+            RecoveryWindow::Span(span) => now.checked_sub_signed(span),
+        };
+        let continues = |base: &&KeptBase, timeline: u32, first: u64| {
+            base.facts.timeline == timeline || base.facts.timeline < timeline && number(base) <= first
+        };
+        let source_of = |(timeline, first): (&u32, &u64)| {
+            let good = kept.iter().filter(|base| base.is_good && continues(base, *timeline, *first));
+            let newest = good.filter(|base| before.is_some_and(|before| base.finished <= before));
+            newest.max_by_key(|base| (base.finished, base.facts.start_lsn))
+        };
+        let oldest = || kept.iter().min_by_key(|base| base.facts.start_lsn);
+        // A timeline without a backup before the window needs the oldest backup of all.
+        let sources =
+            timelines.iter().filter(|(timeline, first)| kept.iter().any(|base| continues(&base, **timeline, **first)));
+        let sources: Option<Vec<&KeptBase>> = sources.map(|timeline| source_of(timeline).or_else(oldest)).collect();
+        let oldest = sources?.into_iter().min_by_key(|base| number(base)).or_else(oldest)?;
+        let first = number(oldest);
         let older = kept.iter().filter(|base| base.facts.wal == WalLocation::Archive && number(base) < first);
         let ranges = older.map(|base| (base.name.clone(), number(base)..=last(base))).collect();
-        Some(Self { oldest: oldest.name.clone(), first, ranges })
+        Some(Self { oldest: oldest.name.clone(), since: oldest.finished, first, ranges })
     }
 
     /// Returns true if a segment is kept.
@@ -79,8 +97,6 @@ impl WalPlan {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use longshore_model::key::Timestamp;
     use longshore_pg_wal::Lsn;
 
@@ -113,6 +129,25 @@ mod tests {
         KeptBase { name, finished: day(on), is_good: true, facts }
     }
 
+    /// Returns the archived timelines if there is only the first.
+    fn one() -> BTreeMap<u32, u64> {
+        [(1, 0)].into()
+    }
+
+    #[test]
+    fn abandoned_history_does_not_count_for_a_new_timeline() {
+        // After the backups at segments 2 and 11, the cluster was recovered to segment 3, and went
+        // on as timeline 2, where the third backup was made.
+        let mut all = [(1, 2), (2, 11), (9, 8)].map(|(on, at)| base(on, at..=at, WalLocation::Included));
+        all[2].facts.timeline = 2;
+        let timelines = [(1, 1), (2, 3)].into();
+        let plan =
+            |days| WalPlan::new(&all, &timelines, RecoveryWindow::Span(TimeDelta::days(days)), SIZE, day(10)).unwrap();
+        assert_eq!(plan(7).first, 2, "timeline 2 continues the first backup only");
+        assert_eq!(plan(1).first, 8);
+        assert_eq!(plan(1).since, day(9));
+    }
+
     fn kept(plan: &WalPlan, numbers: RangeInclusive<u64>) -> Vec<u64> {
         numbers.filter(|number| plan.keeps(Segment { timeline: 3, number: *number })).collect()
     }
@@ -120,19 +155,23 @@ mod tests {
     #[test]
     fn window_begins_at_the_newest_backup_before_it() {
         let all = [10, 20, 30].map(|at| base(at as i64, at..=at + 1, WalLocation::Included));
-        let plan = |days| WalPlan::new(&all, RecoveryWindow::Span(TimeDelta::days(days)), SIZE, day(31)).unwrap();
+        let plan =
+            |days| WalPlan::new(&all, &one(), RecoveryWindow::Span(TimeDelta::days(days)), SIZE, day(31)).unwrap();
         assert_eq!(plan(5).first, 20);
         assert_eq!(plan(11).first, 20);
         assert_eq!(plan(12).first, 10);
         // No backup is as old as the window: the oldest one counts.
         assert_eq!(plan(100).first, 10);
-        assert_eq!(WalPlan::new(&all, RecoveryWindow::None, SIZE, day(31)).unwrap().first, 30);
-        assert_eq!(WalPlan::new(&all, RecoveryWindow::All, SIZE, day(31)), None);
-        assert_eq!(WalPlan::new(&[], RecoveryWindow::None, SIZE, day(31)), None);
+        assert_eq!(WalPlan::new(&all, &one(), RecoveryWindow::None, SIZE, day(31)).unwrap().first, 30);
+        assert_eq!(WalPlan::new(&all, &one(), RecoveryWindow::All, SIZE, day(31)), None);
+        assert_eq!(WalPlan::new(&[], &one(), RecoveryWindow::None, SIZE, day(31)), None);
         // A damaged backup is no source of the window.
         let mut all = all;
         all[1].is_good = false;
-        assert_eq!(WalPlan::new(&all, RecoveryWindow::Span(TimeDelta::days(5)), SIZE, day(31)).unwrap().first, 10);
+        assert_eq!(
+            WalPlan::new(&all, &one(), RecoveryWindow::Span(TimeDelta::days(5)), SIZE, day(31)).unwrap().first,
+            10
+        );
     }
 
     #[test]
@@ -142,7 +181,7 @@ mod tests {
             base(20, 20..=21, WalLocation::Included),
             base(30, 30..=30, WalLocation::Archive),
         ];
-        let plan = WalPlan::new(&all, RecoveryWindow::None, SIZE, day(31)).unwrap();
+        let plan = WalPlan::new(&all, &one(), RecoveryWindow::None, SIZE, day(31)).unwrap();
         assert_eq!(kept(&plan, 5..=32), [10, 11, 12, 30, 31, 32]);
     }
 
@@ -165,7 +204,7 @@ mod tests {
                 .collect();
             let window = TimeDelta::days(next(40) as i64);
             let now = day(5 * all.len() as i64);
-            let Some(plan) = WalPlan::new(&all, RecoveryWindow::Span(window), SIZE, now) else { continue };
+            let Some(plan) = WalPlan::new(&all, &one(), RecoveryWindow::Span(window), SIZE, now) else { continue };
             for number in 0..at + 20 {
                 if plan.keeps(Segment { timeline: 1, number }) {
                     continue;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use longshore_core::check::Finding;
+use longshore_core::check::{Finding, Outcome};
 use longshore_core::stage::{Archiving, EndedSegment};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
@@ -14,6 +14,10 @@ use crate::own_client::OwnClient;
 /// The settings that decide about archiving, as far as the role may read them.
 const SETTINGS: &str = "select json_object_agg(name, setting) from pg_catalog.pg_settings
     where name in ('archive_mode', 'archive_command', 'archive_library', 'archive_timeout', 'full_page_writes')";
+
+/// The last failure of archive_command, if it is later than the last success.
+const FAILURE: &str = "select coalesce(to_json(max(last_failed_wal)), 'null') from pg_catalog.pg_stat_archiver
+    where last_failed_time > coalesce(last_archived_time, '-infinity')";
 
 /// Ends the segment with a new restore point: on an idle server, the switch alone does nothing.
 const END_SEGMENT: &str =
@@ -35,7 +39,19 @@ impl Archiving for OwnClient {
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("cluster {}", self.source().name());
         match self.client().query::<BTreeMap<String, String>>(SETTINGS).await {
-            Ok(settings) => judge(&subject, &settings),
+            Ok(settings) => {
+                let mut findings = judge(&subject, &settings);
+                match self.client().query::<Option<String>>(FAILURE).await {
+                    Ok(None) => {}
+                    Ok(Some(segment)) => findings.push(failed(
+                        &subject,
+                        format!("archive_command fails for {segment}: WAL accumulates in pg_wal"),
+                        "read the server's log, which has the messages of archive_command",
+                    )),
+                    Err(error) => findings.push(Finding::failed(subject, &error)),
+                }
+                findings
+            }
             Err(error) => vec![Finding::failed(subject, &error)],
         }
     }
@@ -53,26 +69,29 @@ impl Archiving for OwnClient {
     }
 }
 
+/// Returns a finding that WAL is not archived.
+fn failed(subject: &str, message: impl Into<String>, remedy: &str) -> Finding {
+    let remedy = Some(remedy.to_owned());
+    Finding { outcome: Outcome::Failed, subject: subject.to_owned(), message: message.into(), remedy }
+}
+
 /// Judges the settings of a server.
 fn judge(subject: &str, settings: &BTreeMap<String, String>) -> Vec<Finding> {
     let setting = |name: &str| settings.get(name).map(String::as_str);
-    let failed = |message: &str, remedy: &str| {
-        Finding::failed(subject, &Error::new(Stage::Connect, Kind::Refused, subject, message).hint(remedy))
-    };
     let mut findings = Vec::new();
     if setting("archive_mode") == Some("off") {
-        findings
-            .push(failed("archive_mode = off: no WAL is archived", "set archive_mode = on, and restart the server"));
+        let remedy = "set archive_mode = on, and restart the server";
+        findings.push(failed(subject, "archive_mode = off: no WAL is archived", remedy));
         return findings;
     }
-    let command = r#"set archive_command = '/usr/bin/longshore wal push "%p"', and reload"#;
+    let command = r#"set archive_command = '/PATH/longshore --config FILE wal push "%p"', and reload"#;
     match (setting("archive_command"), setting("archive_library")) {
         (_, Some(library)) if !library.is_empty() => {
             let message = format!("archive_library = {library}: the server does not run archive_command");
             findings.push(Finding::warning(subject, message, "reset archive_library"));
         }
         (Some("" | "(disabled)"), _) => {
-            findings.push(failed("archive_command is empty: WAL accumulates in pg_wal", command));
+            findings.push(failed(subject, "archive_command is empty: WAL accumulates in pg_wal", command));
         }
         (Some(found), _) if !found.split_whitespace().any(|word| word == "push") => {
             let message = "archive_command does not run `longshore wal push`";
@@ -93,8 +112,6 @@ fn judge(subject: &str, settings: &BTreeMap<String, String>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::check::Outcome;
-
     use super::*;
 
     #[test]

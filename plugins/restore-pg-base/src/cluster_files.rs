@@ -19,24 +19,35 @@ pub(crate) const AUTO_CONF: &str = "postgresql.auto.conf";
 const SETTINGS: &str = "
 # Added by the restore with Longshore: this cluster has the system identifier and archive_command
 # of its source, and must not write into the source's WAL archive.
-# To archive again: ALTER SYSTEM RESET archive_mode, and restart the server.
+# To archive again: ALTER SYSTEM SET archive_mode = on, and restart the server.
 archive_mode = 'off'
 ";
 
 /// The file that makes a server recover before it accepts writes.
 pub(crate) const RECOVERY_SIGNAL: &str = "recovery.signal";
 
-/// The settings of which a server accepts only one that is not empty.
-const TARGETS: [&str; 5] =
-    ["recovery_target", "recovery_target_lsn", "recovery_target_name", "recovery_target_time", "recovery_target_xid"];
+/// Settings of the source that would change the recovery, with the values that do not. Of the
+/// targets, a server accepts only one that is not empty; the commands would run on this host.
+const NEUTRAL: [(&str, &str); 11] = [
+    ("recovery_target", ""),
+    ("recovery_target_lsn", ""),
+    ("recovery_target_name", ""),
+    ("recovery_target_time", ""),
+    ("recovery_target_xid", ""),
+    ("recovery_target_inclusive", "on"),
+    ("recovery_end_command", ""),
+    ("archive_cleanup_command", ""),
+    ("recovery_min_apply_delay", "0"),
+    ("primary_conninfo", ""),
+    ("primary_slot_name", ""),
+];
 
 /// Adds the settings of a restored cluster to a file.
 pub(crate) fn write_settings(mut auto_conf: impl Write, recovery: Option<&Recovery>) -> io::Result<()> {
     auto_conf.write_all(SETTINGS.as_bytes())?;
     let Some(recovery) = recovery else { return Ok(()) };
     writeln!(auto_conf, "# The recovery from the WAL that the restore copied into pg_wal.")?;
-    // The source may have been recovered itself.
-    TARGETS.iter().try_for_each(|name| writeln!(auto_conf, "{name} = ''"))?;
+    NEUTRAL.iter().try_for_each(|(name, value)| writeln!(auto_conf, "{name} = '{value}'"))?;
     recovery.settings.iter().try_for_each(|(name, value)| writeln!(auto_conf, "{name} = {}", quoted(value)))
 }
 

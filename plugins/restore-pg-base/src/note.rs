@@ -50,7 +50,7 @@ impl Notes {
         }
         notes.push(
             "archive_mode is off in postgresql.auto.conf, so that the cluster does not write into the WAL archive of its \
-             source; to archive again: ALTER SYSTEM RESET archive_mode, and restart"
+             source; to archive again: ALTER SYSTEM SET archive_mode = on, and restart"
                 .to_owned(),
         );
         notes.push(

@@ -85,9 +85,12 @@ impl Caller {
     pub(crate) fn of(words: impl Iterator<Item = OsString>) -> Self {
         let words: Vec<OsString> = words.skip(1).collect();
         let Some(wal) = words.iter().position(|word| word == "wal") else { return Self::Other };
-        match words.get(wal + 1) {
-            Some(word) if word == "push" => Self::ArchiveCommand,
-            Some(word) if word == "status" || word == "help" => Self::Other,
+        let verbs = ["push", "fetch", "status", "help"];
+        let verb = words[wal..].iter().find_map(|word| verbs.into_iter().find(|verb| word == verb));
+        match verb {
+            Some("push") => Self::ArchiveCommand,
+            Some("status" | "help") => Self::Other,
+            None if words.iter().any(|word| word == "--help" || word == "-h") => Self::Other,
             // A typo in restore_command must not end recovery.
             _ => Self::RestoreCommand,
         }
@@ -105,9 +108,13 @@ mod tests {
             ("longshore --config x --unknown wal push", Caller::ArchiveCommand),
             ("longshore wal fetch 000000010000000000000001 x --unknown", Caller::RestoreCommand),
             ("longshore --color wal fetch", Caller::RestoreCommand),
+            ("longshore wal --config /nonexistent push x", Caller::ArchiveCommand),
+            ("longshore --config wal wal push x", Caller::ArchiveCommand),
             ("longshore wal fech %f %p", Caller::RestoreCommand),
             ("longshore wal", Caller::RestoreCommand),
             ("longshore wal status", Caller::Other),
+            ("longshore wal --help", Caller::Other),
+            ("longshore wal fetch --help", Caller::RestoreCommand),
             ("longshore run nightly", Caller::Other),
         ] {
             assert_eq!(Caller::of(line.split(' ').map(OsString::from)), expected, "{line}");

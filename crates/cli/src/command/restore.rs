@@ -40,9 +40,10 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
     let policy = EncryptionPolicy::new(config, &identities, unsealed);
-    let requested = Requested::of(&args, args.subject.as_deref().filter(|_| args.base), config)?;
+    let requested = Requested::of(&args, config)?;
     if args.base {
-        args.subject = args.subject.map(|cluster| format!("{cluster}/{}", Subject::Base));
+        let base = |words: String| if words.contains('/') { words } else { format!("{words}/{}", Subject::Base) };
+        args.subject = args.subject.map(base);
     }
     if args.run.is_none()
         && let Some(words) = &args.subject
@@ -50,7 +51,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         args.subject = Some(full_name(config, words, args.from.as_deref()).await?);
     }
     let chosen = match &requested {
-        Some(requested) => requested.choose(&args, config, &policy).await?,
+        Some(requested) => requested.choose(&args, context, &identities, &policy).await?,
         None => choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?,
     };
     let Choice { backups: mut chosen, missing, warnings } = chosen;
@@ -99,14 +100,19 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     };
     let target_note = source_connection_note(&args, context, &chosen)?;
     if args.plan {
-        if let Some(requested) = &requested {
-            requested.plan(context, &identities, &chosen).await?;
+        if let (Some(requested), Target::DataDirectory(directory)) = (&requested, &target) {
+            // Only the WAL itself tells whether it reaches the target.
+            requested.stage(context, &identities, &chosen, &restorer, directory).await?;
         }
         let findings = restorer.plan(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
         return Ok(report::plan(*output, &findings, args.json.json));
     }
     if let Some(target_note) = &target_note {
         output.note(target_note);
+    }
+    if requested.is_none() && args.base && args.at.is_some() {
+        output
+            .warning("the cluster has no table [cluster.NAME.wal]: the state will be that of the backup, not of --at");
     }
     let staged = match (&requested, &target) {
         (Some(requested), Target::DataDirectory(directory)) => {

@@ -11,7 +11,7 @@ use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{DataDirectory, Target};
+use longshore_core::plugin::{DataDirectory, Recovery, Target};
 use longshore_core::stage::{ScratchCluster, ScratchFolder};
 use longshore_core::{Error, Kind, Result, Stage};
 use tracing::Instrument;
@@ -23,7 +23,7 @@ use crate::error_report::ErrorReport;
 use crate::lease::Lease;
 use crate::link::{self, Link, LinkBytes};
 use crate::restore::restore_stage;
-use crate::wal::recovery::{RecoveryPlan, RecoveryRequest, StagedRecovery, TargetAction};
+use crate::wal::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget, StagedRecovery, TargetAction};
 
 /// The note of each drill of a base backup.
 const OWN_SETTINGS: &str = "the server of the drill has settings of its own: it uses neither the configuration of the source nor its \
@@ -53,7 +53,18 @@ impl Driller<'_> {
         observer.event(&Event::BytesPlanned(candidate.plaintext_bytes()));
         observer.event(&Event::StepStarted(Step::Restore { destination: source.destination }));
         let span = tracing::info_span!(target: "longshore::drill", "drill", backup = %backup.name);
-        let restoring = self.restore_files(source, candidate, folder, &mut drill.phases, report, Arc::clone(&observer));
+        let staged = self.stage_wal(source, &backup.manifest, &folder.folder(), &mut drill.phases, report).await;
+        let staged = match staged {
+            Ok(staged) => staged,
+            // WAL that is missing or damaged says nothing about the backup.
+            Err(error) => {
+                report.left = folder.remove().await.err().as_ref().map(ErrorReport::from);
+                return Err(error);
+            }
+        };
+        let recovery = staged.as_ref().map(StagedRecovery::recovery);
+        let target = (folder, recovery);
+        let restoring = self.restore_files(source, candidate, target, &mut drill.phases, report, Arc::clone(&observer));
         match restoring.instrument(span).await {
             Ok(cluster) => {
                 observer.event(&Event::StepStarted(Step::Examine { subject }));
@@ -82,14 +93,14 @@ impl Driller<'_> {
         &self,
         source: DrillSource<'_>,
         candidate: &DrillCandidate,
-        mut folder: Box<dyn ScratchFolder>,
+        (mut folder, recovery): (Box<dyn ScratchFolder>, Option<Recovery>),
         phases: &mut Vec<Phase>,
         report: &mut Report,
         observer: Arc<dyn Observer>,
     ) -> Result<Box<dyn ScratchCluster>> {
         // The lease extends to the backups that this one continues.
         let lease = Lease::take(source.store, &candidate.backup.name).await;
-        let unpacked = self.unpack(source, candidate, &mut *folder, phases, report, observer).await;
+        let unpacked = self.unpack(source, candidate, (&mut *folder, recovery), phases, report, observer).await;
         lease.release().await;
         if let Err(error) = unpacked {
             report.left = folder.remove().await.err().as_ref().map(ErrorReport::from).or(report.left.take());
@@ -106,15 +117,13 @@ impl Driller<'_> {
         &self,
         source: DrillSource<'_>,
         candidate: &DrillCandidate,
-        folder: &mut dyn ScratchFolder,
+        (folder, recovery): (&mut dyn ScratchFolder, Option<Recovery>),
         phases: &mut Vec<Phase>,
         report: &mut Report,
         observer: Arc<dyn Observer>,
     ) -> Result<()> {
         candidate.details.as_ref().map_err(Clone::clone)?;
         let manifest = &candidate.backup.manifest;
-        let staged = self.stage_wal(source, manifest, &folder.folder(), phases, report).await?;
-        let recovery = staged.as_ref().map(StagedRecovery::recovery);
         if let Some(recovery) = &recovery {
             folder.recover(recovery).await?;
         }
@@ -174,6 +183,7 @@ impl Driller<'_> {
         let archive = self.config.wal_archive(Some(&manifest.cluster.name))?;
         let plan =
             RecoveryPlan::new((self.config, self.registry, archive), source.identities, manifest, &request).await?;
+        report.warnings.extend(plan.warnings().iter().cloned());
         let staged = plan.stage(folder).await?;
         phases.push(Phase { name: "wal".to_owned(), seconds: seconds(begun), restores: true });
         let last = staged.last_transaction.map(|time| {
@@ -181,13 +191,18 @@ impl Driller<'_> {
             let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
             format!("; the last transaction ended at {time}, {age} s before this drill: newer ones would be lost")
         });
-        report.notes.push(format!(
-            "recovered on timeline {} to {}, from {} segments of WAL{}",
-            staged.timeline,
-            staged.last_record,
-            staged.segments,
-            last.unwrap_or_default()
-        ));
+        let (timeline, segments) = (staged.timeline, staged.segments);
+        report.notes.push(match target {
+            RecoveryTarget::Time(time) => {
+                let time = time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+                format!("recovered on timeline {timeline} to {time}, with {segments} segments of WAL")
+            }
+            _ => format!(
+                "recovered on timeline {timeline} to {}, with {segments} segments of WAL{}",
+                staged.last_record,
+                last.unwrap_or_default()
+            ),
+        });
         Ok(Some(staged))
     }
 }

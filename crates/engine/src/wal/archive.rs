@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use longshore_config::{Config, WalArchive};
 use longshore_core::stage::Store;
 use longshore_core::wal_key::{WalFolder, WalKey};
-use longshore_core::{Kind, Result};
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_wal::ArchiveName;
 
 use crate::mount;
@@ -37,7 +37,13 @@ impl ArchiveAt {
         let mut files = Vec::new();
         let mut entries = self.store.list(Some(&self.folder.folder_of(name)?)).await?;
         while let Some(entry) = entries.try_next().await? {
-            files.extend(WalKey::parse(&entry.key).filter(|file| file.name == name));
+            let Some(file) = WalKey::parse(&entry.key).filter(|file| file.name == name) else { continue };
+            // Compressed, even an empty file has some bytes.
+            if entry.bytes == 0 {
+                let message = format!("is empty at \"{}\": remove it there", self.destination);
+                return Err(Error::new(Stage::Ship, Kind::Corrupt, entry.key.as_str(), message));
+            }
+            files.push(file);
         }
         Ok(files)
     }

@@ -96,18 +96,17 @@ async fn find(archives: &[(String, Result<ArchiveAt>)], name: ArchiveName) -> (V
     (found, errors)
 }
 
-/// Fails if no destination contains any file of the archive: the configuration probably names
-/// another place.
+/// Fails if a destination contains no file of the archive at all: it is probably another place, or
+/// its disk is not mounted.
 async fn expect_archive(archives: &[(String, Result<ArchiveAt>)], folder: &WalFolder) -> Result<()> {
-    for (_, archive) in archives {
-        if !archive.as_ref().map_err(Clone::clone)?.is_empty().await? {
-            return Ok(());
+    for (name, archive) in archives {
+        if archive.as_ref().map_err(Clone::clone)?.is_empty().await? {
+            let message = format!("\"{name}\" has no archive of the system identifier {}", folder.system_identifier);
+            return Err(Error::new(Stage::Ship, Kind::NotFound, &folder.cluster, message)
+                .hint("compare the destinations with those of the host that archives, or omit this one from [cluster.NAME.wal]"));
         }
     }
-    let message = format!("no destination has an archive of the system identifier {}", folder.system_identifier);
-    Err(Error::new(Stage::Ship, Kind::NotFound, &folder.cluster, message).hint(
-        "compare the destinations with those of the host that archives; `longshore check` there proves its archive",
-    ))
+    Ok(())
 }
 
 /// Reads files of an archive.

@@ -23,7 +23,8 @@ pub struct Timeline {
     pub gaps: Vec<Gap>,
     /// The segments of which there are several with different content.
     pub ambiguous: Vec<String>,
-    /// True if the archive has the history of the timeline. The first timeline has none.
+    /// True if the archive has the history of the timeline, or if it is the first timeline, which has
+    /// none.
     pub has_history: bool,
     /// The size of the files in bytes, compressed and encrypted.
     pub bytes: u64,
@@ -58,10 +59,15 @@ pub(crate) fn timelines(files: &[(WalKey, u64)]) -> Vec<Timeline> {
             }
         }
     }
+    // A timeline begins at the latest in the segment after the last one of those before it.
+    let mut reach = None;
     let timelines = by_timeline.into_iter().filter_map(|(timeline, segments)| {
         let name = |number| Segment { timeline, number }.name(size);
         let (first, last) = (*segments.keys().next()?, *segments.keys().next_back()?);
-        let gaps = segments.keys().zip(segments.keys().skip(1)).filter(|(before, after)| *after - *before > 1);
+        let before = reach.filter(|reach| *reach < first);
+        reach = reach.max(Some(last));
+        let numbers = || before.iter().chain(segments.keys());
+        let gaps = numbers().zip(numbers().skip(1)).filter(|(before, after)| *after - *before > 1);
         let gap = |(before, after): (&u64, &u64)| Gap {
             first: name(before + 1),
             last: name(after - 1),
@@ -78,7 +84,7 @@ pub(crate) fn timelines(files: &[(WalKey, u64)]) -> Vec<Timeline> {
                 .filter(|(_, digests)| digests.len() > 1)
                 .map(|(number, _)| name(*number))
                 .collect(),
-            has_history: histories.contains(&timeline),
+            has_history: timeline == 1 || histories.contains(&timeline),
             bytes: bytes.get(&timeline).copied().unwrap_or(0),
         })
     });
@@ -92,11 +98,54 @@ fn segment_name(file: &WalKey) -> Option<SegmentName> {
     }
 }
 
-/// Returns the size of the cluster's segments: the smallest one that permits all names. If no log of
-/// 4 GiB is archived to its end, it may be less than the real one, which then hides no gap within a
-/// log.
+/// Returns the size of the cluster's segments: the largest one that permits all names. If no log of
+/// 4 GiB is archived to its end, it may be more than the real one, which hides a gap between logs.
 fn segment_size(names: impl Iterator<Item = SegmentName> + Clone) -> SegmentSize {
     let sizes = (20..=30).rev().filter_map(|bits| SegmentSize::new(1 << bits).ok());
     let mut fitting = sizes.filter(|size| names.clone().all(|name| name.segment(*size).is_ok()));
     fitting.next().unwrap_or(SegmentSize::DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::key::Key;
+
+    use super::*;
+
+    fn timelines_of(names: &[&str]) -> Vec<Timeline> {
+        let key = |name: &&str| {
+            let folder = if name.ends_with(".history") { "history" } else { &name[..16] };
+            let digest = "0".repeat(32);
+            Key::parse(&format!("main/wal/7/{folder}/{name}-{digest}.zst")).unwrap()
+        };
+        let files: Vec<_> = names.iter().map(key).map(|key| (WalKey::parse(&key).unwrap(), 1)).collect();
+        timelines(&files)
+    }
+
+    #[test]
+    fn gaps_within_and_between_timelines_are_found() {
+        let gaps = |names: &[&str]| -> Vec<(u32, String, u64)> {
+            let all = timelines_of(names).into_iter();
+            all.flat_map(|timeline| {
+                timeline.gaps.into_iter().map(move |gap| (timeline.timeline, gap.first, gap.segments))
+            })
+            .collect()
+        };
+        let (one, two) = ("000000010000000000000001", "000000010000000000000002");
+        assert_eq!(gaps(&[one, two]), []);
+        // The first segment of a timeline may be the last of its parent, or the one after it.
+        assert_eq!(gaps(&[one, two, "000000020000000000000002"]), []);
+        assert_eq!(gaps(&[one, two, "000000020000000000000003"]), []);
+        let missing = "000000020000000000000003".to_owned();
+        assert_eq!(gaps(&[one, two, "000000020000000000000006"]), [(2, missing, 3)]);
+        assert_eq!(gaps(&[one, "000000010000000000000004"]), [(1, two.to_owned(), 2)]);
+    }
+
+    #[test]
+    fn missing_history_is_found() {
+        let names = ["000000010000000000000001", "000000020000000000000002", "00000002.history"];
+        let has_history = |names: &[&str]| timelines_of(names).iter().map(|it| it.has_history).collect::<Vec<_>>();
+        assert_eq!(has_history(&names), [true, true]);
+        assert_eq!(has_history(&names[..2]), [true, false]);
+    }
 }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_wal::Lsn;
 use longshore_pg_wal::history::{History, Section};
 use longshore_pg_wal::segment::{Segment, SegmentSize};
-use longshore_pg_wal::{ArchiveName, Lsn};
 
 /// The part of a base backup that decides which WAL it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,6 @@ pub(crate) struct BackupRange {
 pub(crate) struct Lineage {
     /// The timeline on which recovery ends.
     pub(crate) timeline: u32,
-    /// The histories that recovery needs.
-    pub(crate) histories: Vec<ArchiveName>,
     /// The segments without a gap, from the start of the backup on.
     pub(crate) segments: Vec<Segment>,
     /// The first segment that is not archived.
@@ -33,16 +31,60 @@ pub(crate) struct Lineage {
     pub(crate) is_gap: bool,
 }
 
-/// Returns the timeline on which recovery ends unless another one is requested: the newest one that
-/// began after the backup.
-pub(crate) fn newest_timeline(backup: BackupRange, histories: &BTreeMap<u32, History>) -> u32 {
-    let newest = histories.values().rev().find(|history| descends(history, backup));
-    newest.map_or(backup.timeline, History::timeline)
+/// Returns the timeline on which recovery ends unless another one is requested: the newest one with
+/// WAL.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Refused`] if the WAL of another timeline would be left out: only a person
+/// knows which of two histories is the right one.
+pub(crate) fn newest_timeline(
+    backup: BackupRange,
+    histories: &BTreeMap<u32, History>,
+    archived: &BTreeSet<Segment>,
+    size: SegmentSize,
+) -> Result<u32> {
+    let newest = archived.iter().map(|segment| segment.timeline).max().unwrap_or(0);
+    if newest <= backup.timeline {
+        return Ok(backup.timeline);
+    }
+    let refused = |message: String| Error::new(Stage::Restore, Kind::Refused, format!("timeline {newest}"), message);
+    let Some(history) = histories.get(&newest) else {
+        return Err(refused(format!("the archive has WAL of it, but not {newest:08X}.history")).hint(format!(
+            "archive the file from the server: `longshore wal push pg_wal/{newest:08X}.history`; or recover only along \
+             an older timeline: --timeline {}",
+            backup.timeline
+        )));
+    };
+    let choice = format!(
+        "choose the history to recover: --timeline {newest} is the newer one, --timeline {} that of the newest backup",
+        backup.timeline
+    );
+    if !descends(history, backup) {
+        let message = format!("left timeline {} before the newest backup ended there", backup.timeline);
+        return Err(refused(message).hint(choice));
+    }
+    let ancestors = history.lineage().filter(|section| section.timeline >= backup.timeline);
+    for (timeline, end) in ancestors.filter_map(|section| Some((section.timeline, section.end?))) {
+        let last = archived.iter().filter(|segment| segment.timeline == timeline).map(|segment| segment.number).max();
+        if last.is_some_and(|last| last > Segment::containing(timeline, end, size).number) {
+            let message = format!("left timeline {timeline} at {end}, and timeline {timeline} has later WAL, too");
+            return Err(refused(message).hint(choice));
+        }
+    }
+    Ok(newest)
 }
 
 /// Returns true if a timeline continues that of the backup after its end.
-fn descends(history: &History, backup: BackupRange) -> bool {
+pub(crate) fn descends(history: &History, backup: BackupRange) -> bool {
     history.switch_point(backup.timeline).is_some_and(|switch_point| switch_point >= backup.stop)
+}
+
+/// Returns the error of a timeline whose history is not archived.
+pub(crate) fn missing_history(timeline: u32) -> Error {
+    let message = format!("the archive has no {timeline:08X}.history");
+    Error::new(Stage::Restore, Kind::Refused, format!("timeline {timeline}"), message)
+        .hint("`longshore wal status` shows the archived timelines")
 }
 
 /// Returns the archived WAL of a timeline from a base backup on.
@@ -60,6 +102,10 @@ pub(crate) fn lineage(
 ) -> Result<Lineage> {
     let refused = |message: String| Error::new(Stage::Restore, Kind::Refused, format!("timeline {timeline}"), message);
     let own = History::without_ancestors(timeline);
+    if timeline < backup.timeline {
+        let message = format!("the backup is of the later timeline {}", backup.timeline);
+        return Err(refused(message).hint("choose an older backup, by its name or with --at"));
+    }
     let history = match histories.get(&timeline) {
         _ if timeline == backup.timeline => histories.get(&timeline).unwrap_or(&own),
         Some(history) if descends(history, backup) => history,
@@ -67,10 +113,7 @@ pub(crate) fn lineage(
             let message = format!("began before the backup, which is of timeline {}, ended", backup.timeline);
             return Err(refused(message).hint("choose an older backup, or omit --timeline"));
         }
-        None => {
-            let message = format!("the archive has no {:08X}.history", timeline);
-            return Err(refused(message).hint("`longshore wal status` shows the archived timelines"));
-        }
+        None => return Err(missing_history(timeline)),
     };
     let sections: Vec<Section> = history.lineage().collect();
     let first = Segment::containing(backup.timeline, backup.start, size).number;
@@ -84,20 +127,15 @@ pub(crate) fn lineage(
     let needed = Segment::ending(backup.timeline, backup.stop, size).number;
     if missing.number <= needed {
         let message = format!(
-            "the archive lacks {}: the backup needs all WAL from {} to {}",
+            "the archive lacks {}, in which the backup ends, at {}: nothing after the backup can be recovered from it",
             missing.name(size),
-            backup.start,
             backup.stop
         );
-        return Err(
-            refused(message).hint("choose another backup, or find the segment: `longshore wal status` shows all gaps")
-        );
+        return Err(refused(message).hint("choose another backup, by its name or with --at; or find the segment in pg_wal, and archive it with `longshore wal push`"));
     }
-    let needs_history =
-        sections.iter().map(|section| section.timeline).filter(|timeline| histories.contains_key(timeline));
-    let histories = needs_history.map(|timeline| ArchiveName::History { timeline }).collect();
-    let is_gap = archived.iter().any(|segment| segment.timeline == missing.timeline && segment.number > missing.number);
-    Ok(Lineage { timeline, histories, segments, missing, is_gap })
+    let is_later = |segment: &Segment| segment.number > missing.number && of_number(segment.number) == *segment;
+    let is_gap = archived.iter().any(is_later);
+    Ok(Lineage { timeline, segments, missing, is_gap })
 }
 
 #[cfg(test)]
@@ -125,12 +163,31 @@ mod tests {
     }
 
     #[test]
-    fn newest_timeline_continues_the_backup() {
-        assert_eq!(newest_timeline(backup(1, 0x400_0028, 0x400_0100), &histories()), 3);
-        // Timeline 1 went on after the fork, and a backup was made there.
-        assert_eq!(newest_timeline(backup(1, 0x600_0028, 0x600_0100), &histories()), 1);
-        assert_eq!(newest_timeline(backup(2, 0x600_0028, 0x600_0100), &histories()), 3);
-        assert_eq!(newest_timeline(backup(4, 0x600_0028, 0x600_0100), &histories()), 4);
+    fn newest_timeline_is_chosen_only_if_it_has_all_wal() {
+        let newest = |backup, names: &[&str]| newest_timeline(backup, &histories(), &segments(names), SIZE);
+        let old = backup(1, 0x400_0028, 0x400_0100);
+        let (first, second) = ("000000010000000000000005", "000000020000000000000006");
+        assert_eq!(newest(old, &[first, second, "000000030000000000000008"]).unwrap(), 3);
+        // A history without WAL is that of a test.
+        assert_eq!(newest(old, &[first]).unwrap(), 1);
+        assert_eq!(newest(backup(3, 0x800_0028, 0x800_0100), &[first, second]).unwrap(), 3);
+        for (backup, names, reason) in [
+            // Timeline 1 went on after the fork, and so a backup was made there.
+            (backup(1, 0x600_0028, 0x600_0100), &[first, second][..], "before the newest backup ended"),
+            (old, &["000000010000000000000007", second], "timeline 1 has later WAL"),
+            (old, &[first, "000000090000000000000007"], "00000009.history"),
+        ] {
+            let error = newest(backup, names).unwrap_err();
+            assert!(error.kind() == Kind::Refused && error.chain().contains(reason), "{}", error.chain());
+        }
+    }
+
+    #[test]
+    fn gap_before_a_new_timeline_is_a_gap() {
+        let archived = segments(&["000000010000000000000004", "000000020000000000000006"]);
+        let until_gap = lineage(backup(1, 0x400_0028, 0x400_0100), 2, &histories(), &archived, SIZE).unwrap();
+        assert_eq!(until_gap.missing.name(SIZE), "000000020000000000000005");
+        assert!(until_gap.is_gap);
     }
 
     #[test]
@@ -154,7 +211,6 @@ mod tests {
         assert_eq!(names(&all), expected);
         assert_eq!(all.missing.name(SIZE), "000000030000000000000009");
         assert!(!all.is_gap);
-        assert_eq!(all.histories, [ArchiveName::History { timeline: 2 }, ArchiveName::History { timeline: 3 }]);
         let old = lineage(backup(1, 0x400_0028, 0x400_0100), 1, &histories(), &archived, SIZE).unwrap();
         assert_eq!(names(&old), ["000000010000000000000004", "000000010000000000000005"]);
     }

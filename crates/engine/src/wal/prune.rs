@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use longshore_catalog::catalog::Catalog;
 use longshore_config::{Config, WalArchive};
 use longshore_core::error::Result;
@@ -30,6 +30,11 @@ pub struct WalPruned {
     /// The base backup from whose start on all WAL is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest: Option<BackupName>,
+    /// The earliest moment to recover to: the time at which that backup was complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+    /// True if that moment is at or before the beginning of the recovery window.
+    pub covers_window: bool,
     /// The name of the first segment of that backup, without the timeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first: Option<String>,
@@ -48,7 +53,17 @@ pub struct WalPruned {
 impl WalPruned {
     fn of(cluster: &str) -> Self {
         let cluster = cluster.to_owned();
-        Self { cluster, oldest: None, first: None, also: Vec::new(), removed: Vec::new(), bytes: 0, error: None }
+        Self {
+            cluster,
+            oldest: None,
+            since: None,
+            covers_window: true,
+            first: None,
+            also: Vec::new(),
+            removed: Vec::new(),
+            bytes: 0,
+            error: None,
+        }
     }
 }
 
@@ -138,13 +153,20 @@ async fn prune_at(
     for (system_identifier, bases) in bases {
         let size = bases.first().map_or(0, |base| base.facts.wal_segment_bytes);
         let Ok(size) = SegmentSize::new(size) else { continue };
-        let Some(plan) = WalPlan::new(bases, archive.window, size, Utc::now()) else { continue };
         let folder = WalFolder { cluster: archive.cluster.clone(), system_identifier: *system_identifier };
         let at = ArchiveAt::open(config, destination, &folder)?;
         let files = at.list_all().await?;
+        let now = Utc::now();
+        let timelines = first_segments(&files, size);
+        let Some(plan) = WalPlan::new(bases, &timelines, archive.window, size, now) else { continue };
         let removable: Vec<_> = files.iter().filter(|(file, _)| is_removable(file, &plan, size)).collect();
         pruned.first = Some(Segment { timeline: 1, number: plan.first }.name(size).split_off(8));
         pruned.oldest = Some(plan.oldest.clone());
+        pruned.since = Some(plan.since);
+        pruned.covers_window = match archive.window {
+            RecoveryWindow::Span(span) => now.checked_sub_signed(span).is_none_or(|begin| plan.since <= begin),
+            RecoveryWindow::All | RecoveryWindow::None => true,
+        };
         pruned.also.extend(plan.ranges.iter().map(|(name, _)| name.clone()));
         if removable.is_empty() {
             continue;
@@ -159,6 +181,15 @@ async fn prune_at(
         }
     }
     Ok(())
+}
+
+/// Returns the number of the first archived segment of each timeline.
+fn first_segments(files: &[(WalKey, u64)], size: SegmentSize) -> BTreeMap<u32, u64> {
+    let mut first: BTreeMap<u32, u64> = BTreeMap::new();
+    for segment in files.iter().filter_map(|(file, _)| segment_name(file)?.segment(size).ok()) {
+        first.entry(segment.timeline).and_modify(|first| *first = segment.number.min(*first)).or_insert(segment.number);
+    }
+    first
 }
 
 /// Returns true if a file belongs to a segment that is not kept. Histories are always kept.
@@ -191,7 +222,8 @@ fn expect_sound(files: &[(WalKey, u64)], plan: &WalPlan, bases: &[KeptBase], siz
     let Some(oldest) = bases.iter().find(|base| base.name == plan.oldest) else { return Ok(()) };
     let last = Segment::ending(oldest.facts.timeline, oldest.facts.stop_lsn, size);
     if !listed.contains(&last.number) {
-        return refused(last.name(size), "the oldest backup to recover from needs this segment, which is missing");
+        let message = format!("{}, from which WAL is kept, ends in this segment, which is not archived", oldest.name);
+        return refused(last.name(size), &message);
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use longshore_core::stage::Encrypt;
 use longshore_core::stream::collect;
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_base::control::Control;
 use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::segment::{Segment, SegmentSize};
 use tokio::sync::OnceCell;
@@ -79,26 +80,20 @@ pub async fn push(config: &Config, settings: &WalArchive, path: &Path) -> Result
     let encrypt = settings.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let archives = open_all(config, settings, &folder);
     let push = Push { settings, folder, encrypt, archives, state };
-    let size = control.wal_segment_size;
-    let ahead = if push.state.is_kept() { ready_after(path, name, size) } else { Vec::new() };
-    let control = Arc::new(control);
-    let further = ahead.into_iter().map(async |(path, name)| {
-        let control = Arc::clone(&control);
-        let file = blocking(move || WalFile::read(&path, name, &control)).await.ok()?;
-        Some((name, file.digest, push.store(&file).await))
-    });
-    let (pushed, further) =
-        tokio::join!(push.store(&file), stream::iter(further).buffered(MAX_FILES).collect::<Vec<_>>());
-    push.note(&pushed);
-    // A file after one that is missing is stored again when PostgreSQL offers it.
-    let mut is_contiguous = pushed.is_archived;
-    for (name, digest, stored) in further.into_iter().map_while(|stored| stored) {
-        is_contiguous &= stored.is_archived;
-        if is_contiguous {
-            push.state.note(name, digest, stored.stored);
-        }
+    let result =
+        |stored: Stored, damage| Pushed { name, damage, failed: stored.failed, is_archived: stored.is_archived };
+    if let Some(history) = push.store_history(path, name, &control).await?
+        && !history.is_archived
+    {
+        return Ok(result(history, None));
     }
-    Ok(Pushed { name, damage: file.damage, failed: pushed.failed, is_archived: pushed.is_archived })
+    let pushed = push.store(&file).await;
+    push.note(&pushed);
+    // If this file is refused, those after it may belong to the same other history.
+    if pushed.is_archived {
+        push.store_ahead(path, name, control).await;
+    }
+    Ok(result(pushed, file.damage))
 }
 
 /// Returns the name of a file for the archive.
@@ -145,6 +140,52 @@ struct Stored {
 }
 
 impl Push<'_> {
+    /// Stores the history of a segment's timeline, unless this host knows that it is archived.
+    /// PostgreSQL does not offer the history if archiving was off at the beginning of the timeline,
+    /// and without it, recovery cannot reach the segment.
+    async fn store_history(&self, path: &Path, name: ArchiveName, control: &Control) -> Result<Option<Stored>> {
+        let ArchiveName::Segment(segment) = name else { return Ok(None) };
+        let name = ArchiveName::History { timeline: segment.timeline() };
+        let path = path.with_file_name(name.to_string());
+        // The first timeline has no history.
+        if segment.timeline() == 1 || !path.exists() {
+            return Ok(None);
+        }
+        let control = control.clone();
+        let file = blocking(move || WalFile::read(&path, name, &control)).await?;
+        if self.is_met(&self.state.find(name, file.digest)) {
+            return Ok(None);
+        }
+        let stored = self.store(&file).await;
+        if stored.is_archived {
+            self.state.note(name, file.digest, stored.stored.clone());
+        }
+        Ok(Some(stored))
+    }
+
+    /// Stores the files that PostgreSQL will offer next, and notes those that are archived.
+    async fn store_ahead(&self, path: &Path, name: ArchiveName, control: Control) {
+        let ahead = match self.state.is_kept() {
+            true => ready_after(path, name, control.wal_segment_size),
+            false => Vec::new(),
+        };
+        let control = Arc::new(control);
+        let ahead = ahead.into_iter().map(async |(path, name)| {
+            let control = Arc::clone(&control);
+            let file = blocking(move || WalFile::read(&path, name, &control)).await.ok()?;
+            Some((name, file.digest, self.store(&file).await))
+        });
+        let stored = stream::iter(ahead).buffered(MAX_FILES).collect::<Vec<_>>().await;
+        // A file after one that is missing is stored again when PostgreSQL offers it.
+        for (name, digest, stored) in stored.into_iter().map_while(|stored| stored.filter(|(.., it)| it.is_archived)) {
+            self.state.note(name, digest, stored.stored);
+        }
+    }
+
+    fn is_met(&self, stored: &BTreeSet<String>) -> bool {
+        self.settings.required.is_met(&self.settings.ship, &stored.iter().map(String::as_str).collect())
+    }
+
     /// Stores a file at all destinations.
     async fn store(&self, file: &WalFile) -> Stored {
         let sealed = OnceCell::new();
@@ -202,7 +243,7 @@ impl Push<'_> {
         key: &WalKey,
         sealed: &OnceCell<Bytes>,
     ) -> Result<()> {
-        if self.is_optional(&archive.destination) && self.state.has_failed(&archive.destination) {
+        if self.is_left_out(&archive.destination) {
             let message = "left out: it failed less than a minute ago";
             return Err(Error::new(Stage::Ship, Kind::Unavailable, &archive.destination, message));
         }
@@ -237,6 +278,12 @@ impl Push<'_> {
         collect(stream, 2 * file.bytes.len() + (1 << 20), Stage::Encrypt, &subject).await
     }
 
+    /// Returns true if a destination has recently failed, and those that have not suffice.
+    fn is_left_out(&self, destination: &str) -> bool {
+        let sound = self.settings.ship.iter().map(String::as_str).filter(|name| !self.state.has_failed(name)).collect();
+        self.state.has_failed(destination) && self.settings.required.is_met(&self.settings.ship, &sound)
+    }
+
     /// Returns true if the other destinations suffice.
     fn is_optional(&self, destination: &str) -> bool {
         let others = self.settings.ship.iter().map(String::as_str).filter(|name| *name != destination).collect();
@@ -248,7 +295,7 @@ impl Push<'_> {
         for destination in self.settings.ship.iter().filter(|destination| self.is_optional(destination)) {
             let failed = stored.failed.iter().any(|(name, _)| name == destination);
             // A destination that was left out is tried again a minute after its own failure.
-            if !(failed && self.state.has_failed(destination)) {
+            if !(failed && self.is_left_out(destination)) {
                 self.state.note_result(destination, failed);
             }
         }

@@ -35,6 +35,7 @@ const FAILED: &str = "failed";
 pub(crate) struct PushState {
     /// `None` if this host keeps no state.
     folder: Option<PathBuf>,
+    configured: Option<SystemTime>,
 }
 
 /// A segment that was stored before PostgreSQL offered it.
@@ -42,6 +43,8 @@ pub(crate) struct PushState {
 struct Archived {
     digest: String,
     destinations: BTreeSet<String>,
+    /// The time of the last change of the configuration, which may name another place since.
+    configured: Option<SystemTime>,
 }
 
 impl PushState {
@@ -54,7 +57,9 @@ impl PushState {
             let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
             created.inspect_err(|error| log("create", folder, error)).is_ok()
         });
-        Self { folder }
+        let configured = config.path.metadata().and_then(|file| file.modified());
+        // Without this time, no note is believed after a change of the configuration to one with it.
+        Self { folder, configured: configured.ok() }
     }
 
     /// Returns true if the host keeps state.
@@ -65,13 +70,24 @@ impl PushState {
     /// Removes the note about a file, and returns the destinations that have the file with this
     /// digest.
     pub(crate) fn take(&self, name: ArchiveName, digest: WalDigest) -> BTreeSet<String> {
-        let Some(path) = self.path(&name, ARCHIVED) else { return BTreeSet::new() };
-        let Ok(content) = regular_file::read(&path) else { return BTreeSet::new() };
-        if let Err(error) = fs::remove_file(&path) {
+        let destinations = self.find(name, digest);
+        if let Some(path) = self.path(&name, ARCHIVED)
+            && let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             log("remove", &path, &error);
         }
+        destinations
+    }
+
+    /// Returns the destinations that have the file with this digest, according to the note.
+    pub(crate) fn find(&self, name: ArchiveName, digest: WalDigest) -> BTreeSet<String> {
+        let Some(path) = self.path(&name, ARCHIVED) else { return BTreeSet::new() };
+        let Ok(content) = regular_file::read(&path) else { return BTreeSet::new() };
         match serde_json::from_slice::<Archived>(&content) {
-            Ok(archived) if archived.digest == digest.to_string() => archived.destinations,
+            Ok(archived) if archived.digest == digest.to_string() && archived.configured == self.configured => {
+                archived.destinations
+            }
             _ => BTreeSet::new(),
         }
     }
@@ -79,7 +95,7 @@ impl PushState {
     /// Notes that destinations have a file.
     pub(crate) fn note(&self, name: ArchiveName, digest: WalDigest, destinations: BTreeSet<String>) {
         let Some(path) = self.path(&name, ARCHIVED) else { return };
-        let archived = Archived { digest: digest.to_string(), destinations };
+        let archived = Archived { digest: digest.to_string(), destinations, configured: self.configured };
         let written = serde_json::to_vec(&archived).map_err(io::Error::from).and_then(|json| fs::write(&path, json));
         if let Err(error) = written {
             log("write", &path, &error);
@@ -90,8 +106,8 @@ impl PushState {
     pub(crate) fn has_failed(&self, destination: &str) -> bool {
         let modified =
             self.path(&encode_name(destination), FAILED).and_then(|path| path.metadata().ok()?.modified().ok());
-        let age = modified.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-        age.is_some_and(|age| age < FAILURE_PAUSE)
+        // A time in the future is of another clock.
+        modified.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < FAILURE_PAUSE))
     }
 
     /// Notes if a destination failed.

@@ -4,7 +4,11 @@
 //! restore_command would lose transactions silently. Here every segment is fetched and checked
 //! first, and the server gets a target that its WAL provably reaches: it stops there or fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod found;
+mod listing;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -12,19 +16,23 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_config::registry::Registry;
 use longshore_config::{Config, WalArchive};
-use longshore_core::base::WalLocation;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Identities, Recovery};
-use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_wal::segment::{Segment, SegmentSize};
-use longshore_pg_wal::{ArchiveName, History, Lsn, SegmentFacts, walk};
+use longshore_pg_wal::facts::NewTablespace;
+use longshore_pg_wal::segment::SegmentSize;
+use longshore_pg_wal::{Lsn, SegmentFacts, walk};
 use tempfile::TempDir;
 
-use crate::wal::archive::{ArchiveAt, open_all};
+use self::found::{Found, unreached};
+use self::listing::{Histories, Listing};
 use crate::wal::blocking;
 use crate::wal::fetch::Reader;
-use crate::wal::lineage::{BackupRange, Lineage, lineage, newest_timeline};
+use crate::wal::lineage::{Lineage, descends, lineage, missing_history, newest_timeline};
+
+/// The hint of an error about newer WAL than that in the archive.
+const SWITCH_HINT: &str =
+    "if the server still runs, let it archive its newest WAL with `select pg_switch_wal()`, and try again";
 
 /// The number of segments fetched at once.
 const FETCHES: usize = 4;
@@ -92,11 +100,13 @@ impl StagedRecovery {
 
 /// A recovery for which the archive has all segments, by their names.
 pub struct RecoveryPlan<'a> {
-    archive: Archive,
+    listing: Listing,
     reader: Reader<'a>,
-    histories: BTreeMap<ArchiveName, Bytes>,
+    histories: Histories,
     lineage: Lineage,
     request: &'a RecoveryRequest,
+    /// The settings that the source had, which a hot standby must have at least.
+    settings: Vec<(String, String)>,
 }
 
 impl<'a> RecoveryPlan<'a> {
@@ -104,36 +114,59 @@ impl<'a> RecoveryPlan<'a> {
     ///
     /// # Errors
     ///
-    /// Fails with [`Kind::Refused`] if the archive lacks a segment that the backup needs, or cannot
-    /// reach the target.
+    /// Fails with [`Kind::Refused`] if the archive lacks a segment that the backup needs, cannot
+    /// reach the target, or has several histories to choose from.
     pub async fn new(
         (config, registry, settings): (&Config, &'a Registry, &WalArchive),
         identities: &'a Identities,
         manifest: &Manifest,
         request: &'a RecoveryRequest,
     ) -> Result<Self> {
-        let archive = Archive::read(config, settings, manifest).await?;
-        let system_identifier = archive.folder.system_identifier;
-        let reader = Reader { registry, identities, system_identifier, size: archive.size };
-        let histories = archive.histories(&reader).await?;
-        let timelines = parsed(&histories);
-        let timeline = request.timeline.unwrap_or_else(|| newest_timeline(archive.backup, &timelines));
-        let lineage = lineage(archive.backup, timeline, &timelines, &archive.segments(), archive.size)?;
+        let listing = Listing::read(config, settings, manifest).await?;
+        let (backup, size) = (listing.backup, listing.size);
+        let system_identifier = listing.folder.system_identifier;
+        let reader = Reader { registry, identities, system_identifier, size };
+        let histories = listing.histories(&reader).await;
+        let archived = listing.segments();
+        let chosen = match request.timeline {
+            Some(timeline) => Ok(timeline),
+            None => newest_timeline(backup, &histories.parsed, &archived, size),
+        };
+        let planned = chosen.and_then(|timeline| lineage(backup, timeline, &histories.parsed, &archived, size));
+        // The unreadable history is the reason if it is that of the newest timeline.
+        let planned = planned.map_err(|error| match histories.unreadable.last_key_value() {
+            Some((_, unreadable)) => error.because(unreadable.clone()),
+            None => error,
+        });
+        let lineage = planned?;
+        let consistent = |target: String, from: String| {
+            let message = format!("the backup is consistent from {from} on");
+            Err(unreached(target, message).hint("choose an older backup, by its name or with --at"))
+        };
         match &request.target {
-            RecoveryTarget::Lsn(lsn) if *lsn < archive.backup.stop => {
-                let message = format!("the backup is consistent from {} on", archive.backup.stop);
-                return Err(unreached(format!("the position {lsn}"), message).hint("choose an older backup"));
+            RecoveryTarget::Lsn(lsn) if *lsn < backup.stop => {
+                return consistent(format!("the position {lsn}"), backup.stop.to_string());
             }
-            RecoveryTarget::Lsn(lsn) if *lsn >= lineage.missing.start(archive.size) => {
-                return Err(unreached(format!("the position {lsn}"), end_of(&lineage, archive.size)));
+            RecoveryTarget::Time(time) if *time < manifest.finished => {
+                return consistent(format!("the time {}", text(*time)), text(manifest.finished));
+            }
+            RecoveryTarget::Lsn(lsn) if *lsn >= lineage.missing.start(size) => {
+                return Err(unreached(format!("the position {lsn}"), end_of(&lineage, size)).hint(SWITCH_HINT));
             }
             RecoveryTarget::Latest if lineage.is_gap => {
                 let hint = "recover to a time before the gap, or from a backup after it; `longshore wal status` shows all gaps";
-                return Err(unreached("the end of the archive".to_owned(), end_of(&lineage, archive.size)).hint(hint));
+                return Err(unreached("the end of the archive".to_owned(), end_of(&lineage, size)).hint(hint));
             }
             _ => {}
         }
-        Ok(Self { archive, reader, histories, lineage, request })
+        let settings = manifest.base.iter().flat_map(|facts| &facts.settings);
+        let settings = settings.map(|(name, value)| (name.clone(), value.to_string())).collect();
+        Ok(Self { listing, reader, histories, lineage, request, settings })
+    }
+
+    /// Returns warnings for the operator: destinations that may have more WAL.
+    pub fn warnings(&self) -> &[String] {
+        &self.listing.warnings
     }
 
     /// Fetches and checks all WAL of the recovery into a new folder in `scratch_dir`.
@@ -143,13 +176,14 @@ impl<'a> RecoveryPlan<'a> {
     /// Fails with [`Kind::Refused`] if the WAL does not reach the target, and with
     /// [`Kind::Corrupt`] if a segment is damaged wherever it is.
     pub async fn stage(&self, scratch_dir: &Path) -> Result<StagedRecovery> {
-        let Self { archive, reader, histories, lineage, request } = self;
+        let Self { listing: archive, reader, histories, lineage, request, .. } = self;
         let folder = tempfile::Builder::new().prefix(".longshore-wal-").tempdir_in(scratch_dir).map_err(|error| {
             Error::io(Stage::Restore, scratch_dir.display().to_string(), "cannot make a folder for WAL", error)
                 .hint("name a folder on a file system with enough space: --scratch-dir DIR")
         })?;
         let mut files = Vec::new();
-        for (name, content) in histories.iter().filter(|(name, _)| lineage.histories.contains(name)) {
+        // All of them: the server begins the first timeline without a history.
+        for (name, content) in &histories.files {
             write(folder.path(), name.to_string(), content.clone()).await?;
             files.push(name.to_string());
         }
@@ -165,6 +199,7 @@ impl<'a> RecoveryPlan<'a> {
                     .hint("recover to a time before it, or from a base backup after it")
             })?;
             found.add(&facts, &request.target, archive.backup.stop);
+            facts.new_tablespaces.iter().try_for_each(expect_own_directory)?;
             write(folder.path(), name.clone(), content).await?;
             files.push(name);
             if found.is_reached {
@@ -177,12 +212,15 @@ impl<'a> RecoveryPlan<'a> {
             ("restore_command".to_owned(), "/bin/false".to_owned()),
             ("recovery_target_timeline".to_owned(), lineage.timeline.to_string()),
             ("recovery_target_action".to_owned(), request.action.setting().to_owned()),
-            ("hot_standby".to_owned(), "on".to_owned()),
+            ("hot_standby".to_owned(), request.action.hot_standby().to_owned()),
         ];
+        if request.action == TargetAction::Pause {
+            settings.extend(self.settings.iter().cloned());
+        }
         settings.extend(found.settings(&request.target, &end_of(lineage, archive.size))?);
         Ok(StagedRecovery {
             folder,
-            segments: files.len() - lineage.histories.len(),
+            segments: files.len() - histories.files.len(),
             files,
             settings,
             timeline: lineage.timeline,
@@ -190,6 +228,47 @@ impl<'a> RecoveryPlan<'a> {
             last_transaction: found.last_transaction,
         })
     }
+}
+
+/// Returns true if a timeline of the archive continues a base backup.
+pub async fn continues(
+    (config, registry, settings): (&Config, &Registry, &WalArchive),
+    identities: &Identities,
+    manifest: &Manifest,
+    timeline: u32,
+) -> Result<bool> {
+    let listing = Listing::read(config, settings, manifest).await?;
+    let system_identifier = listing.folder.system_identifier;
+    let reader = Reader { registry, identities, system_identifier, size: listing.size };
+    let histories = listing.histories(&reader).await;
+    if timeline < listing.backup.timeline {
+        return Ok(false);
+    }
+    match (histories.parsed.get(&timeline), histories.unreadable.get(&timeline)) {
+        (Some(history), _) => Ok(descends(history, listing.backup)),
+        (None, Some(error)) => Err(error.clone()),
+        (None, None) => Err(missing_history(timeline)),
+    }
+}
+
+/// Fails if the replay of a tablespace's creation would use files of another cluster: the server
+/// uses the directory in the WAL, and an existing folder of its version in it.
+fn expect_own_directory(tablespace: &NewTablespace) -> Result<()> {
+    let directory = Path::new(OsStr::from_bytes(&tablespace.directory));
+    if directory.is_relative() {
+        return Ok(());
+    }
+    let hint = match std::fs::read_dir(directory).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => return Ok(()),
+        Ok(false) => "recover on another host, where this directory is empty",
+        Err(_) => "create the directory, empty and owned by the server's user; or recover to a position before it",
+    };
+    let message = format!(
+        "the WAL at {} creates a tablespace in {}, and replay uses that directory, which is not an empty one here",
+        tablespace.lsn,
+        directory.display()
+    );
+    Err(Error::new(Stage::Restore, Kind::Refused, "tablespace", message).hint(hint))
 }
 
 /// Describes the end of the WAL without a gap.
@@ -217,199 +296,18 @@ impl TargetAction {
             Self::Pause => "pause",
         }
     }
-}
 
-/// The files of an archive at all destinations.
-struct Archive {
-    folder: WalFolder,
-    size: SegmentSize,
-    backup: BackupRange,
-    archives: Vec<ArchiveAt>,
-    /// The files by name; each with the destinations by their place in `archives`.
-    files: BTreeMap<ArchiveName, Vec<(usize, WalKey)>>,
-}
-
-impl Archive {
-    /// Lists the archive of the cluster of a base backup.
-    async fn read(config: &Config, settings: &WalArchive, manifest: &Manifest) -> Result<Self> {
-        let name = manifest.name()?.to_string();
-        let unknown = |message: &str| Error::new(Stage::Restore, Kind::Refused, name.as_str(), message);
-        let facts = manifest.base.as_ref().ok_or_else(|| unknown("not a base backup with recorded positions"))?;
-        let system_identifier = manifest.cluster.server.system_identifier.as_ref().and_then(|text| text.parse().ok());
-        let folder = WalFolder {
-            cluster: settings.cluster.clone(),
-            system_identifier: system_identifier.ok_or_else(|| unknown("the manifest names no system identifier"))?,
-        };
-        let size = SegmentSize::new(facts.wal_segment_bytes)
-            .map_err(|error| unknown("the manifest names no valid size of WAL segments").because(error))?;
-        // The backup contains its own WAL, but the segment with its end is complete only in the archive.
-        let start = if facts.wal == WalLocation::Included { facts.stop_lsn } else { facts.start_lsn };
-        let backup = BackupRange { timeline: facts.timeline, start, stop: facts.stop_lsn };
-        let (mut archives, mut files) = (Vec::new(), BTreeMap::<ArchiveName, Vec<(usize, WalKey)>>::new());
-        let mut errors = Vec::new();
-        for (_, archive) in open_all(config, settings, &folder) {
-            let listed = async { archive.as_ref().map_err(Clone::clone)?.list_all().await };
-            match (listed.await, archive) {
-                (Ok(listed), Ok(archive)) => {
-                    let place = archives.len();
-                    listed.into_iter().for_each(|(file, _)| files.entry(file.name).or_default().push((place, file)));
-                    archives.push(archive);
-                }
-                (Err(error), _) | (_, Err(error)) => errors.push(error),
-            }
-        }
-        // Another destination may have all that recovery needs. If not, its error explains the gap.
-        if files.is_empty() {
-            let message = format!("no destination has WAL of the system identifier {}", folder.system_identifier);
-            let error = Error::new(Stage::Restore, Kind::Refused, &settings.cluster, message);
-            return Err(errors.into_iter().next().unwrap_or(error));
-        }
-        for error in errors {
-            tracing::warn!(target: "longshore::wal", "{}", error.chain());
-        }
-        Ok(Self { folder, size, backup, archives, files })
-    }
-
-    fn segments(&self) -> BTreeSet<Segment> {
-        let segments = self.files.keys().filter_map(|name| match name {
-            ArchiveName::Segment(segment) => segment.segment(self.size).ok(),
-            _ => None,
-        });
-        segments.collect()
-    }
-
-    /// Fetches all histories.
-    async fn histories(&self, reader: &Reader<'_>) -> Result<BTreeMap<ArchiveName, Bytes>> {
-        let names = self.files.keys().filter(|name| matches!(name, ArchiveName::History { .. })).copied();
-        let mut histories = BTreeMap::new();
-        for name in names {
-            histories.insert(name, self.fetch(reader, &name.to_string()).await?);
-        }
-        Ok(histories)
-    }
-
-    /// Fetches a file from the first destination that has it intact.
-    async fn fetch(&self, reader: &Reader<'_>, name: &str) -> Result<Bytes> {
-        let not_found = || Error::new(Stage::Restore, Kind::NotFound, name, "not in the archive");
-        let name = name.parse::<ArchiveName>().map_err(|error| not_found().because(error))?;
-        let all = self.files.get(&name).ok_or_else(not_found)?;
-        if let Some((_, other)) = all.iter().find(|(_, file)| all.iter().any(|(_, first)| first.digest != file.digest))
-        {
-            return Err(crate::wal::fetch::ambiguous(name, other));
-        }
-        let mut first = None;
-        for (place, file) in all {
-            let Some(archive) = self.archives.get(*place) else { continue };
-            match reader.read(archive, file).await {
-                Ok(content) => return Ok(content),
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
-        Err(first.unwrap_or_else(not_found))
-    }
-}
-
-/// Parses all histories. They were checked when they were fetched.
-fn parsed(histories: &BTreeMap<ArchiveName, Bytes>) -> BTreeMap<u32, History> {
-    let all = histories.iter().filter_map(|(name, content)| {
-        let ArchiveName::History { timeline } = name else { return None };
-        Some((*timeline, History::parse(*timeline, content).ok()?))
-    });
-    all.collect()
-}
-
-/// The results of the walk over the segments.
-#[derive(Default)]
-struct Found {
-    last_record: Option<Lsn>,
-    last_transaction: Option<DateTime<Utc>>,
-    /// The latest time in the WAL: of a transaction or of a restore point.
-    latest_time: Option<DateTime<Utc>>,
-    /// True if the target is before the end of the segments so far.
-    is_reached: bool,
-    /// The last segment so far.
-    before: Option<SegmentFacts>,
-}
-
-impl Found {
-    /// Compares a segment with the one before it: neither segment alone contains the CRC and all
-    /// bytes of a record that continues.
-    fn expect_continuation(&self, facts: &SegmentFacts) -> Result<(), String> {
-        // The length of a record over several segments is known only in the first of them.
-        let Some(before) = self.before.as_ref().filter(|before| before.first_record.is_some()) else { return Ok(()) };
-        let unfinished = before.unfinished_record;
-        let missing = unfinished.map_or(0, |record| record.missing_bytes);
-        let continued = facts.continuation_bytes;
-        // After a crash, the server overwrites a record that it had not written to its end.
-        let is_overwritten = missing > 0 && continued == 0;
-        if continued != missing && !is_overwritten {
-            return Err(format!("it begins with {continued} bytes of a record that lacks {missing}"));
-        }
-        let last = unfinished.filter(|_| !is_overwritten).map(|record| record.lsn).or(before.last_record);
-        match (facts.previous_record, last) {
-            (Some(previous), Some(last)) if previous != last => {
-                Err(format!("its first record follows that at {previous}, and the last one before it is at {last}"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn add(&mut self, facts: &SegmentFacts, target: &RecoveryTarget, stop: Lsn) {
-        self.before = Some(facts.clone());
-        self.last_record = facts.last_record.or(self.last_record);
-        let latest = facts.transactions.map(|ends| ends.latest);
-        self.last_transaction = self.last_transaction.max(latest);
-        let points = facts.restore_points.first.iter();
-        let restore_points = points.clone().filter_map(|point| point.time).max();
-        self.latest_time = self.latest_time.max(latest).max(restore_points);
-        // Before its end, a backup is not consistent.
-        let is_consistent = facts.end_of_records >= stop;
-        self.is_reached |= is_consistent
-            && match target {
-                RecoveryTarget::Time(time) => latest.is_some_and(|latest| latest > *time),
-                RecoveryTarget::Lsn(lsn) => self.last_record.is_some_and(|last| last >= *lsn),
-                RecoveryTarget::Name(name) => points.map(|point| &point.name).any(|found| found == name),
-                RecoveryTarget::Immediate => true,
-                RecoveryTarget::Latest | RecoveryTarget::Xid(_) => false,
-            };
-    }
-
-    /// Returns the settings of the target.
-    fn settings(&self, target: &RecoveryTarget, end: &str) -> Result<Vec<(String, String)>> {
-        let of = |name: &str, value: String| vec![(format!("recovery_target_{name}"), value)];
-        let to_the_end = || match self.last_record {
-            Some(lsn) => Ok(of("lsn", lsn.to_string())),
-            None => Err(unreached("the end of the archive".to_owned(), "the segments contain no whole record")),
-        };
-        match target {
-            RecoveryTarget::Latest => to_the_end(),
-            RecoveryTarget::Immediate => Ok(vec![("recovery_target".to_owned(), "immediate".to_owned())]),
-            RecoveryTarget::Time(time) if self.is_reached => {
-                Ok(of("time", time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()))
-            }
-            // No transaction ended between this time and the end of the WAL.
-            RecoveryTarget::Time(time) if self.latest_time.is_some_and(|latest| latest >= *time) => to_the_end(),
-            RecoveryTarget::Time(time) => {
-                let latest = self.latest_time.map(text).unwrap_or_else(|| "unknown".to_owned());
-                Err(unreached(format!("the time {}", text(*time)), format!("{}; its latest time is {latest}", end))
-                    .hint("restore to an earlier time, or to the end of the archive: --at latest"))
-            }
-            RecoveryTarget::Lsn(lsn) if self.is_reached => Ok(of("lsn", lsn.to_string())),
-            RecoveryTarget::Lsn(lsn) => Err(unreached(format!("the position {lsn}"), end)),
-            RecoveryTarget::Name(name) if self.is_reached => Ok(of("name", name.clone())),
-            RecoveryTarget::Name(name) => Err(unreached(format!("the restore point \"{name}\""), end)),
-            // PostgreSQL fails if the WAL does not contain the end of the transaction.
-            RecoveryTarget::Xid(xid) => Ok(of("xid", xid.to_string())),
+    /// Returns the setting `hot_standby`. A hot standby needs settings as large as at the source.
+    fn hot_standby(self) -> &'static str {
+        match self {
+            Self::Promote => "off",
+            Self::Pause => "on",
         }
     }
 }
 
 fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-fn unreached(target: String, message: impl std::fmt::Display) -> Error {
-    Error::new(Stage::Restore, Kind::Refused, target, format!("not reached: {message}"))
 }
 
 /// Writes a file of the staged WAL.

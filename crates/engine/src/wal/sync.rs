@@ -9,6 +9,7 @@ use longshore_core::key::Key;
 use longshore_core::stage::Store;
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result};
+use longshore_pg_wal::ArchiveName;
 use serde::Serialize;
 
 use crate::error_report::ErrorReport;
@@ -60,6 +61,9 @@ pub(crate) async fn sync(config: &Config, archive: &WalArchive, mode: Mode) -> V
             continue;
         }
         let mut done = WalCopied { to: (*name).clone(), files: 0, bytes: 0, error: None };
+        // The history of a timeline precedes its segments.
+        let mut missing: Vec<_> = missing.into_iter().collect();
+        missing.sort_by_key(|(key, _)| !is_history(key));
         let copies = missing.into_iter().map(async |(key, (from, bytes))| {
             if mode == Mode::Act {
                 copy(&*from.store, &*to.store, key).await?;
@@ -67,7 +71,6 @@ pub(crate) async fn sync(config: &Config, archive: &WalArchive, mode: Mode) -> V
             Ok::<_, Error>(bytes)
         });
         let mut copies = stream::iter(copies).buffered(COPIES);
-        // Histories are listed before the segments of their timelines, so the first error ends it.
         loop {
             match copies.try_next().await {
                 Ok(Some(bytes)) => {
@@ -101,6 +104,10 @@ async fn list(config: &Config, cluster: &str, destination: &str) -> Result<Liste
         }
     }
     Ok(Listed { store, files })
+}
+
+fn is_history(key: &Key) -> bool {
+    WalKey::parse(key).is_some_and(|file| matches!(file.name, ArchiveName::History { .. }))
 }
 
 /// Copies one file. The server may archive the same file meanwhile.

@@ -43,8 +43,16 @@ pub(super) fn print_wal(output: Output, all: &[Pruned], mode: Mode) {
             output
                 .line(format_args!("WAL of {cluster} at \"{at}\": {state} {count} files, {first} to {last}, {bytes}"));
         }
-        if let Some(oldest) = &wal.oldest {
-            output.note(format_args!("WAL of {cluster} at \"{at}\" is kept from the start of {oldest} on"));
+        if let (Some(oldest), Some(since)) = (&wal.oldest, wal.since) {
+            let since = TimeZone::of(false).second(since);
+            output.note(format_args!(
+                "WAL of {cluster} at \"{at}\" is kept from the start of {oldest} on, for moments since {since}"
+            ));
+            if !wal.covers_window {
+                output.note(format_args!(
+                    "the recovery_window of {cluster} begins earlier: no good base backup is that old"
+                ));
+            }
         }
         for name in &wal.also {
             output.note(format_args!("WAL of {cluster} at \"{at}\" is kept for {name}, to make it consistent"));
@@ -166,6 +174,10 @@ pub(in crate::command) fn print_removals(output: Output, pruned: &Pruned) {
     let removed: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
     if removed > 0 {
         output.note(format_args!("removed {removed} old backups at \"{}\"", pruned.destination));
+    }
+    for wal in pruned.wal.iter().filter(|wal| !wal.removed.is_empty()) {
+        let count = wal.removed.len();
+        output.note(format_args!("removed {count} old files of WAL at \"{}\"", pruned.destination));
     }
     // Name each file: its name is that of a backup file.
     for swept in pruned.swept.iter().filter(|swept| swept.orphan && swept.error.is_none()) {

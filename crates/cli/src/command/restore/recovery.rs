@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use longshore_config::{Config, WalArchive};
+use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{DataDirectory, Identities, Target};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::catalogs::parse_time;
 use longshore_engine::encryption_policy::EncryptionPolicy;
 use longshore_engine::restore::{Choice, Chosen, Globals, Restorer, Selector, choose};
-use longshore_engine::wal::recovery::{RecoveryPlan, RecoveryRequest, RecoveryTarget, StagedRecovery, TargetAction};
+use longshore_engine::wal::recovery::{
+    RecoveryPlan, RecoveryRequest, RecoveryTarget, StagedRecovery, TargetAction, continues,
+};
 
 use crate::args::Restore;
 use crate::command::Context;
@@ -21,6 +24,8 @@ pub(in crate::command) const LATEST: &str = "latest";
 pub(super) struct Requested<'a> {
     request: RecoveryRequest,
     archive: &'a WalArchive,
+    /// True if the command names a certain backup.
+    is_named: bool,
     scratch_dir: Option<PathBuf>,
 }
 
@@ -30,7 +35,10 @@ impl<'a> Requested<'a> {
     /// # Errors
     ///
     /// Fails with [`Kind::Usage`] if the cluster has no archive.
-    pub(super) fn of(args: &Restore, cluster: Option<&str>, config: &'a Config) -> Result<Option<Self>> {
+    pub(super) fn of(args: &Restore, config: &'a Config) -> Result<Option<Self>> {
+        // A certain backup is named with the cluster first.
+        let words = args.subject.as_deref().filter(|_| args.base);
+        let cluster = words.map(|words| words.split('/').next().unwrap_or(words));
         let has_archive = cluster.is_some_and(|cluster| config.wal.contains_key(cluster));
         let target = match (&args.at, args.lsn, args.xid, &args.name) {
             (Some(at), ..) if at == LATEST => Some(RecoveryTarget::Latest),
@@ -61,21 +69,23 @@ impl<'a> Requested<'a> {
                 Ok(Some(Self {
                     request: RecoveryRequest { target, timeline: args.timeline, action },
                     archive: config.wal_archive(cluster)?,
+                    is_named: words != cluster,
                     scratch_dir: args.scratch_dir.clone(),
                 }))
             }
         }
     }
 
-    /// Chooses the newest backup that is consistent before the target.
+    /// Chooses the newest backup from which the target can be reached, unless the command names one.
     pub(super) async fn choose(
         &self,
         args: &Restore,
-        config: &Config,
+        context: &Context,
+        identities: &Identities,
         policy: &EncryptionPolicy<'_>,
     ) -> Result<Choice> {
         let mut at = match self.request.target {
-            RecoveryTarget::Time(time) => Some(time),
+            RecoveryTarget::Time(time) if !self.is_named => Some(time),
             _ => None,
         };
         loop {
@@ -85,19 +95,33 @@ impl<'a> Requested<'a> {
                 at,
                 globals: Globals::Leave,
             };
-            let choice = choose(config, &selector, args.from.as_deref(), policy).await?;
-            let later = choice.backups.iter().map(|chosen| &chosen.backup.manifest).find(|manifest| {
-                match (&self.request.target, &manifest.base) {
-                    (RecoveryTarget::Time(time), _) => manifest.finished > *time,
-                    (RecoveryTarget::Lsn(lsn), Some(facts)) => facts.stop_lsn > *lsn,
-                    _ => false,
-                }
-            });
-            match later {
-                // A name has the precision of seconds.
-                Some(later) => at = Some(later.time.time() - chrono::TimeDelta::seconds(1)),
-                None => return Ok(choice),
+            let choice = choose(&context.config, &selector, args.from.as_deref(), policy).await?;
+            let Some(manifest) = choice.backups.first().map(|chosen| &chosen.backup.manifest) else {
+                return Ok(choice);
+            };
+            if self.is_named || self.fits(context, identities, manifest).await? {
+                return Ok(choice);
             }
+            // A name has the precision of seconds.
+            at = Some(manifest.time.time() - chrono::TimeDelta::seconds(1));
+        }
+    }
+
+    /// Returns true if a backup is consistent before the target, and the requested timeline
+    /// continues it.
+    async fn fits(&self, context: &Context, identities: &Identities, manifest: &Manifest) -> Result<bool> {
+        let is_before = match (&self.request.target, &manifest.base) {
+            (RecoveryTarget::Time(time), _) => manifest.finished <= *time,
+            (RecoveryTarget::Lsn(lsn), Some(facts)) => facts.stop_lsn <= *lsn,
+            _ => true,
+        };
+        let own = manifest.base.as_ref().map(|facts| facts.timeline);
+        match self.request.timeline {
+            Some(timeline) if is_before && own != Some(timeline) => {
+                let config = (&context.config, &context.registry, self.archive);
+                continues(config, identities, manifest, timeline).await
+            }
+            _ => Ok(is_before),
         }
     }
 
@@ -112,6 +136,7 @@ impl<'a> Requested<'a> {
         directory: &DataDirectory,
     ) -> Result<(StagedRecovery, Target)> {
         let plan = self.plan(context, identities, chosen).await?;
+        plan.warnings().iter().for_each(|warning| context.output.warning(warning));
         restorer.check_target(chosen).await?;
         let scratch_dir = self.scratch_dir.clone().unwrap_or_else(|| existing_folder_above(&directory.path));
         context.output.note(format_args!("fetching and checking WAL in {}", scratch_dir.display()));
@@ -150,7 +175,8 @@ impl<'a> Requested<'a> {
             RecoveryTarget::Xid(xid) => format!("the transaction {xid}, if the WAL contains it"),
             RecoveryTarget::Name(name) => format!("the restore point \"{name}\""),
         };
-        format!("the server will recover to {end}, on timeline {timeline}, from {segments} segments of WAL")
+        let noun = if segments == 1 { "segment" } else { "segments" };
+        format!("the server will recover to {end}, on timeline {timeline}, from {segments} {noun} of WAL")
     }
 }
 
