@@ -125,6 +125,7 @@ fn unreachable_targets_are_refused() {
     let gap = archive.archive();
     insert(cluster, 2);
     archive.archive();
+    archive.longshore(&["status"]).expect(0).omits("WAL of main");
     refused(&archive, &["--at", "2037-01-01"], "its latest time is");
     refused(&archive, &["--lsn", "FF/0"], "the WAL ends before");
     refused(&archive, &["--name", "nowhere"], "not reached");
@@ -138,6 +139,7 @@ fn unreachable_targets_are_refused() {
     let content = fs::read(&missing).unwrap();
     fs::remove_file(&missing).unwrap();
     archive.longshore(&["wal", "status"]).expect(4).shows(&gap);
+    archive.longshore(&["status"]).expect(3).shows("critical").shows(&format!("WAL of main: {gap} is missing"));
     refused(&archive, &["--at", "latest"], &gap);
     refused(&archive, &["--at", &first], &gap);
     // It is damaged: found before anything is restored.

@@ -10,6 +10,7 @@ mod report;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod wal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,6 +87,7 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
         let message = format!("a run report cannot be read: {}", error.chain());
         Issue { destination: name.clone(), ..destination_issue(IssueKind::Unknown, "", message) }
     }));
+    attention.extend(wal::wal_issues(config, request.job, &read, now).await);
     let criteria = Criteria { config, job: request.job, max_age: request.max_age, reported: &last_runs, now };
     if let Some(job) = request.job.filter(|job| !config.jobs.contains_key(*job)) {
         let is_known = read.iter().any(|at| at.catalog.series.keys().any(|series| series.job == job))

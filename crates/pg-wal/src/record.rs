@@ -291,7 +291,7 @@ mod tests {
         let prefixed = |prefix: &[u8], rest: &[u8]| [prefix, rest].concat();
         let long = prefixed(&[254, 72, 0, 0, 0], &body[2..]);
         let most = prefixed(&[253, 1, 0, 252, 9, 0, 0, 0], &long);
-        assert_eq!(most.len(), HEAD_BYTES);
+        assert!(most.len() <= HEAD_BYTES);
         for body in [&long, &most] {
             assert_eq!(restore_point_name(body).as_deref(), Some("before"));
         }

@@ -126,6 +126,13 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     };
     let restored = restorer.restore(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
     recorder.record(CommandResult::restored(&chosen, &restored));
+    let cluster = chosen.first().map_or("", |chosen| chosen.backup.manifest.cluster.name.as_str());
+    if requested.is_none() && args.to_dir.is_some() && config.wal.contains_key(cluster) {
+        output.note(
+            "the copy goes on with the timeline of its source, and must never archive; for a cluster that replaces the \
+             source, restore with --at latest",
+        );
+    }
     let exit = report::restored(*output, &chosen, &restored, args.json.json);
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }

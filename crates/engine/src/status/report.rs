@@ -65,6 +65,8 @@ pub enum IssueKind {
     BackupsLost,
     /// The newest base backup continues one that a destination does not show.
     ParentTrusted,
+    /// Archived WAL has a gap before the newest base backup.
+    WalGap,
     /// The newest backup lacks tables of the previous one.
     TablesVanished,
     /// A drill of the newest backup failed without showing whether the backup is damaged.
@@ -85,6 +87,8 @@ pub enum IssueKind {
     RunFailed,
     /// The newest base backup contains pages that are damaged in the source cluster.
     DamagedPages,
+    /// Archived WAL after the newest base backup is missing, or ambiguous.
+    WalLost,
     /// The newest backup is damaged.
     Damaged,
 }
@@ -106,10 +110,10 @@ impl IssueKind {
         match self {
             Self::NoLimit => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted => Level::Warning,
+            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted | Self::WalGap => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
-            Self::DamagedPages | Self::Damaged => Level::Critical,
+            Self::DamagedPages | Self::WalLost | Self::Damaged => Level::Critical,
         }
     }
 }

@@ -14,7 +14,7 @@ use longshore_config::{Config, WalArchive};
 use longshore_core::compress::decompress;
 use longshore_core::plugin::{IDENTITY_HINT, Identities};
 use longshore_core::stream::collect;
-use longshore_core::wal_key::{WalDigest, WalFolder, WalKey};
+use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::archive_name::FileSize;
@@ -24,7 +24,7 @@ use tempfile::NamedTempFile;
 use crate::wal::archive::{ArchiveAt, open_all};
 use crate::wal::blocking;
 use crate::wal::control::control_of;
-use crate::wal::file::check;
+use crate::wal::file::check_and_digest;
 
 /// The answer to a request for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +138,11 @@ impl Reader<'_> {
         let key = file.key.clone();
         blocking(move || {
             let damaged = |message: String| Error::new(Stage::Verify, Kind::Corrupt, key.as_str(), message);
-            let found = WalDigest::of(&content);
+            let (found, checked) = check_and_digest(name, &content, system_identifier, size);
             if found != expected {
                 return Err(damaged(format!("the content has the digest {found}")));
             }
-            match check(name, &content, system_identifier, size) {
+            match checked {
                 Ok(None) => Ok(content),
                 Ok(Some(damage)) => Err(damaged(damage)),
                 Err(error) => Err(damaged("not the content of this name".to_owned()).because(error)),

@@ -2,7 +2,9 @@
 
 use std::fs::OpenOptions;
 use std::io::Read as _;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use bytes::Bytes;
 use longshore_core::wal_key::WalDigest;
@@ -36,8 +38,8 @@ impl WalFile {
         // One byte more tells a file that is too large.
         let file = regular_file::open(path, OpenOptions::new().read(true));
         file.and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
-        let damage = check(name, &bytes, control.system_identifier, control.wal_segment_size)?;
-        Ok(Self { name, digest: WalDigest::of(&bytes), bytes: bytes.into(), damage })
+        let (digest, damage) = check_and_digest(name, &bytes, control.system_identifier, control.wal_segment_size);
+        Ok(Self { name, digest, bytes: bytes.into(), damage: damage? })
     }
 
     /// Returns true if the archive may contain only one content under the name. The unfinished last
@@ -47,18 +49,29 @@ impl WalFile {
     }
 }
 
+/// Returns the digest of the content, and the result of [`check`]. Both take a while, so they run
+/// at the same time.
+pub(crate) fn check_and_digest(
+    name: ArchiveName,
+    content: &[u8],
+    system_identifier: u64,
+    size: SegmentSize,
+) -> (WalDigest, Result<Option<String>>) {
+    thread::scope(|scope| {
+        let checked = scope.spawn(|| check(name, content, system_identifier, size));
+        let digest = WalDigest::of(content);
+        let checked = checked.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (digest, checked)
+    })
+}
+
 /// Checks that the content belongs to the name and to the cluster. Returns the damage of a segment:
 /// recovery ends there.
 ///
 /// # Errors
 ///
 /// Fails with [`Kind::Refused`] if the content is that of another file.
-pub(crate) fn check(
-    name: ArchiveName,
-    content: &[u8],
-    system_identifier: u64,
-    size: SegmentSize,
-) -> Result<Option<String>> {
+fn check(name: ArchiveName, content: &[u8], system_identifier: u64, size: SegmentSize) -> Result<Option<String>> {
     let refused = |message: String| Error::new(Stage::Verify, Kind::Refused, name.to_string(), message);
     if !name.file_size(size).permits(content.len() as u64) {
         let message = match name.file_size(size) {

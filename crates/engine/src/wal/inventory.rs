@@ -1,6 +1,7 @@
 //! The archived WAL at one destination, by the names of its files.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
 use longshore_core::wal_key::{WalDigest, WalKey};
 use longshore_pg_wal::ArchiveName;
@@ -39,6 +40,15 @@ pub struct Gap {
     pub last: String,
     /// The number of missing segments.
     pub segments: u64,
+}
+
+impl Display for Gap {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.segments {
+            1 => write!(f, "{} is missing", self.first),
+            count => write!(f, "{count} segments are missing, from {} to {}", self.first, self.last),
+        }
+    }
 }
 
 /// Returns the timelines of an archive, given its files with their sizes in bytes.

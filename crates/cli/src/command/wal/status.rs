@@ -73,14 +73,9 @@ fn show(context: &Context, archives: &[ArchivedWal]) {
     context.output.table(&Table::new(columns).rows(rows));
     for (archive, timeline) in all() {
         for gap in &timeline.gaps {
-            context.output.warning(format_args!(
-                "timeline {} at \"{}\": {} missing, from {} to {}",
-                timeline.timeline,
-                archive.destination,
-                segments(gap.segments),
-                gap.first,
-                gap.last
-            ));
+            context
+                .output
+                .warning(format_args!("timeline {} at \"{}\": {gap}", timeline.timeline, archive.destination));
         }
         if !timeline.has_history {
             context.output.warning(format_args!(
@@ -102,8 +97,4 @@ fn show(context: &Context, archives: &[ArchivedWal]) {
 /// Returns the name of a segment without the timeline, which has a column of its own.
 fn without_timeline(name: &str) -> &str {
     name.get(8..).unwrap_or(name)
-}
-
-fn segments(count: u64) -> String {
-    if count == 1 { "1 segment is".to_owned() } else { format!("{count} segments are") }
 }
