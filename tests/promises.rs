@@ -48,6 +48,7 @@ mod poolers_are_refused;
 mod program_failures_lose_no_backup;
 mod recovery_fetches_wal;
 mod recovery_reaches_its_target;
+mod recovery_survives_failovers;
 mod remove_deletes_one_backup;
 mod restores_check_the_target_first;
 mod restores_complete_without_derived_objects;

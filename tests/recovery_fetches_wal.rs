@@ -218,6 +218,27 @@ fn missing_identity_never_ends_recovery() {
 }
 
 #[test]
+fn restored_standby_follows_its_primary() {
+    let installation = Installation::newer();
+    let archive = archive_with_rows(&installation);
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir().display().to_string();
+    let identity = archive.env.identity().display().to_string();
+    let primary = archive.env.cluster.connection();
+    let restore = ["restore", "main", "--base", "--standby", "--to-dir", &data_dir, "-i", &identity];
+    archive.longshore(&[&restore[..], &["--at", "latest"]].concat()).expect(1).shows("--standby");
+    archive.longshore(&[&restore[..], &["--primary-conninfo", &primary]].concat()).expect(0);
+    let standby = Cluster::start_on(folder, &installation, &[]);
+    wait_for("the standby to replay", || (rows(&standby) == "1 2 3").then_some(()));
+    // This row is in no archived segment.
+    archive.env.cluster.psql("postgres", "insert into ledger values (4)");
+    wait_for("the standby to stream", || (rows(&standby) == "1 2 3 4").then_some(()));
+    assert_eq!(standby.psql("postgres", "show archive_mode"), "off");
+    standby.psql("postgres", "select pg_promote()");
+    wait_for("the promotion", || (standby.psql("postgres", PROMOTED) == "t").then_some(()));
+}
+
+#[test]
 fn standby_waits_out_an_outage() {
     let installation = Installation::newer();
     let archive = archive_with_rows(&installation);

@@ -4,12 +4,13 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
 
 use crate::base_backups_drill::drill;
 use crate::base_backups_restore_clusters::give_to_owner_of;
 use crate::stock_tools_can_decode_every_file::unpack_with_the_page;
-use crate::support::{ArchiveEnv, CommandOutput, file_with, files, wait_for};
+use crate::support::{ArchiveEnv, CommandOutput, Job, file_with, files, wait_for};
 
 /// Starts a cluster with a table, and makes a base backup.
 fn source(installation: &Installation) -> ArchiveEnv {
@@ -32,7 +33,7 @@ fn rows(cluster: &Cluster) -> String {
 }
 
 /// Restores the newest base backup to a target. Returns the folder.
-fn restore(archive: &ArchiveEnv, target: &[&str]) -> (NewFolder, CommandOutput) {
+pub(crate) fn restore(archive: &ArchiveEnv, target: &[&str]) -> (NewFolder, CommandOutput) {
     let folder = NewFolder::new();
     let data_dir = folder.data_dir().display().to_string();
     let identity = archive.env.identity().display().to_string();
@@ -42,7 +43,7 @@ fn restore(archive: &ArchiveEnv, target: &[&str]) -> (NewFolder, CommandOutput) 
 }
 
 /// Starts a restored cluster, and waits for the end of its recovery.
-fn start(folder: NewFolder, installation: &Installation, settings: &[&str]) -> Cluster {
+pub(crate) fn start(folder: NewFolder, installation: &Installation, settings: &[&str]) -> Cluster {
     let cluster = Cluster::start_on(folder, installation, settings);
     wait_for("the end of recovery", || (cluster.psql("postgres", "select pg_is_in_recovery()") == "f").then_some(()));
     cluster
@@ -125,7 +126,12 @@ fn unreachable_targets_are_refused() {
     let gap = archive.archive();
     insert(cluster, 2);
     archive.archive();
-    archive.longshore(&["status"]).expect(0).omits("WAL of main");
+    archive.longshore(&["status", "--max-age", "1h"]).expect(0).omits("WAL of main").shows("RECOVERABLE FROM");
+    let status = archive.longshore(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+    let (from, until) = (&status["wal"][0]["recoverable_from"], &status["wal"][0]["recoverable_until"]);
+    let [from, until] = [from, until].map(|time| time.as_str().unwrap().parse::<DateTime<Utc>>().unwrap());
+    assert!(from < until && until <= Utc::now(), "{status}");
     refused(&archive, &["--at", "2037-01-01"], "its latest time is");
     refused(&archive, &["--lsn", "FF/0"], "the WAL ends before");
     refused(&archive, &["--name", "nowhere"], "not reached");
@@ -139,7 +145,8 @@ fn unreachable_targets_are_refused() {
     let content = fs::read(&missing).unwrap();
     fs::remove_file(&missing).unwrap();
     archive.longshore(&["wal", "status"]).expect(4).shows(&gap);
-    archive.longshore(&["status"]).expect(3).shows("critical").shows(&format!("WAL of main: {gap} is missing"));
+    let lost = archive.longshore(&["status", "--max-age", "1h"]).expect(3);
+    lost.shows("critical").shows(&format!("WAL of main: {gap} is missing"));
     refused(&archive, &["--at", "latest"], &gap);
     refused(&archive, &["--at", &first], &gap);
     // It is damaged: found before anything is restored.
@@ -147,11 +154,40 @@ fn unreachable_targets_are_refused() {
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
     fs::write(&missing, damaged).unwrap();
+    let identity = archive.env.identity().display().to_string();
+    let verify = |scope: &str| archive.longshore(&["verify", scope, "-i", &identity]);
+    verify("main/wal").expect(4).shows(&gap);
+    verify("--all").expect(4).shows(&gap);
     let (folder, restored) = restore(&archive, &["--at", "latest"]);
     restored.expect(4).shows(&gap);
     assert!(!folder.data_dir().exists());
     fs::write(&missing, content).unwrap();
+    verify("main/wal").expect(0).shows("read to the last record");
+    archive.longshore(&["verify", "main/wal"]).expect(2).shows("there is no identity");
     restore(&archive, &["--at", "latest"]).1.expect(0);
+}
+
+#[test]
+fn backup_without_wal_needs_the_archive() {
+    let installation = Installation::newer();
+    let archive = ArchiveEnv::start(&installation, &[]);
+    let dump = "[{ type = 'pg_base', checkpoint = 'fast', wal = 'archive' }]";
+    archive.configure_job(&Job { dump, ..Job::default() });
+    archive.longshore(&["run"]).expect(1).shows("has no archive").shows("wal = \"include\"");
+    archive.longshore(&["check"]).expect(2).shows("has no archive");
+    let more = "[cluster.main.wal]\nship = ['local']\nencrypt = { type = 'none' }\n";
+    archive.configure_job(&Job { dump, more, ..Job::default() });
+    archive.env.cluster.psql("postgres", "create table ledger (i int)");
+    insert(&archive.env.cluster, 1);
+    archive.longshore(&["run"]).expect(0);
+    let content = archive.longshore(&["inspect", "main/base", "-i", &archive.env.identity().display().to_string()]);
+    content.expect(0).shows("in the archive of the cluster");
+
+    refused(&archive, &[], "does not contain its WAL");
+    let (folder, restored) = restore(&archive, &["--immediate"]);
+    restored.expect(0);
+    assert_eq!(rows(&start(folder, &installation, &[])), "1");
+    drill(&archive.env, &installation, &["base"]).expect(0).shows("with 1 segment of WAL");
 }
 
 #[test]
@@ -283,6 +319,10 @@ fn drill_proves_the_recovery() {
     archive.configure(&format!("[[job.nightly.drill.query]]\n{query}"));
     let drilled = drill(&archive.env, &installation, &["--recover-to", "latest"]).expect(0);
     drilled.shows("recovered on timeline 1 to").shows("the last transaction ended at");
+
+    archive.configure("");
+    let drilled = drill(&archive.env, &installation, &["--recover-to", "random"]).expect(0);
+    drilled.shows("recovered on timeline 1 to 20").omits("the last transaction ended at");
 
     // WAL that is missing or damaged is no fault of the base backup.
     let stored = file_with(&archive.env.local(), &format!("/{name}-"));

@@ -215,6 +215,33 @@ fn push_exits_with_0_or_1() {
 }
 
 #[test]
+fn abandoned_segments_are_a_gap() {
+    let archive = ArchiveEnv::start(&Installation::newer(), &[]);
+    archive.archive();
+    let (local, away) = (archive.env.local(), archive.env.path("away"));
+    fs::rename(&local, &away).unwrap();
+    let lost = [archive.switch(), archive.switch()];
+    let path = format!("pg_wal/{}", lost[1]);
+    archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", lost[0])]).expect(1);
+    archive.in_data_dir(&["wal", "abandon", &path]).expect(6).shows("--yes");
+    archive.in_data_dir(&["wal", "abandon", "pg_wal/00000002.history", "--yes"]).expect(1).shows("only segments");
+    archive.in_data_dir(&["wal", "abandon", &path, "--yes"]).expect(0).shows(&lost[1]);
+    archive.in_data_dir(&["wal", "push", &path]).expect(0).shows("not archived");
+    // The server repeats a failed command after a minute, or when a segment is finished.
+    archive.switch();
+    let recycled = format!("select last_archived_wal >= '{}' from pg_stat_archiver", lost[1]);
+    wait_for("the server to give up the segments", || {
+        (archive.env.cluster.psql("postgres", &recycled) == "t").then_some(())
+    });
+    fs::rename(&away, &local).unwrap();
+    archive.archive();
+    archive.longshore(&["wal", "status"]).expect(4).shows("2 segments are missing").shows(&lost[0]).shows(&lost[1]);
+    // The names may come again after a restore, and are then archived.
+    archive.in_data_dir(&["wal", "push", &path]).expect(0).omits("not archived");
+    archive.longshore(&["wal", "status"]).expect(4).shows(&format!("{} is missing", lost[0]));
+}
+
+#[test]
 fn sync_copies_missing_wal() {
     let archive = ArchiveEnv::without_command(&Installation::newer(), &[]);
     let (near, far) = (archive.env.make_folder("near"), archive.env.make_folder("far"));

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
 
-use super::{CommandOutput, Job, TestEnv, finish, wait_for};
+use super::{CommandOutput, EVERYTHING, Job, TestEnv, finish, wait_for};
 
 /// A base backup that contains the WAL that makes it consistent.
 const BASE: &str = "[{ type = 'pg_base', checkpoint = 'fast' }]";
@@ -56,9 +56,10 @@ impl ArchiveEnv {
         });
     }
 
-    /// Configures a job of base backups.
+    /// Configures a job of base backups, unless it has a list of dump stages.
     pub(crate) fn configure_job(&self, job: &Job<'_>) {
-        self.env.configure(&Job { dump: BASE, more: job.more, ship: job.ship, remote: job.remote, ..Job::default() });
+        let dump = if job.dump == EVERYTHING { BASE } else { job.dump };
+        self.env.configure(&Job { dump, more: job.more, ship: job.ship, remote: job.remote, ..Job::default() });
         self.give_files();
     }
 

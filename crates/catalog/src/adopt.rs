@@ -117,12 +117,12 @@ mod tests {
     }
 
     fn claimed(pattern: &str, timezone: Tz, text: &str) -> Result<String, Refusal> {
-        let entry = Entry { key: key(text), bytes: 1 };
+        let entry = Entry::new(key(text), 1);
         adopt("old", pattern, timezone).try_adopt(&entry).map(|adopted| adopted.time.to_rfc3339())
     }
 
     fn catalog(keys: &[&str]) -> Catalog {
-        let orphans = keys.iter().map(|text| Entry { key: key(text), bytes: 1 }).collect();
+        let orphans = keys.iter().map(|text| Entry::new(key(text), 1)).collect();
         Catalog { orphans, ..Catalog::default() }
     }
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_not_good() {
         let adopt = adopt("old", PATTERN, Tz::UTC);
-        let file = |bytes| adopt.try_adopt(&Entry { key: key("a-2026-06-07_091500.dump"), bytes }).unwrap().candidate();
+        let file = |bytes| adopt.try_adopt(&Entry::new(key("a-2026-06-07_091500.dump"), bytes)).unwrap().candidate();
         assert_eq!((file(0).good, file(1).good, file(1).verified), (false, true, false));
     }
 }

@@ -36,6 +36,8 @@ pub struct Catalog {
     /// Objects that no manifest names and that cannot belong to an unreadable manifest: artifacts
     /// of interrupted runs, or foreign files.
     pub orphans: Vec<Entry>,
+    /// The files of WAL archives.
+    pub wal: Vec<Entry>,
     /// The run reports and the files of their details.
     pub reports: Vec<Key>,
     /// Files of other programs, adopted as backups, by series, oldest first. Empty before
@@ -141,15 +143,22 @@ impl Catalog {
     /// Reads the catalog of a destination. Fails if a listing or a connection fails: a catalog is
     /// never partial. Reports a few damaged or unreadable manifests beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
-        let sizes: BTreeMap<Key, u64> =
-            store.list(None).await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
+        let (mut sizes, mut wal) = (BTreeMap::new(), Vec::new());
+        let mut entries = store.list(None).await?;
+        while let Some(entry) = entries.try_next().await? {
+            if is_in_archive(&entry.key) {
+                wal.push(entry);
+            } else {
+                sizes.insert(entry.key, entry.bytes);
+            }
+        }
         let failed_reads = FailedReads::default();
         let read = manifests::read(store, sizes.keys(), &failed_reads).await?;
 
-        let mut catalog = Self::default();
+        let mut catalog = Self { wal, ..Self::default() };
         let mut marks = Self::read_marks(store, sizes.keys(), &failed_reads).await?;
         let mut unclaimed = sizes;
-        unclaimed.retain(|key, _| key.as_str() != RESTORE_PAGE && !is_in_archive(key));
+        unclaimed.retain(|key, _| key.as_str() != RESTORE_PAGE);
         catalog.reports =
             unclaimed.extract_if(.., |key, _| ReportName::from_key(key).is_some()).map(|(key, _)| key).collect();
         for manifests::ParsedManifest { name, key, manifest } in read.into_iter().flatten() {
@@ -199,7 +208,7 @@ impl Catalog {
             backups.sort_by_key(|backup| backup.manifest.time);
             chain::mark_unusable(backups);
         }
-        catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry { key, bytes }).collect();
+        catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry::new(key, bytes)).collect();
         Ok(catalog)
     }
 

@@ -314,7 +314,8 @@ pub(crate) struct Drill {
     /// Drill the newest run at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
     pub(crate) at: Option<String>,
-    /// Recover base backups from the WAL archive to this time, or to its end: latest.
+    /// Recover base backups from the WAL archive to this time, to a random one, or to the end:
+    /// latest.
     #[arg(long, value_name = "TIME")]
     pub(crate) recover_to: Option<String>,
     /// Write an HTML report to this new file.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use longshore_core::stage::Encrypt;
+use longshore_core::terms::MaxAge;
 use longshore_core::unit::TimeSpan;
 use longshore_retention::RecoveryWindow;
 use serde::Deserialize;
@@ -26,6 +27,8 @@ pub struct WalArchive {
     pub required: Required,
     /// The moments to which the archive must be able to recover.
     pub window: RecoveryWindow,
+    /// The maximum age of the newest segment at each destination.
+    pub max_age: Option<MaxAge>,
     /// The encryption; `None` if the table sets `type = "none"`.
     pub encrypt: Option<Builder<dyn Encrypt>>,
 }
@@ -59,6 +62,7 @@ struct Written {
     ship: Vec<String>,
     required: Option<WrittenRequired>,
     recovery_window: Option<String>,
+    max_age: Option<MaxAge>,
     #[serde(rename = "encrypt")]
     _encrypt: Option<IgnoredAny>,
 }
@@ -97,7 +101,8 @@ pub(crate) fn archive(
         Some(encrypt) if is_none(&encrypt) => None,
         Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
     };
-    let Written { ship, required, recovery_window, .. } = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
+    let Written { ship, required, recovery_window, max_age, .. } =
+        read(Spanned::new(span.clone(), DeValue::Table(table)))?;
     if ship.is_empty() {
         return Err(invalid("ships to no destination".to_owned()));
     }
@@ -126,7 +131,7 @@ pub(crate) fn archive(
         },
     };
     let window = recovery_window.map_or(Ok(RecoveryWindow::All), |text| window(&text)).map_err(&invalid)?;
-    Ok(WalArchive { cluster: cluster.to_owned(), ship, required, window, encrypt })
+    Ok(WalArchive { cluster: cluster.to_owned(), ship, required, window, max_age, encrypt })
 }
 
 fn window(text: &str) -> Result<RecoveryWindow, String> {

@@ -19,7 +19,7 @@ use crate::unit::TimeSpan;
 
 pub use self::target::{
     Cleanup, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, RESTORE_STALL_TIMEOUT, Recovery,
-    Scripts, SearchPath, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
+    RecoveryEnd, Scripts, SearchPath, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
 };
 
 /// A stage trait of [`crate::stage`] with the context for building its plugins.

@@ -49,6 +49,7 @@ pub async fn check(
             None => run_size.is_complete = false,
         }
         findings.extend(check_stages(registry, job, identities).await);
+        findings.extend(wal::check_needed(config, job));
     }
     for (name, destination) in &config.destinations {
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();

@@ -41,6 +41,7 @@ use crate::restore_page;
 use crate::stages::verifiers;
 use crate::survey::{JobSurvey, Parallelism, survey};
 use crate::sync;
+use crate::wal::needed::needed_wal;
 
 /// Runs a job. An error means that nothing was copied. The report contains the failures of a run
 /// that has begun.
@@ -50,6 +51,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
     let dumps: Vec<Arc<dyn Dump>> =
         job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;
     let verify = verifiers(registry, Some(job), &job.site)?;
+    let needed_wal = needed_wal(config, job, &dumps)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let mut warnings = Vec::new();
     let (destinations, left_out) = claim_destinations(config, job, &lock, &mut warnings).await?;
@@ -73,6 +75,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
         verify,
         encrypt,
         destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
+        needed_wal,
     };
     let (incrementals, more) = Incrementals::plan((config, job), &dumps, &pipeline, &server, lock.time.time()).await?;
     warnings.extend(more);

@@ -37,7 +37,7 @@ use crate::run_history::last_runs;
 pub use self::not_captured::NotCaptured;
 pub use self::report::{
     AtDestination, BackupAge, Copies, DestinationStatus, DrillTime, Issue, IssueKind, Level, Proof, RestoreTime,
-    SeriesStatus, Size, Status, Tables,
+    SeriesStatus, Size, Status, Tables, WalStatus,
 };
 pub use self::runs::{JobStatus, RunStatus};
 
@@ -87,7 +87,8 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
         let message = format!("a run report cannot be read: {}", error.chain());
         Issue { destination: name.clone(), ..destination_issue(IssueKind::Unknown, "", message) }
     }));
-    attention.extend(wal::wal_issues(config, request.job, &read, now).await);
+    let (wal, of_wal) = wal::wal(config, request.job, &read, now);
+    attention.extend(of_wal);
     let criteria = Criteria { config, job: request.job, max_age: request.max_age, reported: &last_runs, now };
     if let Some(job) = request.job.filter(|job| !config.jobs.contains_key(*job)) {
         let is_known = read.iter().any(|at| at.catalog.series.keys().any(|series| series.job == job))
@@ -123,7 +124,7 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
     });
     let all = read.iter().flat_map(|at| &at.catalog.series).filter(|(series, _)| criteria.includes(series));
     let not_captured = not_captured::not_captured(all.map(|(series, backups)| (series, backups.as_slice())));
-    Ok(Status { time: now, attention, jobs, not_captured, series, destinations })
+    Ok(Status { time: now, attention, jobs, not_captured, series, destinations, wal })
 }
 
 /// Reads the catalogs of the destinations that a configured job ships to, or of all destinations.

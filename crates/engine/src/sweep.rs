@@ -79,7 +79,9 @@ async fn sweep_orphans(
     let known = std::mem::take(&mut state.orphans);
     let mut expired = Vec::new();
     let names_with_details = names_with_details(&at.catalog.orphans);
-    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| is_ours(at, &names_with_details, &entry.key)) {
+    for Entry { key, bytes, .. } in
+        at.catalog.orphans.iter().filter(|entry| is_ours(at, &names_with_details, &entry.key))
+    {
         let since = known.get(key).copied().unwrap_or(now).min(now);
         state.orphans.insert(key.clone(), since);
         if since < before {

@@ -1,5 +1,6 @@
 //! Verification of backups: sizes, digests, and, if they can be decrypted, a complete decode.
 
+mod archived_wal;
 mod destination_check;
 #[cfg(test)]
 mod tests;
@@ -68,10 +69,10 @@ impl Percent {
         100_u64.div_ceil(self.0.into())
     }
 
-    /// Returns true if a backup is in the sample of this day. The name of the backup decides, so no
+    /// Returns true if a backup or a file of WAL is in the sample of this day. The name decides, so no
     /// state is needed.
-    fn includes(self, name: &BackupName, day: u64) -> bool {
-        let digest = Digest::of(name.as_str().as_bytes()).hex().to_owned();
+    fn includes(self, name: &str, day: u64) -> bool {
+        let digest = Digest::of(name.as_bytes()).hex().to_owned();
         let number = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();
         number % self.days() == day % self.days()
     }
@@ -160,6 +161,7 @@ impl BackupVerifier<'_> {
         });
         let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
         all.extend(read.into_iter().flatten());
+        all.extend(self.verify_wal(at, scope).await);
         all.extend(check_destination(self.config, at, scope).await);
         all
     }
@@ -298,7 +300,7 @@ fn selected_backups<'a>(at: &'a Catalogued, scope: &Scope) -> Vec<&'a Backup> {
         Scope::All => series.flatten().collect(),
         Scope::Sample(percent) => {
             let day = Utc::now().timestamp().unsigned_abs() / DAY_SECONDS;
-            series.flatten().filter(|backup| percent.includes(&backup.name, day)).collect()
+            series.flatten().filter(|backup| percent.includes(backup.name.as_str(), day)).collect()
         }
         Scope::Newest => series.filter_map(|backups| backups.last()).collect(),
         Scope::Named(words) => series

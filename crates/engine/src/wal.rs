@@ -10,6 +10,7 @@
 //! | [`prune`](mod@prune) | the removal of WAL that nothing needs |
 //! | [`sync`] | copying WAL between the destinations of an archive |
 //! | `archive` | the archive at each destination |
+//! | `needed` | the WAL that a base backup without WAL of its own needs |
 //! | `file` | a file of the archive, checked |
 //! | `control` | the control file of the server or of the recovery |
 //! | `push_state` | the state that this host keeps between two pushes |
@@ -20,6 +21,7 @@ pub mod fetch;
 mod file;
 pub mod inventory;
 mod lineage;
+pub(crate) mod needed;
 pub mod prune;
 pub mod push;
 mod push_state;

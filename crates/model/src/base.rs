@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use longshore_pg_wal::Lsn;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,10 @@ pub struct BaseFacts {
     /// The position at which the restored cluster is consistent.
     #[cfg_attr(test, schemars(with = "String"))]
     pub stop_lsn: Lsn,
+    /// The time at the end of the copy by the server's clock, like the times in the WAL. Absent if
+    /// the role could not query it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<DateTime<Utc>>,
     /// The location of the WAL between these positions.
     pub wal: WalLocation,
     /// The size of a WAL segment in bytes.

@@ -233,6 +233,12 @@ impl Manifest {
         self.needs.iter().find(|need| self.is_incremental() && need.folder() == own.folder())
     }
 
+    /// Returns the time from which on recovery from archived WAL can end: of the server's clock if it
+    /// is recorded, else of the host that made the backup.
+    pub fn recoverable_from(&self) -> DateTime<Utc> {
+        self.base.as_ref().and_then(|base| base.finished).unwrap_or(self.finished)
+    }
+
     /// Returns true if the incremental backup continues the state of `parent`.
     pub fn continues(&self, parent: &Self) -> bool {
         let start = parent.base.as_ref().map(|base| (base.start_lsn, base.page_checksums));

@@ -168,7 +168,7 @@ impl Store for Bucket {
 
     async fn stat(&self, key: &Key) -> Result<Entry> {
         let bytes = read::stat(&self.backend, &self.backend.location.path(key)?).await?;
-        Ok(Entry { key: key.clone(), bytes })
+        Ok(Entry::new(key.clone(), bytes))
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {

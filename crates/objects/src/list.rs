@@ -23,7 +23,7 @@ pub(crate) fn entries(backend: Arc<Backend>, folder: Option<Path>) -> BoxStream<
             let Some(key) = backend.location.key(object.location.as_ref()) else {
                 continue;
             };
-            let entry = Entry { key, bytes: object.size };
+            let entry = Entry { key, bytes: object.size, modified: Some(object.last_modified) };
             // Callers rely on the order: a listing out of order would look incomplete to them.
             if previous.as_ref().is_some_and(|previous| previous.key >= entry.key) {
                 let message = format!("lists \"{}\" out of order", entry.key);

@@ -116,6 +116,7 @@ mod tests {
             start_lsn: Lsn((segments.start() << 24) + 0x28),
             stop_lsn: Lsn((segments.end() << 24) + 0x100),
             wal,
+            finished: None,
             wal_segment_bytes: 1 << 24,
             from_standby: false,
             page_checksums: true,

@@ -90,7 +90,7 @@ impl Directory {
         let output = String::from_utf8_lossy(&output);
         let bytes = output.trim().parse();
         let invalid = |_| self.error(Kind::Failed, &format!("cannot parse the size of a file: {output:?}"));
-        Ok(Entry { key: key.clone(), bytes: bytes.map_err(invalid)? })
+        Ok(Entry::new(key.clone(), bytes.map_err(invalid)?))
     }
 
     /// Reads a file, or a range of it.

@@ -46,7 +46,7 @@ pub fn order(job: &str, subject: &Subject, time: &str) -> BackupSpec {
 pub fn pipeline<S: Store + 'static>(stores: impl IntoIterator<Item = (&'static str, S)>) -> Pipeline {
     let destinations =
         stores.into_iter().map(|(name, store)| Destination { name: name.to_owned(), store: Arc::new(store) });
-    Pipeline { verify: Vec::new(), encrypt: None, destinations: destinations.collect() }
+    Pipeline { verify: Vec::new(), encrypt: None, destinations: destinations.collect(), needed_wal: None }
 }
 
 /// Returns an uncompressed dump of the given stream.

@@ -199,7 +199,7 @@ impl Store for MemoryStore {
             .contents
             .iter()
             .filter(|(key, _)| under.is_none_or(|folder| key.is_below(folder)))
-            .map(|(key, bytes)| Ok(Entry { key: key.clone(), bytes: bytes.len() as u64 }))
+            .map(|(key, bytes)| Ok(Entry::new(key.clone(), bytes.len() as u64)))
             .collect();
         if let Some(limit) = limit {
             entries.truncate(limit as usize);
@@ -213,7 +213,7 @@ impl Store for MemoryStore {
             Some(limit) => Err(broken(key.as_str(), limit)),
             None => {
                 let missing = || Error::new(Stage::Ship, Kind::NotFound, key.as_str(), "not found");
-                Ok(Entry { key: key.clone(), bytes: self.get(key).ok_or_else(missing)?.len() as u64 })
+                Ok(Entry::new(key.clone(), self.get(key).ok_or_else(missing)?.len() as u64))
             }
         }
     }

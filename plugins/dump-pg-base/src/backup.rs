@@ -87,6 +87,7 @@ impl Backup {
             expect_no_new_tablespace(&client, &names, &subject).await?;
             // All WAL has been sent, so others can use the WAL senders while the manifest passes.
             drop(slot);
+            let finished = catalog::time(&client).await;
             let warnings = failure::warnings(backup.notices());
             drop(backup);
             if let Some(manifest) = &mut manifest {
@@ -107,7 +108,7 @@ impl Backup {
             while let Some(chunk) = tar.chunk() {
                 yield chunk;
             }
-            results.notes.set(DumpNotes { warnings, not_captured: Vec::new(), details });
+            results.notes.set(DumpNotes { warnings, finished, details, ..DumpNotes::default() });
             if let Some(manifest) = manifest {
                 results.manifest.set(Arc::new(manifest.into_file().await));
             }

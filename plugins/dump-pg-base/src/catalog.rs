@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use longshore_core::Result;
 use longshore_pg_client::client::Client;
 use longshore_pg_replication::base_backup::Tablespace;
@@ -40,6 +41,9 @@ const PROGRAM_FACTS: &str = "select json_build_object(
 const SIZE: &str = "select to_json(coalesce(sum(pg_database_size(oid)), 0)) from pg_catalog.pg_database
     where has_database_privilege(oid, 'connect')";
 
+/// The time of the server's clock.
+const TIME: &str = "select to_json(clock_timestamp())";
+
 /// The number of replication slots in use.
 const SLOTS: &str = "select to_json(count(*)) from pg_catalog.pg_replication_slots";
 
@@ -63,6 +67,11 @@ pub(crate) async fn data_directory(client: &Client) -> Option<PathBuf> {
 /// Returns the approximate size of the cluster in bytes, if the role may query it.
 pub(crate) async fn size(client: &Client) -> Option<u64> {
     optional(client.query(SIZE).await)
+}
+
+/// Returns the time of the server's clock, if the role may query it.
+pub(crate) async fn time(client: &Client) -> Option<DateTime<Utc>> {
+    optional(client.query(TIME).await)
 }
 
 /// Returns the number of replication slots in use, if the role may query it.

@@ -20,7 +20,7 @@ use longshore_pg_replication::{BaseBackup, Connection};
 use tokio::sync::OnceCell;
 
 use crate::backup::{Backup, Results};
-use crate::settings::PgBase;
+use crate::settings::{PgBase, Wal};
 use crate::slot::HeldSlot;
 use crate::source::{Identity, Session, Source};
 use crate::{catalog, check, failure};
@@ -195,6 +195,10 @@ impl Dump for OwnClient {
 
     fn incremental(&self) -> Option<&dyn Incremental> {
         Some(self)
+    }
+
+    fn needs_wal_archive(&self) -> bool {
+        self.settings.wal == Wal::Archive
     }
 
     fn archiving(&self) -> Option<&dyn Archiving> {

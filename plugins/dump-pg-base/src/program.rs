@@ -105,7 +105,7 @@ impl Dump for Program {
         let failure = async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await;
         let success = move |stderr: Stderr| {
             let details = catalog::details(&[], &BTreeMap::new());
-            setter.set(DumpNotes { warnings: stderr.warnings, not_captured: Vec::new(), details });
+            setter.set(DumpNotes { warnings: stderr.warnings, details, ..DumpNotes::default() });
         };
         Ok(Dumped {
             stream: process.into_stream(failure, success),

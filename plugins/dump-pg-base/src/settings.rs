@@ -30,7 +30,7 @@ pub enum Wal {
     /// The backup includes the WAL.
     #[default]
     Include,
-    /// The WAL is in the archive of the cluster. Not supported yet.
+    /// The WAL is in the archive of the cluster.
     Archive,
 }
 
@@ -76,10 +76,10 @@ const MAX_RATE_BYTES: u64 = 1 << 30;
 impl PgBase {
     /// Checks the settings.
     pub(crate) fn check(&self) -> Result<()> {
-        if self.wal == Wal::Archive {
-            let message = "\"archive\" is not supported: this version of Longshore has no WAL archive";
+        if self.wal == Wal::Archive && self.client == ReplicationClient::PgBasebackup {
+            let message = "\"archive\" is supported by Longshore's own client only";
             return Err(Error::new(Stage::Config, Kind::Usage, "wal", message)
-                .hint("set wal = \"include\": the backup then contains the WAL that it needs"));
+                .hint("set wal = \"include\", or remove client = \"pg_basebackup\""));
         }
         self.max_rate_kib().map(drop)
     }
@@ -103,7 +103,10 @@ impl PgBase {
                 Checkpoint::Fast => base_backup::Checkpoint::Fast,
                 Checkpoint::Spread => base_backup::Checkpoint::Spread,
             },
-            wal: base_backup::Wal::Include,
+            wal: match self.wal {
+                Wal::Include => base_backup::Wal::Include,
+                Wal::Archive => base_backup::Wal::Exclude,
+            },
             manifest_checksums: base_backup::ManifestChecksums::Crc32c,
             tablespace_map: base_backup::TablespaceMap::File,
             max_rate_kib: self.max_rate_kib()?,
@@ -201,8 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn wal_archive_is_refused_with_a_hint() {
-        let error = settings(json!({ "wal": "archive" })).check().unwrap_err();
+    fn wal_may_be_left_to_the_archive() {
+        let archive = settings(json!({ "wal": "archive" }));
+        archive.check().unwrap();
+        assert_eq!(archive.options(NOW).unwrap().wal, base_backup::Wal::Exclude);
+        let error = settings(json!({ "wal": "archive", "client": "pg_basebackup" })).check().unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Usage, "wal"));
         assert!(error.remedy().is_some_and(|hint| hint.contains("include")), "{error:?}");
     }

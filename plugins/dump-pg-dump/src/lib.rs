@@ -169,8 +169,9 @@ impl Dump for Dumper {
             not_captured.extend(database::properties(&client).await?);
         }
         let details = source::query(&client).await.map(SourceFacts::into_details).unwrap_or_default();
-        let success =
-            move |stderr: Stderr| remarks_setter.set(DumpNotes { warnings: stderr.warnings, not_captured, details });
+        let success = move |stderr: Stderr| {
+            remarks_setter.set(DumpNotes { warnings: stderr.warnings, not_captured, details, ..DumpNotes::default() })
+        };
         let failure = async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await;
         let stream = match self.settings.format {
             DumpFormat::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use longshore_core::plugin::Recovery;
+use longshore_core::plugin::{Recovery, RecoveryEnd};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::tablespace_map::{self, TablespaceMap};
 
@@ -23,8 +23,13 @@ const SETTINGS: &str = "
 archive_mode = 'off'
 ";
 
-/// The file that makes a server recover before it accepts writes.
-pub(crate) const RECOVERY_SIGNAL: &str = "recovery.signal";
+/// Returns the file that makes a server recover before it accepts writes.
+pub(crate) fn signal(end: RecoveryEnd) -> &'static str {
+    match end {
+        RecoveryEnd::Target => "recovery.signal",
+        RecoveryEnd::Never => "standby.signal",
+    }
+}
 
 /// Settings of the source that would change the recovery, with the values that do not. Of the
 /// targets, a server accepts only one that is not empty; the commands would run on this host.
@@ -46,7 +51,14 @@ const NEUTRAL: [(&str, &str); 11] = [
 pub(crate) fn write_settings(mut auto_conf: impl Write, recovery: Option<&Recovery>) -> io::Result<()> {
     auto_conf.write_all(SETTINGS.as_bytes())?;
     let Some(recovery) = recovery else { return Ok(()) };
-    writeln!(auto_conf, "# The recovery from the WAL that the restore copied into pg_wal.")?;
+    writeln!(
+        auto_conf,
+        "{}",
+        match recovery.end {
+            RecoveryEnd::Target => "# The recovery from the WAL that the restore copied into pg_wal.",
+            RecoveryEnd::Never => "# The standby, which fetches WAL from the archive.",
+        }
+    )?;
     NEUTRAL.iter().try_for_each(|(name, value)| writeln!(auto_conf, "{name} = '{value}'"))?;
     recovery.settings.iter().try_for_each(|(name, value)| writeln!(auto_conf, "{name} = {}", quoted(value)))
 }
@@ -139,7 +151,7 @@ mod tests {
     #[test]
     fn recovery_has_one_target() {
         let settings = vec![("recovery_target_name".to_owned(), "before O'Neil\\'s change".to_owned())];
-        let recovery = Recovery { settings, folder: "/wal".into(), files: Vec::new() };
+        let recovery = Recovery { settings, folder: "/wal".into(), files: Vec::new(), end: RecoveryEnd::Target };
         let mut content = b"recovery_target_time = 'yesterday'\n".to_vec();
         write_settings(&mut content, Some(&recovery)).unwrap();
         let text = String::from_utf8(content).unwrap();

@@ -73,9 +73,9 @@ impl Checked {
 pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Checked {
     let process = geteuid();
     let facts = request.manifest.base.as_ref();
-    let mut findings: Vec<Finding> =
-        facts.into_iter().flat_map(|facts| backup_warnings(facts, target.recovery.is_some())).collect();
+    let mut findings: Vec<Finding> = facts.into_iter().flat_map(backup_warnings).collect();
     let mut obstacles: Vec<Error> = broken_chain(request).into_iter().collect();
+    obstacles.extend(facts.filter(|_| target.recovery.is_none()).and_then(missing_wal));
     let mut accept = |checked: Result<Folder>| checked.map_err(|error| obstacles.push(error)).ok();
 
     let files = target.existing;
@@ -158,18 +158,24 @@ fn accepted(folder: &Folder, owner: Option<&Owner>) -> Finding {
 }
 
 /// Returns the warnings about the backup itself.
-fn backup_warnings(facts: &BaseFacts, recovers: bool) -> Vec<Finding> {
+fn backup_warnings(facts: &BaseFacts) -> Vec<Finding> {
     let mut warnings = Vec::new();
     if facts.damaged_pages > 0 {
         let message = format!("{} pages were damaged in the source when the backup was made", facts.damaged_pages);
         warnings.push(Finding::warning("base", message, "restore an older backup if their content matters"));
     }
-    if facts.wal == WalLocation::Archive && !recovers {
-        let message = format!("the backup does not contain its WAL, from {} to {}", facts.start_lsn, facts.stop_lsn);
-        let remedy = "restore with the archived WAL: --at latest";
-        warnings.push(Finding::warning("base", message, remedy));
-    }
     warnings
+}
+
+/// Returns the error of a backup that is not consistent without archived WAL: a server would not
+/// start on its files alone.
+fn missing_wal(facts: &BaseFacts) -> Option<Error> {
+    if facts.wal == WalLocation::Included {
+        return None;
+    }
+    let message = format!("the backup does not contain its WAL, from {} to {}", facts.start_lsn, facts.stop_lsn);
+    let hint = "recover it from the archived WAL: --at latest, or --immediate for the state at its end";
+    Some(Error::new(Stage::Restore, Kind::Refused, "base", message).hint(hint))
 }
 
 /// Returns the error of an incremental backup whose earlier backups are not those that it

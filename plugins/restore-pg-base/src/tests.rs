@@ -104,6 +104,7 @@ pub(crate) fn facts() -> BaseFacts {
         start_lsn: "0/2000028".parse().unwrap(),
         stop_lsn: "0/2000100".parse().unwrap(),
         wal: WalLocation::Included,
+        finished: None,
         wal_segment_bytes: 16 << 20,
         from_standby: false,
         page_checksums: true,

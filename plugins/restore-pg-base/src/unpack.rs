@@ -16,7 +16,7 @@ use longshore_pg_base::{manifest, tablespace_map};
 
 use crate::abandoned::Abandoned;
 use crate::archive::{Content, Tars};
-use crate::cluster_files::{AUTO_CONF, RECOVERY_SIGNAL, rewrite_map, without_folder, write_settings};
+use crate::cluster_files::{AUTO_CONF, rewrite_map, signal, without_folder, write_settings};
 use crate::existing_cluster::REPLACED_CONTROL;
 use crate::file_writer::FileWriter;
 use crate::member::{CONTROL, Member, MemberKind, Place, TABLESPACES};
@@ -268,7 +268,7 @@ impl NewCluster<'_> {
             let copied = File::open(&from).and_then(|mut from| io::copy(&mut from, &mut to));
             copied.map_err(|error| self.write_failure(&path, error))?;
         }
-        self.data.replace_file(Path::new(RECOVERY_SIGNAL)).map(drop)
+        self.data.replace_file(Path::new(signal(recovery.end))).map(drop)
     }
 
     /// Writes `pg_control`. From then on, a server can start the copy.

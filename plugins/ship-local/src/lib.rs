@@ -97,7 +97,7 @@ impl Store for Directory {
             root.check()?;
             read::size(&location.path)
         });
-        Ok(Entry { key: key.clone(), bytes: bytes.await? })
+        Ok(Entry::new(key.clone(), bytes.await?))
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {

@@ -4,6 +4,7 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::vec;
 
+use chrono::DateTime;
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use longshore_core::key::Key;
@@ -90,7 +91,8 @@ fn walk_folders(root: &Path, prefix: &str, sender: &Sender<Vec<Entry>>, batch: &
             stack.push(read_folder(root, &entry.name)?);
             continue;
         }
-        batch.push(Entry { key: Key::parse(&entry.name)?, bytes: entry.metadata.len() });
+        let modified = entry.metadata.modified().ok().map(DateTime::from);
+        batch.push(Entry { key: Key::parse(&entry.name)?, bytes: entry.metadata.len(), modified });
         if batch.len() == ENTRIES_AT_ONCE && sender.blocking_send(std::mem::take(batch)).is_err() {
             // The reader was dropped.
             return Ok(());

@@ -86,7 +86,7 @@ impl Destination {
         let stdout = self.transfer.run(key.as_str(), &arguments).await?.stdout;
         // A folder of this name lists itself, and is not an entry.
         let bytes = stdout.lines().find_map(entry).map(|entry| entry.bytes).ok_or_else(|| self.not_found(key))?;
-        Ok(Entry { key: key.clone(), bytes })
+        Ok(Entry::new(key.clone(), bytes))
     }
 
     fn not_found(&self, key: &Key) -> Error {
@@ -168,7 +168,8 @@ fn entry(line: &str) -> Option<Entry> {
         Some(field)
     };
     let (_mode, bytes, _date, _time) = (field()?, field()?, field()?, field()?);
-    Some(Entry { bytes: bytes.parse().ok()?, key: Key::parse(rest).ok()? })
+    // rsync prints the time of its own time zone, without naming that.
+    Some(Entry::new(Key::parse(rest).ok()?, bytes.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Store for Account {
     async fn stat(&self, key: &Key) -> Result<Entry> {
         let session = self.root.checked_session().await?;
         let bytes = read::size(&self.root, &session, &self.root.path(key.as_str())).await?;
-        Ok(Entry { key: key.clone(), bytes })
+        Ok(Entry::new(key.clone(), bytes))
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {

@@ -26,7 +26,8 @@ pub(crate) struct DirEntry {
 impl DirEntry {
     /// Returns the file as an entry, if its name is a key.
     fn entry(self) -> Option<Entry> {
-        Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.metadata.len()? })
+        let modified = self.metadata.modified().map(|time| time.as_system_time().into());
+        Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.metadata.len()?, modified })
     }
 
     /// Returns the file as a leftover, if its name is that of a temporary file.

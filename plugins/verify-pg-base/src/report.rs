@@ -26,13 +26,9 @@ pub(crate) const FACTS: &str = "facts";
 /// The key in the details that contains the system identifier, in decimal.
 pub(crate) const SYSTEM_IDENTIFIER: &str = "system_identifier";
 
-/// Returns the report of a verified backup. A backup without its WAL cannot be restored, and no
-/// archive has its WAL.
+/// Returns the report of a verified backup. One without its WAL needs the archive of the cluster,
+/// which the pipeline expects to have it.
 pub(crate) fn of(facts: &Facts, subject: &str) -> Result<VerifyReport> {
-    if facts.wal == Wal::NotIncluded {
-        let message = format!("the backup contains no WAL, and needs {} to {}", facts.start_lsn, facts.stop_lsn);
-        return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message));
-    }
     let base = base_facts(facts);
     let totals = totals(facts);
     let recorded = serde_json::to_value(&base).map_err(|error| {
@@ -57,6 +53,7 @@ fn base_facts(facts: &Facts) -> BaseFacts {
         timeline: facts.timeline,
         start_lsn: facts.start_lsn,
         stop_lsn: facts.stop_lsn,
+        finished: None,
         wal: match facts.wal {
             Wal::Included => WalLocation::Included,
             Wal::NotIncluded => WalLocation::Archive,

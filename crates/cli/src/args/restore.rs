@@ -31,6 +31,9 @@ const TARGET_OPTIONS: [&str; 19] = [
     "owner",
 ];
 
+/// The options of a recovery that ends, which a standby does not.
+const STANDBY_CONFLICTS: [&str; 7] = ["at", "lsn", "xid", "name", "immediate", "timeline", "pause"];
+
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true).multiple(true))]
 #[command(group = clap::ArgGroup::new("where").args(["to", "to_dir", "output", "list"]).required(true))]
@@ -104,6 +107,17 @@ pub(crate) struct Restore {
     /// Stay read-only at the end of recovery, until pg_wal_replay_resume().
     #[arg(long, requires = "base")]
     pub(crate) pause: bool,
+    /// Make a standby, which fetches WAL from the archive until it is promoted.
+    #[arg(long, requires_all = ["base", "to_dir"], conflicts_with_all = STANDBY_CONFLICTS)]
+    pub(crate) standby: bool,
+    /// Let the standby stream from this primary.
+    ///
+    /// Keep the password in the password file of the server's user.
+    #[arg(long, value_name = "CONNINFO", requires = "standby")]
+    pub(crate) primary_conninfo: Option<String>,
+    /// Let the standby use this replication slot of the primary.
+    #[arg(long, value_name = "NAME", requires = "primary_conninfo")]
+    pub(crate) primary_slot_name: Option<String>,
     /// Restore from this destination [default: the fastest].
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<String>,

@@ -22,6 +22,8 @@ pub(crate) enum Wal {
     /// Store a file of WAL at the destinations, for archive_command.
     #[command(after_help = PUSH_HELP)]
     Push(Push),
+    /// Let PostgreSQL recycle WAL that is not archived, up to a segment: a gap.
+    Abandon(Abandon),
     /// Fetch a file of WAL, for restore_command.
     #[command(after_help = FETCH_HELP)]
     Fetch(Fetch),
@@ -36,6 +38,18 @@ pub(crate) struct Push {
     pub(crate) path: PathBuf,
     #[command(flatten)]
     pub(crate) archive: Archive,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Abandon {
+    /// The path of the last segment to give up, in the data directory: pg_wal/SEGMENT.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) archive: Archive,
+    /// Do not prompt for the name of the cluster.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -85,11 +99,11 @@ impl Caller {
     pub(crate) fn of(words: impl Iterator<Item = OsString>) -> Self {
         let words: Vec<OsString> = words.skip(1).collect();
         let Some(wal) = words.iter().position(|word| word == "wal") else { return Self::Other };
-        let verbs = ["push", "fetch", "status", "help"];
+        let verbs = ["push", "fetch", "status", "abandon", "help"];
         let verb = words[wal..].iter().find_map(|word| verbs.into_iter().find(|verb| word == verb));
         match verb {
             Some("push") => Self::ArchiveCommand,
-            Some("status" | "help") => Self::Other,
+            Some("status" | "abandon" | "help") => Self::Other,
             None if words.iter().any(|word| word == "--help" || word == "-h") => Self::Other,
             // A typo in restore_command must not end recovery.
             _ => Self::RestoreCommand,
@@ -113,6 +127,7 @@ mod tests {
             ("longshore wal fech %f %p", Caller::RestoreCommand),
             ("longshore wal", Caller::RestoreCommand),
             ("longshore wal status", Caller::Other),
+            ("longshore wal abandon pg_wal/000000010000000000000001", Caller::Other),
             ("longshore wal --help", Caller::Other),
             ("longshore wal fetch --help", Caller::RestoreCommand),
             ("longshore run nightly", Caller::Other),

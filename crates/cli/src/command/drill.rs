@@ -25,9 +25,16 @@ use crate::time_zone::TimeZone;
 /// The number of differences to print; the record contains all.
 const MAX_DIFFERENCES: usize = 20;
 
+/// The word for a random moment.
+const RANDOM: &str = "random";
+
 /// Returns the target of `--recover-to`.
 fn recovery_target(text: &str) -> Result<RecoveryTarget> {
-    Ok(if text == LATEST { RecoveryTarget::Latest } else { RecoveryTarget::Time(parse_time(text)?) })
+    Ok(match text {
+        LATEST => RecoveryTarget::Latest,
+        RANDOM => RecoveryTarget::Between(fastrand::f64()),
+        time => RecoveryTarget::Time(parse_time(time)?),
+    })
 }
 
 pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {

@@ -2,6 +2,7 @@
 
 mod recovery;
 mod report;
+mod standby;
 mod target;
 
 use longshore_core::error::printable;
@@ -16,6 +17,7 @@ use secrecy::ExposeSecret;
 
 pub(super) use self::recovery::LATEST;
 use self::recovery::Requested;
+use self::standby::standby;
 use self::target::{is_of_database, source, target};
 use crate::args::Restore;
 use crate::command::short_name::full_name;
@@ -68,7 +70,12 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         let message = "the backup is not of a database";
         return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("omit --create"));
     }
-    let target = target(&args, context, &chosen)?;
+    let target = match (target(&args, context, &chosen)?, chosen.first()) {
+        (Target::DataDirectory(directory), Some(chosen)) if args.standby => {
+            standby(&args, context, &chosen.backup.manifest, &directory)?
+        }
+        (target, _) => target,
+    };
     if args.list {
         for chosen in &chosen {
             for line in contents(registry, chosen, &target, &identities).await? {
@@ -127,7 +134,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let restored = restorer.restore(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
     recorder.record(CommandResult::restored(&chosen, &restored));
     let cluster = chosen.first().map_or("", |chosen| chosen.backup.manifest.cluster.name.as_str());
-    if requested.is_none() && args.to_dir.is_some() && config.wal.contains_key(cluster) {
+    if requested.is_none() && !args.standby && args.to_dir.is_some() && config.wal.contains_key(cluster) {
         output.note(
             "the copy goes on with the timeline of its source, and must never archive; for a cluster that replaces the \
              source, restore with --at latest",

@@ -6,15 +6,17 @@ use std::path::Path;
 
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::wal::fetch::{Fetched, fetch as fetch_file};
-use longshore_engine::wal::push::push as push_file;
+use longshore_engine::wal::push::{abandon as abandon_until, push as push_file};
 
-use crate::args::wal::{Fetch, Push, Wal};
+use crate::args::wal::{Abandon, Fetch, Push, Wal};
 use crate::command::{Context, identities};
 use crate::exit_code::Exit;
+use crate::prompt::confirm_typed;
 
 pub(super) async fn wal(context: &Context, args: &Wal) -> Result<Exit> {
     match args {
         Wal::Push(push) => self::push(context, push).await,
+        Wal::Abandon(abandon) => self::abandon(context, abandon).await,
         Wal::Fetch(fetch) => self::fetch(context, fetch).await,
         Wal::Status(status) => status::status(context, status).await,
     }
@@ -29,6 +31,9 @@ async fn push(context: &Context, args: &Push) -> Result<Exit> {
         output.warning(format_args!("{}: {damage}; recovery would end there", pushed.name));
         output.hint("the file was stored as it is; make a base backup now, and look for the cause in the server's log");
     }
+    if pushed.is_abandoned {
+        output.warning(format_args!("{}: not archived, as `longshore wal abandon` requested", pushed.name));
+    }
     for (destination, error) in &pushed.failed {
         if pushed.is_archived {
             output.warning(format_args!("{}: \"{destination}\" does not have it: {}", pushed.name, error.chain()));
@@ -37,6 +42,29 @@ async fn push(context: &Context, args: &Push) -> Result<Exit> {
         }
     }
     Ok(if pushed.is_archived { Exit::Done } else { Exit::Failed })
+}
+
+/// Gives up WAL that is not archived.
+async fn abandon(context: &Context, args: &Abandon) -> Result<Exit> {
+    let Context { config, output, .. } = context;
+    let archive = config.wal_archive(args.archive.cluster.as_deref())?;
+    if !args.yes {
+        output.warning(format_args!(
+            "the WAL of \"{cluster}\" up to {} will not be archived: nothing after the last archived segment can be \
+             recovered until the next base backup",
+            args.path.display(),
+            cluster = archive.cluster
+        ));
+        let question = format!("type the name of the cluster, \"{}\"", archive.cluster);
+        if !confirm_typed(&question, &archive.cluster) {
+            let message = "WAL would be lost, and the name of its cluster was not confirmed";
+            return Err(Error::new(Stage::Ship, Kind::Refused, &archive.cluster, message)
+                .hint("type the name on a terminal, or pass --yes"));
+        }
+    }
+    let until = abandon_until(config, archive, &args.path).await?;
+    output.line(format_args!("up to {until}, WAL is recycled without being archived; make a base backup now"));
+    Ok(Exit::Done)
 }
 
 /// Fetches one file.

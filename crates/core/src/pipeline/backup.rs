@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use super::record::ship_record;
+use crate::base::{BaseFacts, WalLocation};
 use crate::compress::{Compression, CompressionStats};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::event::{Event, Observer};
@@ -35,6 +37,8 @@ pub struct Pipeline {
     pub encrypt: Option<Arc<dyn Encrypt>>,
     /// The destinations.
     pub destinations: Vec<Destination>,
+    /// The archived WAL of base backups without WAL of their own, if there is an archive.
+    pub needed_wal: Option<Arc<dyn NeededWal>>,
 }
 
 /// A configured store and its name.
@@ -44,6 +48,14 @@ pub struct Destination {
     pub name: String,
     /// The store.
     pub store: Arc<dyn Store>,
+}
+
+/// The archived WAL that a base backup without WAL of its own needs.
+#[async_trait]
+pub trait NeededWal: Send + Sync {
+    /// Waits until a destination has the WAL that makes a base backup consistent. Fails if it does
+    /// not receive that WAL.
+    async fn expect(&self, destination: &Destination, manifest: &Manifest) -> Result<()>;
 }
 
 /// The header of a backup to make.
@@ -172,7 +184,10 @@ impl Pipeline {
             cluster: spec.cluster.clone(),
             subject: spec.subject.clone(),
             database,
-            base: reports.iter().find_map(|report| report.base.clone()),
+            base: reports
+                .iter()
+                .find_map(|report| report.base.clone())
+                .map(|base| BaseFacts { finished: notes.finished.map(to_millis), ..base }),
             tool,
             artifact: Artifact {
                 key,
@@ -209,6 +224,10 @@ impl Pipeline {
             if delivery.result.is_ok() {
                 let needs = spec.needs.get(&destination.name).cloned().unwrap_or_default();
                 let manifest = Manifest { needs, ..manifest.clone() };
+                delivery.result = self.expect_wal(destination, &manifest).await;
+                if delivery.result.is_err() {
+                    return;
+                }
                 delivery.manifest = manifest.to_bytes().ok().map(|bytes| Digest::of(&bytes));
                 delivery.result = ship_manifest(&*destination.store, &name, manifest, details.as_ref()).await;
                 delivery.manifest.take_if(|_| delivery.result.is_err());
@@ -217,6 +236,21 @@ impl Pipeline {
         });
         join_all(records).await;
         Ok(Shipped { name, manifest: Some(manifest), base_manifest, notes, compression_stats, deliveries })
+    }
+
+    /// Waits for the archived WAL of a base backup that contains none.
+    async fn expect_wal(&self, destination: &Destination, manifest: &Manifest) -> Result<()> {
+        if !manifest.base.as_ref().is_some_and(|base| base.wal == WalLocation::Archive) {
+            return Ok(());
+        }
+        match &self.needed_wal {
+            Some(needed) => needed.expect(destination, manifest).await,
+            None => {
+                let message = "contains no WAL, and no archive is expected to have it";
+                Err(Error::new(Stage::Ship, Kind::Refused, manifest.subject.to_string(), message)
+                    .hint("set wal = \"include\""))
+            }
+        }
     }
 
     /// Passes the stream through all verifiers.

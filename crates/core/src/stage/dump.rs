@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::base::BaseFacts;
@@ -48,6 +49,12 @@ pub trait Dump: Check {
     /// Returns the stage as one that can end a segment of WAL, for the test of an archive.
     fn archiving(&self) -> Option<&dyn Archiving> {
         None
+    }
+
+    /// Returns true if the base backups of the stage contain no WAL, so that the archive of the
+    /// cluster must have it.
+    fn needs_wal_archive(&self) -> bool {
+        false
     }
 
     /// Returns the server as a standby, if the stage can pause the replay of a standby.
@@ -139,6 +146,8 @@ pub struct DumpNotes {
     pub warnings: Vec<String>,
     /// Parts of the subject that could not be captured, such as role passwords.
     pub not_captured: Vec<String>,
+    /// The time at the end of the copy by the server's clock, if known.
+    pub finished: Option<DateTime<Utc>>,
     /// Confidential details of the source, such as [`SourceFacts`](crate::source::SourceFacts).
     pub details: Map<String, Value>,
 }

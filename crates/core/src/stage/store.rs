@@ -62,6 +62,16 @@ pub struct Entry {
     pub key: Key,
     /// The object's size in bytes.
     pub bytes: u64,
+    /// The time of the last change by the destination's clock, if its list contains it. An object
+    /// never changes, so this is the time at which it was stored.
+    pub modified: Option<DateTime<Utc>>,
+}
+
+impl Entry {
+    /// Creates an entry without a time.
+    pub fn new(key: Key, bytes: u64) -> Self {
+        Self { key, bytes, modified: None }
+    }
 }
 
 /// The limits of uploads to a destination.

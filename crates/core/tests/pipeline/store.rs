@@ -181,10 +181,10 @@ async fn interrupted_fetch_resumes() {
 #[tokio::test]
 async fn hanging_destination_does_not_block_others() {
     let near = MemoryStore::new();
-    let Pipeline { verify, encrypt, mut destinations } = pipeline([("near", near.clone())]);
+    let Pipeline { verify, encrypt, mut destinations, .. } = pipeline([("near", near.clone())]);
     let far = limited_to(HangingStore { after_chunks: 2, spools: false }, Duration::from_secs(1));
     destinations.push(Destination { name: "far".to_owned(), store: Arc::from(far) });
-    let pipeline = Pipeline { verify, encrypt, destinations };
+    let pipeline = Pipeline { verify, encrypt, destinations, needed_wal: None };
     let dump = dumped(random(1, 24 * CHUNK_BYTES as u64));
     let shipped = pipeline.back_up(&order(), dump, &ignore()).await.unwrap();
     shipped.deliveries[0].result.as_ref().unwrap();
@@ -198,7 +198,7 @@ async fn manifest_upload_times_out() {
     near.fault_at(Operation::Ship, ".json", Fault::Block);
     let Pipeline { verify, encrypt, .. } = pipeline([("near", near.clone())]);
     let destinations = vec![Destination { name: "near".to_owned(), store: Arc::from(limited(near.clone())) }];
-    let pipeline = Pipeline { verify, encrypt, destinations };
+    let pipeline = Pipeline { verify, encrypt, destinations, needed_wal: None };
     let shipped = pipeline.back_up(&order(), dumped(from_bytes("dump")), &ignore()).await.unwrap();
     assert_eq!(shipped.deliveries[0].result.as_ref().unwrap_err().kind(), Kind::Unavailable);
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::wal::archive::{ArchiveAt, open_all};
 use crate::wal::fetch::Reader;
+use crate::wal::needed::needed_wal;
 
 /// The time in which a segment must arrive. The server waits a minute after three failures.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(75);
@@ -60,6 +61,14 @@ pub(super) async fn check_archives(
         }
     }
     findings
+}
+
+/// Checks that the archive of a job's cluster has the WAL that the job's base backups lack.
+pub(super) fn check_needed(config: &Config, job: &Job) -> Option<Finding> {
+    // Invalid settings are reported by the check of the server.
+    let dumps = job.dump.iter().filter_map(|dump| dump(&job.site).map(Arc::from).ok());
+    let needed = needed_wal(config, job, &dumps.collect::<Vec<_>>());
+    needed.err().map(|error| Finding::failed(format!("job {}", job.name), &error))
 }
 
 fn subject(archive: &WalArchive) -> String {

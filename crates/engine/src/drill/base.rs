@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{SecondsFormat, SubsecRound, Utc};
-use longshore_core::base::{BaseFacts, WalLocation};
+use longshore_core::base::WalLocation;
 use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
@@ -38,7 +38,6 @@ impl Driller<'_> {
         report: &mut Report,
     ) -> Result<()> {
         let backup = &candidate.backup;
-        expect_self_contained(&backup.manifest)?;
         self.observer.event(&Event::StepStarted(Step::PrepareScratch));
         let begun = Instant::now();
         let folder = self.scratch(source.job)?.make_folder(&candidate.wanted()).await?;
@@ -63,6 +62,7 @@ impl Driller<'_> {
             }
         };
         let recovery = staged.as_ref().map(StagedRecovery::recovery);
+        let has_recovery = recovery.is_some();
         let target = (folder, recovery);
         let restoring = self.restore_files(source, candidate, target, &mut drill.phases, report, Arc::clone(&observer));
         match restoring.instrument(span).await {
@@ -75,7 +75,7 @@ impl Driller<'_> {
                 report.left = removed.err().as_ref().map(ErrorReport::from).or(report.left.take());
             }
             Err(error) => {
-                let cause = if self.recover_to.is_some() { Cause::PerhapsWal } else { Cause::Backup };
+                let cause = if has_recovery { Cause::PerhapsWal } else { Cause::Backup };
                 record_failure(&backup.manifest, &error, cause, &mut drill, report);
             }
         }
@@ -168,7 +168,8 @@ impl Driller<'_> {
 }
 
 impl Driller<'_> {
-    /// Fetches and checks the WAL of the recovery that the drill is to prove, if one is requested.
+    /// Fetches and checks the WAL of the recovery that the drill is to prove, if one is requested or
+    /// if the backup contains no WAL.
     async fn stage_wal(
         &self,
         source: DrillSource<'_>,
@@ -177,7 +178,10 @@ impl Driller<'_> {
         phases: &mut Vec<Phase>,
         report: &mut Report,
     ) -> Result<Option<StagedRecovery>> {
-        let Some(target) = &self.recover_to else { return Ok(None) };
+        let own = manifest.base.as_ref().filter(|base| base.wal == WalLocation::Archive);
+        let Some(target) = self.recover_to.as_ref().or(own.map(|_| &RecoveryTarget::Immediate)) else {
+            return Ok(None);
+        };
         let request = RecoveryRequest { target: target.clone(), timeline: None, action: TargetAction::Promote };
         let begun = Instant::now();
         let archive = self.config.wal_archive(Some(&manifest.cluster.name))?;
@@ -192,32 +196,19 @@ impl Driller<'_> {
             format!("; the last transaction ended at {time}, {age} s before this drill: newer ones would be lost")
         });
         let (timeline, segments) = (staged.timeline, staged.segments);
-        report.notes.push(match target {
-            RecoveryTarget::Time(time) => {
+        let noun = if segments == 1 { "segment" } else { "segments" };
+        report.notes.push(match staged.time {
+            Some(time) => {
                 let time = time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-                format!("recovered on timeline {timeline} to {time}, with {segments} segments of WAL")
+                format!("recovered on timeline {timeline} to {time}, with {segments} {noun} of WAL")
             }
-            _ => format!(
-                "recovered on timeline {timeline} to {}, with {segments} segments of WAL{}",
+            None => format!(
+                "recovered on timeline {timeline} to {}, with {segments} {noun} of WAL{}",
                 staged.last_record,
                 last.unwrap_or_default()
             ),
         });
         Ok(Some(staged))
-    }
-}
-
-/// Fails for a base backup that consists of more than its own files.
-fn expect_self_contained(manifest: &Manifest) -> Result<()> {
-    let refused = |message: &str| {
-        let error = Error::new(Stage::Drill, Kind::Usage, manifest.subject.to_string(), message);
-        Err(error.hint("`longshore verify` reads such a backup back"))
-    };
-    match &manifest.base {
-        Some(BaseFacts { wal: WalLocation::Archive, .. }) => {
-            refused("has its WAL in an archive, and this version drills only base backups that include it")
-        }
-        _ => Ok(()),
     }
 }
 
@@ -242,31 +233,5 @@ fn record_failure(manifest: &Manifest, error: &Error, cause: Cause, drill: &mut 
     drill.comparisons.push(failed(&manifest.subject, error, drill.verdict));
     if drill.verdict == Verdict::NotDrilled {
         report.unfit.push(ErrorReport::from(&classify::files_not_drilled(error, &[])));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::fixture::manifest;
-
-    fn base_backup(change: impl FnOnce(&mut BaseFacts)) -> Manifest {
-        let facts = json!({
-            "timeline": 1, "start_lsn": "0/2000028", "stop_lsn": "0/2000130", "wal": "included",
-            "wal_segment_bytes": 16 << 20, "from_standby": false, "page_checksums": true, "settings": {},
-            "files": 1, "file_bytes": 3
-        });
-        let mut facts = serde_json::from_value(facts).unwrap();
-        change(&mut facts);
-        Manifest { base: Some(facts), ..manifest() }
-    }
-
-    #[test]
-    fn backup_that_needs_other_files_is_refused() {
-        expect_self_contained(&base_backup(|_| {})).unwrap();
-        let error = expect_self_contained(&base_backup(|base| base.wal = WalLocation::Archive)).unwrap_err();
-        assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{error:?}");
     }
 }

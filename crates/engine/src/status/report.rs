@@ -23,6 +23,9 @@ pub struct Status {
     pub series: Vec<SeriesStatus>,
     /// Every destination, ordered by name.
     pub destinations: Vec<DestinationStatus>,
+    /// The archived WAL of every cluster at every destination.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wal: Vec<WalStatus>,
 }
 
 impl Status {
@@ -87,6 +90,8 @@ pub enum IssueKind {
     RunFailed,
     /// The newest base backup contains pages that are damaged in the source cluster.
     DamagedPages,
+    /// No WAL was archived for longer than the configured age.
+    WalStale,
     /// Archived WAL after the newest base backup is missing, or ambiguous.
     WalLost,
     /// The newest backup is damaged.
@@ -113,7 +118,7 @@ impl IssueKind {
             Self::HoldLost | Self::BackupsLost | Self::ParentTrusted | Self::WalGap => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
-            Self::DamagedPages | Self::WalLost | Self::Damaged => Level::Critical,
+            Self::DamagedPages | Self::WalStale | Self::WalLost | Self::Damaged => Level::Critical,
         }
     }
 }
@@ -293,4 +298,26 @@ pub struct DestinationStatus {
     pub free_bytes: Option<u64>,
     /// The error, if the destination cannot be read.
     pub error: Option<ErrorReport>,
+}
+
+/// The archived WAL of a cluster at one destination.
+#[derive(Debug, Serialize)]
+pub struct WalStatus {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The name of the destination.
+    pub destination: String,
+    /// PostgreSQL's system identifier of the cluster, as text: JSON's numbers are less exact.
+    pub system_identifier: String,
+    /// The newest timeline.
+    pub timeline: u32,
+    /// The last segment of that timeline.
+    pub last_segment: String,
+    /// The time at which it was stored, if the destination lists times.
+    pub last_stored: Option<DateTime<Utc>>,
+    /// The first moment to which the cluster can be recovered, at the end of a base backup.
+    pub recoverable_from: Option<DateTime<Utc>>,
+    /// The time at which the last segment for such a recovery was stored. Its transactions ended
+    /// before.
+    pub recoverable_until: Option<DateTime<Utc>>,
 }

@@ -146,7 +146,7 @@ fn daily_samples_cover_all_backups() {
     let names: Vec<_> = (0..500).map(|n| BackupName::new("main", &format!("app{n}"), stamp).unwrap()).collect();
     for (percent, days) in [(100, 1), (50, 2), (30, 4), (10, 10), (1, 100)] {
         let percent = Percent::new(percent).unwrap();
-        let taken = |day| names.iter().filter(move |name| percent.includes(name, day)).count();
+        let taken = |day| names.iter().filter(move |name| percent.includes(name.as_str(), day)).count();
         assert_eq!((0..days).map(taken).sum::<usize>(), names.len());
         assert_eq!(taken(7), taken(7 + days));
         assert!(taken(3) < names.len() / days as usize * 2 + 10);

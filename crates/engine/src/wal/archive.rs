@@ -29,7 +29,12 @@ impl ArchiveAt {
             Err(error) => tracing::debug!(target: "longshore::wal", "{}", error.chain()),
             Ok(()) => {}
         }
-        Ok(Self { destination: destination.to_owned(), store, folder: folder.clone() })
+        Ok(Self::new(destination, store, folder.clone()))
+    }
+
+    /// Creates the archive at a destination that is open.
+    pub(crate) fn new(destination: &str, store: Arc<dyn Store>, folder: WalFolder) -> Self {
+        Self { destination: destination.to_owned(), store, folder }
     }
 
     /// Returns the archived files of this name: several if their contents differ.

@@ -152,7 +152,7 @@ impl Reader<'_> {
     }
 
     /// Returns the encryption of a file, by the suffix of its key.
-    fn encryption<'k>(&self, file: &'k WalKey) -> Result<Option<&'k str>> {
+    pub(crate) fn encryption<'k>(&self, file: &'k WalKey) -> Result<Option<&'k str>> {
         let suffix = file.key.file_name().rsplit_once(".zst").map(|(_, suffix)| suffix);
         match suffix.map(|suffix| suffix.strip_prefix('.').unwrap_or(suffix)) {
             Some("") => Ok(None),
@@ -165,13 +165,13 @@ impl Reader<'_> {
     }
 }
 
-/// Writes a file whole: under another name first, as PostgreSQL may read it at once.
+/// Writes a file whole: under another name first, as PostgreSQL may read it at once. The server
+/// itself makes the file durable before it keeps it.
 fn write(target: &Path, content: &[u8]) -> Result<()> {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = || -> std::io::Result<()> {
         let mut file = NamedTempFile::with_prefix_in("longshore-", folder)?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
         file.persist(target)?;
         Ok(())
     };

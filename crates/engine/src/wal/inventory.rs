@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use chrono::{DateTime, Utc};
+use longshore_core::stage::Entry;
 use longshore_core::wal_key::{WalDigest, WalKey};
 use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::archive_name::SegmentName;
@@ -29,6 +31,8 @@ pub struct Timeline {
     pub has_history: bool,
     /// The size of the files in bytes, compressed and encrypted.
     pub bytes: u64,
+    /// The time at which the last segment was stored, if the destination lists times.
+    pub last_stored: Option<DateTime<Utc>>,
 }
 
 /// Missing segments, all of one timeline.
@@ -40,6 +44,32 @@ pub struct Gap {
     pub last: String,
     /// The number of missing segments.
     pub segments: u64,
+    /// The time at which the segment before the gap was stored, if the destination lists times.
+    pub last_stored: Option<DateTime<Utc>>,
+}
+
+/// A file of an archive.
+#[derive(Debug, Clone)]
+pub(crate) struct ArchivedFile {
+    pub(crate) key: WalKey,
+    pub(crate) bytes: u64,
+    /// The time at which the file was stored, if the destination lists times.
+    pub(crate) stored: Option<DateTime<Utc>>,
+}
+
+impl ArchivedFile {
+    /// Returns the archived file of an entry, unless the entry is something else.
+    pub(crate) fn of(entry: &Entry) -> Option<Self> {
+        Some(Self { key: WalKey::parse(&entry.key)?, bytes: entry.bytes, stored: entry.modified })
+    }
+}
+
+/// The archived files of one segment.
+#[derive(Default)]
+struct Stored {
+    digests: Vec<WalDigest>,
+    /// The time of the first of them.
+    since: Option<DateTime<Utc>>,
 }
 
 impl Display for Gap {
@@ -51,21 +81,22 @@ impl Display for Gap {
     }
 }
 
-/// Returns the timelines of an archive, given its files with their sizes in bytes.
-pub(crate) fn timelines(files: &[(WalKey, u64)]) -> Vec<Timeline> {
-    let size = segment_size(files.iter().filter_map(|(file, _)| segment_name(file)));
-    let mut by_timeline: BTreeMap<u32, BTreeMap<u64, Vec<WalDigest>>> = BTreeMap::new();
+/// Returns the timelines of an archive, given its files.
+pub(crate) fn timelines(files: &[ArchivedFile]) -> Vec<Timeline> {
+    let size = segment_size(files);
+    let mut by_timeline: BTreeMap<u32, BTreeMap<u64, Stored>> = BTreeMap::new();
     let mut bytes: BTreeMap<u32, u64> = BTreeMap::new();
     let mut histories = Vec::new();
-    for (file, file_bytes) in files {
+    for ArchivedFile { key: file, bytes: file_bytes, stored } in files {
         *bytes.entry(file.name.timeline()).or_default() += file_bytes;
         if let ArchiveName::History { timeline } = file.name {
             histories.push(timeline);
         }
         if let Some(segment) = segment_name(file).and_then(|name| name.segment(size).ok()) {
-            let digests = by_timeline.entry(segment.timeline).or_default().entry(segment.number).or_default();
-            if !digests.contains(&file.digest) {
-                digests.push(file.digest);
+            let all = by_timeline.entry(segment.timeline).or_default().entry(segment.number).or_default();
+            all.since = all.since.into_iter().chain(*stored).min();
+            if !all.digests.contains(&file.digest) {
+                all.digests.push(file.digest);
             }
         }
     }
@@ -82,6 +113,7 @@ pub(crate) fn timelines(files: &[(WalKey, u64)]) -> Vec<Timeline> {
             first: name(before + 1),
             last: name(after - 1),
             segments: after - before - 1,
+            last_stored: segments.get(before).and_then(|stored| stored.since),
         };
         Some(Timeline {
             timeline,
@@ -91,11 +123,12 @@ pub(crate) fn timelines(files: &[(WalKey, u64)]) -> Vec<Timeline> {
             gaps: gaps.map(gap).collect(),
             ambiguous: segments
                 .iter()
-                .filter(|(_, digests)| digests.len() > 1)
+                .filter(|(_, stored)| stored.digests.len() > 1)
                 .map(|(number, _)| name(*number))
                 .collect(),
             has_history: timeline == 1 || histories.contains(&timeline),
             bytes: bytes.get(&timeline).copied().unwrap_or(0),
+            last_stored: segments.get(&last).and_then(|stored| stored.since),
         })
     });
     timelines.collect()
@@ -110,7 +143,8 @@ fn segment_name(file: &WalKey) -> Option<SegmentName> {
 
 /// Returns the size of the cluster's segments: the largest one that permits all names. If no log of
 /// 4 GiB is archived to its end, it may be more than the real one, which hides a gap between logs.
-fn segment_size(names: impl Iterator<Item = SegmentName> + Clone) -> SegmentSize {
+pub(crate) fn segment_size(files: &[ArchivedFile]) -> SegmentSize {
+    let names = files.iter().filter_map(|file| segment_name(&file.key));
     let sizes = (20..=30).rev().filter_map(|bits| SegmentSize::new(1 << bits).ok());
     let mut fitting = sizes.filter(|size| names.clone().all(|name| name.segment(*size).is_ok()));
     fitting.next().unwrap_or(SegmentSize::DEFAULT)
@@ -128,7 +162,7 @@ mod tests {
             let digest = "0".repeat(32);
             Key::parse(&format!("main/wal/7/{folder}/{name}-{digest}.zst")).unwrap()
         };
-        let files: Vec<_> = names.iter().map(key).map(|key| (WalKey::parse(&key).unwrap(), 1)).collect();
+        let files: Vec<_> = names.iter().map(|name| ArchivedFile::of(&Entry::new(key(name), 1)).unwrap()).collect();
         timelines(&files)
     }
 

@@ -120,7 +120,7 @@ fn bases(config: &Config, catalogs: &[Catalogued], archive: &WalArchive) -> Resu
             if let (true, Some(identifier), Some(facts)) = (is_of_cluster, identifier, &manifest.base) {
                 bases.entry(identifier).or_default().push(KeptBase {
                     name: backup.name.clone(),
-                    finished: manifest.finished,
+                    finished: manifest.recoverable_from(),
                     is_good: backup.is_good() && !backup.is_chain_doubtful,
                     facts: facts.clone(),
                 });

@@ -32,7 +32,7 @@ use crate::wal::file::WalFile;
 use crate::wal::push_state::PushState;
 
 /// The compression of WAL. Level 3 takes twice the time and is hardly smaller.
-const COMPRESSION: Compression = Compression::Zstd { level: 1, threads: 1 };
+const COMPRESSION: Compression = Compression::Zstd { level: 1, threads: 2 };
 
 /// The time that further destinations have once the required ones have the file.
 const FURTHER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -52,6 +52,8 @@ pub struct Pushed {
     pub failed: Vec<(String, Error)>,
     /// True if PostgreSQL may recycle the file.
     pub is_archived: bool,
+    /// True if the file was given up with [`abandon`], and is not archived.
+    pub is_abandoned: bool,
 }
 
 /// Archives the file at `path`, and those that PostgreSQL will offer next.
@@ -61,27 +63,29 @@ pub struct Pushed {
 /// Fails if the file cannot be read, or does not belong to the cluster and to its name.
 pub async fn push(config: &Config, settings: &WalArchive, path: &Path) -> Result<Pushed> {
     let name = file_name(path)?;
-    let (control, file) = {
-        let path = path.to_owned();
-        blocking(move || {
-            let control = control_of(&path)?;
-            let file = WalFile::read(&path, name, &control)?;
-            Ok((control, file))
-        })
-        .await?
-    };
-    let folder = WalFolder { cluster: settings.cluster.clone(), system_identifier: control.system_identifier };
+    let (control, folder) = archive_of(settings, path).await?;
     let state = PushState::open(config, &folder);
+    let done = |damage, is_abandoned| Pushed { name, damage, failed: Vec::new(), is_archived: true, is_abandoned };
+    if state.is_abandoned(name) {
+        return Ok(done(None, true));
+    }
+    let file = {
+        let (path, control) = (path.to_owned(), control.clone());
+        blocking(move || WalFile::read(&path, name, &control)).await?
+    };
     let stored = state.take(name, file.digest);
     if settings.required.is_met(&settings.ship, &stored.iter().map(String::as_str).collect()) {
-        return Ok(Pushed { name, damage: file.damage, failed: Vec::new(), is_archived: true });
+        return Ok(done(file.damage, false));
     }
 
     let encrypt = settings.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let archives = open_all(config, settings, &folder);
     let push = Push { settings, folder, encrypt, archives, state };
-    let result =
-        |stored: Stored, damage| Pushed { name, damage, failed: stored.failed, is_archived: stored.is_archived };
+    let result = |stored: Stored, damage| Pushed {
+        failed: stored.failed,
+        is_archived: stored.is_archived,
+        ..done(damage, false)
+    };
     if let Some(history) = push.store_history(path, name, &control).await?
         && !history.is_archived
     {
@@ -91,9 +95,37 @@ pub async fn push(config: &Config, settings: &WalArchive, path: &Path) -> Result
     push.note(&pushed);
     // If this file is refused, those after it may belong to the same other history.
     if pushed.is_archived {
+        push.state.end_abandonment(name);
         push.store_ahead(path, name, control).await;
     }
     Ok(result(pushed, file.damage))
+}
+
+/// Gives up the segments up to the one at `path`: [`push`] succeeds for them, and stores nothing.
+/// Returns the name of that segment.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Usage`] if the path is not that of a segment in a data directory, and if this
+/// host keeps no state.
+pub async fn abandon(config: &Config, settings: &WalArchive, path: &Path) -> Result<ArchiveName> {
+    let name = file_name(path)?;
+    let ArchiveName::Segment(_) = name else {
+        let message = "only segments can be given up";
+        return Err(Error::new(Stage::Config, Kind::Usage, name.to_string(), message)
+            .hint("name the last segment to give up: pg_wal/000000010000000000000001"));
+    };
+    let (_, folder) = archive_of(settings, path).await?;
+    PushState::open(config, &folder).abandon(name)?;
+    Ok(name)
+}
+
+/// Returns the control file of the cluster that a file of WAL belongs to, and its archive.
+async fn archive_of(settings: &WalArchive, path: &Path) -> Result<(Control, WalFolder)> {
+    let path = path.to_owned();
+    let control = blocking(move || control_of(&path)).await?;
+    let folder = WalFolder { cluster: settings.cluster.clone(), system_identifier: control.system_identifier };
+    Ok((control, folder))
 }
 
 /// Returns the name of a file for the archive.

@@ -4,24 +4,27 @@
 //! ```text
 //! state_dir/wal/main/7512345678901234567/00000001000000A300000042.archived
 //! state_dir/wal/main/7512345678901234567/offsite.failed
+//! state_dir/wal/main/7512345678901234567/abandoned
 //! ```
 //! An `.archived` file means that a segment was stored before PostgreSQL offered it. It contains the
 //! digest of the segment and the destinations that have it, because PostgreSQL uses a name again
-//! after a restore. A `.failed` file means that a destination recently failed.
+//! after a restore. A `.failed` file means that a destination recently failed. The file
+//! `abandoned` contains the name of the last segment that a person gave up.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use longshore_config::Config;
 use longshore_core::key::encode_name;
-use longshore_core::regular_file;
 use longshore_core::wal_key::{WalDigest, WalFolder};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use longshore_pg_wal::ArchiveName;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::dirs;
 
@@ -30,6 +33,7 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 const ARCHIVED: &str = "archived";
 const FAILED: &str = "failed";
+const ABANDONED: &str = "abandoned";
 
 /// The state of one archive.
 pub(crate) struct PushState {
@@ -118,6 +122,52 @@ impl PushState {
             Err(error) if error.kind() != io::ErrorKind::NotFound => log("write", &path, &error),
             _ => {}
         }
+    }
+
+    /// Notes that all segments up to this one are given up.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the host keeps no state, or if the note cannot be written.
+    pub(crate) fn abandon(&self, until: ArchiveName) -> Result<()> {
+        let hint = "set state_dir to a folder that the user of the server can write to";
+        let folder = self.folder.as_ref().ok_or_else(|| {
+            Error::new(Stage::Config, Kind::Usage, "state_dir", "this host keeps no state").hint(hint)
+        })?;
+        let path = folder.join(ABANDONED);
+        let written = NamedTempFile::new_in(folder).and_then(|mut file| {
+            file.write_all(until.to_string().as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(io::Error::from)
+        });
+        written.map(drop).map_err(|error| {
+            Error::io(Stage::Config, path.display().to_string(), "cannot write the note", error).hint(hint)
+        })
+    }
+
+    /// Forgets the segments that were given up, once a segment after them is archived: a server that
+    /// was set back may use their names again.
+    pub(crate) fn end_abandonment(&self, archived: ArchiveName) {
+        let (ArchiveName::Segment(_), Some(folder)) = (archived, &self.folder) else { return };
+        let path = folder.join(ABANDONED);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log("remove", &path, &error);
+        }
+    }
+
+    /// Returns true if a file was given up: it belongs to a segment up to the noted one, of the
+    /// same timeline.
+    pub(crate) fn is_abandoned(&self, name: ArchiveName) -> bool {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(ABANDONED)) else { return false };
+        let Ok(until) = regular_file::read(&path) else { return false };
+        let until = String::from_utf8_lossy(&until).parse();
+        let Ok(ArchiveName::Segment(until)) = until else { return false };
+        let (until, name) = (until.to_string(), name.to_string());
+        // The names of histories are shorter.
+        let segment = name.get(..until.len()).filter(|segment| segment.get(..8) == until.get(..8));
+        segment.is_some_and(|segment| *segment <= *until)
     }
 
     fn path(&self, name: &impl ToString, suffix: &str) -> Option<PathBuf> {

@@ -17,7 +17,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_config::registry::Registry;
 use longshore_config::{Config, WalArchive};
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{Identities, Recovery};
+use longshore_core::plugin::{Identities, Recovery, RecoveryEnd};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_wal::facts::NewTablespace;
 use longshore_pg_wal::segment::SegmentSize;
@@ -38,7 +38,7 @@ const SWITCH_HINT: &str =
 const FETCHES: usize = 4;
 
 /// The end of a recovery.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RecoveryTarget {
     /// The end of the archived WAL.
     Latest,
@@ -52,6 +52,9 @@ pub enum RecoveryTarget {
     Xid(u64),
     /// A restore point, by its name.
     Name(String),
+    /// A moment between the end of the backup and the last transaction: the share of that time,
+    /// from 0 to 1.
+    Between(f64),
 }
 
 /// The state of the server after it has reached the target.
@@ -89,12 +92,19 @@ pub struct StagedRecovery {
     pub last_record: Lsn,
     /// The time of the last commit or abort among the segments, if there is one.
     pub last_transaction: Option<DateTime<Utc>>,
+    /// The time at which recovery ends, if the target is a time.
+    pub time: Option<DateTime<Utc>>,
 }
 
 impl StagedRecovery {
     /// Returns the recovery for a data directory. The files exist as long as this object.
     pub fn recovery(&self) -> Recovery {
-        Recovery { settings: self.settings.clone(), folder: self.folder.path().to_owned(), files: self.files.clone() }
+        Recovery {
+            settings: self.settings.clone(),
+            folder: self.folder.path().to_owned(),
+            files: self.files.clone(),
+            end: RecoveryEnd::Target,
+        }
     }
 }
 
@@ -105,6 +115,8 @@ pub struct RecoveryPlan<'a> {
     histories: Histories,
     lineage: Lineage,
     request: &'a RecoveryRequest,
+    /// The time at which the backup is consistent.
+    from: DateTime<Utc>,
     /// The settings that the source had, which a hot standby must have at least.
     settings: Vec<(String, String)>,
 }
@@ -147,13 +159,13 @@ impl<'a> RecoveryPlan<'a> {
             RecoveryTarget::Lsn(lsn) if *lsn < backup.stop => {
                 return consistent(format!("the position {lsn}"), backup.stop.to_string());
             }
-            RecoveryTarget::Time(time) if *time < manifest.finished => {
-                return consistent(format!("the time {}", text(*time)), text(manifest.finished));
+            RecoveryTarget::Time(time) if *time < manifest.recoverable_from() => {
+                return consistent(format!("the time {}", text(*time)), text(manifest.recoverable_from()));
             }
             RecoveryTarget::Lsn(lsn) if *lsn >= lineage.missing.start(size) => {
                 return Err(unreached(format!("the position {lsn}"), end_of(&lineage, size)).hint(SWITCH_HINT));
             }
-            RecoveryTarget::Latest if lineage.is_gap => {
+            RecoveryTarget::Latest | RecoveryTarget::Between(_) if lineage.is_gap => {
                 let hint = "recover to a time before the gap, or from a backup after it; `longshore wal status` shows all gaps";
                 return Err(unreached("the end of the archive".to_owned(), end_of(&lineage, size)).hint(hint));
             }
@@ -161,7 +173,7 @@ impl<'a> RecoveryPlan<'a> {
         }
         let settings = manifest.base.iter().flat_map(|facts| &facts.settings);
         let settings = settings.map(|(name, value)| (name.clone(), value.to_string())).collect();
-        Ok(Self { listing, reader, histories, lineage, request, settings })
+        Ok(Self { listing, reader, histories, lineage, request, from: manifest.recoverable_from(), settings })
     }
 
     /// Returns warnings for the operator: destinations that may have more WAL.
@@ -217,7 +229,8 @@ impl<'a> RecoveryPlan<'a> {
         if request.action == TargetAction::Pause {
             settings.extend(self.settings.iter().cloned());
         }
-        settings.extend(found.settings(&request.target, &end_of(lineage, archive.size))?);
+        let target = found.moment(&request.target, self.from);
+        settings.extend(found.settings(&target, &end_of(lineage, archive.size))?);
         Ok(StagedRecovery {
             folder,
             segments: files.len() - histories.files.len(),
@@ -226,6 +239,10 @@ impl<'a> RecoveryPlan<'a> {
             timeline: lineage.timeline,
             last_record: found.last_record.unwrap_or(archive.backup.stop),
             last_transaction: found.last_transaction,
+            time: match target {
+                RecoveryTarget::Time(time) => Some(time),
+                _ => None,
+            },
         })
     }
 }

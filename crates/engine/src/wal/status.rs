@@ -6,10 +6,10 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use longshore_config::{Config, WalArchive};
 use longshore_core::Result;
-use longshore_core::wal_key::{WalFolder, WalKey};
+use longshore_core::wal_key::WalFolder;
 use serde::Serialize;
 
-use crate::wal::inventory::{Timeline, timelines};
+use crate::wal::inventory::{ArchivedFile, Timeline, timelines};
 
 /// The archived WAL of one cluster at one destination.
 #[derive(Debug, Serialize)]
@@ -31,16 +31,23 @@ pub async fn archived_wal(config: &Config, settings: &WalArchive) -> Vec<(String
 async fn read(config: &Config, cluster: &str, destination: &str) -> Result<Vec<ArchivedWal>> {
     let store = config.destination(destination)?.open()?;
     let mut entries = store.list(Some(&WalFolder::above(cluster)?)).await?;
-    let mut archives: BTreeMap<u64, Vec<(WalKey, u64)>> = BTreeMap::new();
+    let mut files = Vec::new();
     while let Some(entry) = entries.try_next().await? {
-        if let Some(file) = WalKey::parse(&entry.key) {
-            archives.entry(file.system_identifier).or_default().push((file, entry.bytes));
-        }
+        files.extend(ArchivedFile::of(&entry));
+    }
+    Ok(archives(destination, files))
+}
+
+/// Returns the archives of one cluster at a destination, given all their files.
+pub(crate) fn archives(destination: &str, files: impl IntoIterator<Item = ArchivedFile>) -> Vec<ArchivedWal> {
+    let mut archives: BTreeMap<u64, Vec<ArchivedFile>> = BTreeMap::new();
+    for file in files {
+        archives.entry(file.key.system_identifier).or_default().push(file);
     }
     let archives = archives.into_iter().map(|(system_identifier, files)| ArchivedWal {
         destination: destination.to_owned(),
         system_identifier: system_identifier.to_string(),
         timelines: timelines(&files),
     });
-    Ok(archives.collect())
+    archives.collect()
 }

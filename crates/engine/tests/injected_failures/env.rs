@@ -2,7 +2,7 @@
 //! configuration of a job between them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -109,6 +109,11 @@ fn registry() -> Registry {
 impl TestEnv {
     /// Creates an environment whose destinations have these contents.
     pub(crate) fn new(contents: &Contents) -> Self {
+        Self::with(contents, "")
+    }
+
+    /// Creates an environment with more lines in its configuration.
+    pub(crate) fn with(contents: &Contents, more: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("env{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::Builder::new().prefix("longshore-test-").tempdir().unwrap();
@@ -125,11 +130,16 @@ impl TestEnv {
         let shared = Arc::new(Shared { injector, stores, restored: Mutex::default(), scratch });
         ENVS.lock().unwrap().insert(name.clone(), Arc::clone(&shared));
         let path = folder.path().join("config.toml");
-        std::fs::write(&path, settings(&name, &folder.path().display().to_string())).unwrap();
+        std::fs::write(&path, settings(&name, &folder.path().display().to_string()) + more).unwrap();
         let registry = registry();
         let config = Config::load(&path, &registry).unwrap();
         let cluster = config.job(None).unwrap().site.cluster.clone();
         Self { shared, config, registry, cluster, name, folder }
+    }
+
+    /// Returns the folder of the environment.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Returns the contents of the destinations.
@@ -182,7 +192,7 @@ pub(crate) async fn baseline(times: &[&str]) -> Contents {
     });
     let encrypt: Arc<dyn Encrypt> = Arc::new(Xor);
     let verify: Vec<Arc<dyn Verify>> = vec![Arc::new(Digests {})];
-    let pipeline = Pipeline { verify, encrypt: Some(encrypt), destinations: destinations.collect() };
+    let pipeline = Pipeline { verify, encrypt: Some(encrypt), destinations: destinations.collect(), needed_wal: None };
     for time in times {
         let mut globals: Option<BackupName> = None;
         for subject in subjects() {

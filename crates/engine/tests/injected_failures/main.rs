@@ -7,6 +7,7 @@ mod env;
 mod guarantees;
 mod stage;
 mod verb;
+mod wal;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -20,7 +20,8 @@ pub(super) struct ListedFile {
 impl ListedFile {
     /// Returns the file as an entry, if its name is a key.
     pub(super) fn entry(self) -> Option<Entry> {
-        Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.bytes })
+        let modified = DateTime::from_timestamp(self.mtime as i64, 0);
+        Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.bytes, modified })
     }
 
     /// Returns the file as a leftover, if its name is that of a temporary file.

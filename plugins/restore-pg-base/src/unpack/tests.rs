@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use longshore_core::plugin::Recovery;
+use longshore_core::plugin::{Recovery, RecoveryEnd};
 use rustix::fs::{Gid, Uid};
 use rustix::process::geteuid;
 use tar::EntryType;
@@ -75,6 +75,7 @@ fn wal_of_the_recovery_replaces_that_of_the_backup() {
         settings: vec![("recovery_target_lsn".to_owned(), "0/2000130".to_owned())],
         folder: staged.path().to_owned(),
         files: vec![SEGMENT.to_owned()],
+        end: RecoveryEnd::Target,
     };
     let plan = Plan { recovery: Some(recovery), ..plan(&parent) };
     let tar = complete(backup().file(&format!("pg_wal/{SEGMENT}"), b"a longer beginning"));

@@ -151,6 +151,7 @@ mod tests {
             start_lsn: "16/B374D848".parse().unwrap(),
             stop_lsn: "16/B4000100".parse().unwrap(),
             wal: WalLocation::Included,
+            finished: None,
             wal_segment_bytes: 16 << 20,
             from_standby: true,
             page_checksums: true,

@@ -111,7 +111,7 @@ impl<'a> Requested<'a> {
     /// continues it.
     async fn fits(&self, context: &Context, identities: &Identities, manifest: &Manifest) -> Result<bool> {
         let is_before = match (&self.request.target, &manifest.base) {
-            (RecoveryTarget::Time(time), _) => manifest.finished <= *time,
+            (RecoveryTarget::Time(time), _) => manifest.recoverable_from() <= *time,
             (RecoveryTarget::Lsn(lsn), Some(facts)) => facts.stop_lsn <= *lsn,
             _ => true,
         };
@@ -168,7 +168,9 @@ impl<'a> Requested<'a> {
         let last = last.unwrap_or_default();
         let (timeline, segments) = (staged.timeline, staged.segments);
         let end = match &self.request.target {
-            RecoveryTarget::Latest => format!("the end of the archive, {}{last}", staged.last_record),
+            RecoveryTarget::Latest | RecoveryTarget::Between(_) => {
+                format!("the end of the archive, {}{last}", staged.last_record)
+            }
             RecoveryTarget::Immediate => "the end of the backup".to_owned(),
             RecoveryTarget::Time(time) => format!("the time {}", zoned(*time)),
             RecoveryTarget::Lsn(lsn) => format!("the position {lsn}"),

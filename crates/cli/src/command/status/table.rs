@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use longshore_core::error::printable;
 use longshore_core::run_report::Outcome;
 use longshore_core::unit::format_age;
 use longshore_engine::status::{
-    AtDestination, BackupAge, Issue, JobStatus, Level, Proof, RunStatus, SeriesStatus, Status,
+    AtDestination, BackupAge, Issue, JobStatus, Level, Proof, RunStatus, SeriesStatus, Status, WalStatus,
 };
 
-use crate::command::short_name::series_name;
+use crate::command::short_name::{age_ago, series_name};
 use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::time_zone::TimeZone;
 
@@ -35,6 +35,7 @@ pub(super) fn show(output: Output, status: &Status, zone: TimeZone) {
         output.line("");
     }
     jobs(output, &status.jobs, zone);
+    wal(output, &status.wal, status.time, zone);
     destinations(output, status);
     for left in &status.not_captured {
         let subject = left.subject.as_ref().map_or_else(String::new, |subject| format!("/{}", printable(subject)));
@@ -222,6 +223,38 @@ fn job(job: &JobStatus, zone: TimeZone) -> Vec<Cell> {
         last(|run| run.host.as_str().into()),
         job.running_since.map_or_else(Cell::default, |since| format!("running since {}", zone.minute(since)).into()),
     ]
+}
+
+/// Prints a line per archive of WAL.
+fn wal(output: Output, all: &[WalStatus], now: DateTime<Utc>, zone: TimeZone) {
+    if all.is_empty() {
+        return;
+    }
+    let minute = |time: Option<DateTime<Utc>>| time.map_or_else(|| "-".to_owned(), |time| zone.minute(time));
+    let rows = all.iter().map(|archive| -> Vec<Cell> {
+        vec![
+            archive.cluster.as_str().into(),
+            archive.destination.as_str().into(),
+            archive.system_identifier.as_str().into(),
+            archive.timeline.to_string().into(),
+            archive.last_segment.as_str().into(),
+            archive.last_stored.map_or_else(|| "-".to_owned(), |time| age_ago(now - time)).into(),
+            minute(archive.recoverable_from).into(),
+            minute(archive.recoverable_until).into(),
+        ]
+    });
+    let columns = [
+        Column::text("WAL OF").min(12),
+        Column::text("DESTINATION"),
+        Column::fixed("SYSTEM ID").unless_uniform().priority(Priority::Low),
+        Column::number("TIMELINE").priority(Priority::Medium),
+        Column::fixed("LAST SEGMENT").priority(Priority::Lowest),
+        Column::number("STORED"),
+        Column::fixed(format!("RECOVERABLE FROM ({})", zone.name())),
+        Column::fixed("UNTIL").priority(Priority::High),
+    ];
+    output.table(&Table::new(columns).rows(rows));
+    output.line("");
 }
 
 /// Returns the state of a run with this outcome.

@@ -1,6 +1,6 @@
 //! The results of a walk over the segments of a recovery: whether its target is reached.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_wal::{Lsn, SegmentFacts};
 
@@ -61,8 +61,24 @@ impl Found {
                 RecoveryTarget::Lsn(lsn) => self.last_record.is_some_and(|last| last >= *lsn),
                 RecoveryTarget::Name(name) => points.filter(|point| point.lsn >= stop).any(|point| point.name == *name),
                 RecoveryTarget::Immediate => true,
-                RecoveryTarget::Latest | RecoveryTarget::Xid(_) => false,
+                RecoveryTarget::Latest | RecoveryTarget::Between(_) | RecoveryTarget::Xid(_) => false,
             };
+    }
+
+    /// Returns the time of a target between the end of the backup and the last transaction, or
+    /// another target unchanged.
+    pub(super) fn moment(&mut self, target: &RecoveryTarget, from: DateTime<Utc>) -> RecoveryTarget {
+        let RecoveryTarget::Between(share) = target else { return target.clone() };
+        match self.last_transaction.filter(|last| *last > from) {
+            Some(last) => {
+                // The last transaction ends after the time, so recovery stops there.
+                self.is_reached = true;
+                let span = (last - from).num_microseconds().unwrap_or(i64::MAX);
+                let part = (span as f64 * share.clamp(0.0, 1.0)) as i64;
+                RecoveryTarget::Time(from + TimeDelta::microseconds(part.min(span - 1)))
+            }
+            None => RecoveryTarget::Latest,
+        }
     }
 
     /// Returns the settings of the target.
@@ -73,7 +89,7 @@ impl Found {
             None => Err(unreached("the end of the archive".to_owned(), "the segments contain no whole record")),
         };
         match target {
-            RecoveryTarget::Latest => to_the_end(),
+            RecoveryTarget::Latest | RecoveryTarget::Between(_) => to_the_end(),
             RecoveryTarget::Immediate => Ok(vec![("recovery_target".to_owned(), "immediate".to_owned())]),
             RecoveryTarget::Time(time) if self.is_reached => {
                 Ok(of("time", time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()))
