@@ -6,7 +6,7 @@ mod standby;
 mod target;
 
 use longshore_core::error::printable;
-use longshore_core::plugin::{DatabaseTarget, Target};
+use longshore_core::plugin::{DataDirectory, DatabaseTarget, Recovery, Target};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::catalogs::parse_time;
@@ -73,6 +73,10 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let target = match (target(&args, context, &chosen)?, chosen.first()) {
         (Target::DataDirectory(directory), Some(chosen)) if args.standby => {
             standby(&args, context, &chosen.backup.manifest, &directory)?
+        }
+        // Its WAL is staged after the check of the target.
+        (Target::DataDirectory(directory), _) if requested.is_some() => {
+            Target::DataDirectory(DataDirectory { recovery: Some(Recovery::default()), ..directory })
         }
         (target, _) => target,
     };

@@ -78,7 +78,7 @@ pub struct DataDirectory {
 }
 
 /// The recovery of a restored cluster from archived WAL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// The settings of the recovery, such as `recovery_target_lsn`, with their values.
     pub settings: Vec<(String, String)>,

@@ -149,14 +149,18 @@ fn first() -> (&'static String, &'static Vec<u8>) {
     SOURCE.segments.first_key_value().unwrap()
 }
 
-#[test]
-fn pushed_segment_is_archived_or_pushed_again() {
+/// Returns every `step`-th fault of each call.
+fn faults(calls: usize, step: usize) -> impl Iterator<Item = (usize, Fault)> {
+    (0..calls).flat_map(|call| Fault::ALL.map(|fault| (call, fault))).step_by(step)
+}
+
+fn pushes_survive_failures(step: usize) {
     let (name, content) = first();
     let reference = WalEnv::new();
     assert!(reference.push(name, content, None));
     let calls = reference.calls();
     assert!(calls >= 4, "a list and an upload at each destination");
-    for (call, fault) in (0..calls).flat_map(|call| Fault::ALL.map(|fault| (call, fault))) {
+    for (call, fault) in faults(calls, step) {
         let env = WalEnv::new();
         let is_archived = env.push(name, content, Some((call, fault)));
         if is_archived {
@@ -171,8 +175,7 @@ fn pushed_segment_is_archived_or_pushed_again() {
     }
 }
 
-#[test]
-fn archived_segment_is_never_absent() {
+fn fetches_survive_failures(step: usize) {
     let (name, content) = first();
     let env = WalEnv::new();
     assert!(env.push(name, content, None));
@@ -183,7 +186,7 @@ fn archived_segment_is_never_absent() {
         }
         assert_eq!(env.fetch(name, None), Some(Answer::Content(content.clone())));
         let calls = env.calls();
-        for (call, fault) in (0..calls).flat_map(|call| Fault::ALL.map(|fault| (call, fault))) {
+        for (call, fault) in faults(calls, step) {
             match env.fetch(name, Some((call, fault))) {
                 Some(Answer::Absent) => panic!("{fault:?} at call {call} looks like the end of the WAL"),
                 Some(Answer::Content(found)) => assert_eq!(&found, content, "{fault:?} at call {call}"),
@@ -193,14 +196,13 @@ fn archived_segment_is_never_absent() {
     }
 }
 
-#[test]
-fn absence_survives_no_failure() {
+fn absence_survives_no_failure(step: usize) {
     let names: Vec<&String> = SOURCE.segments.keys().collect();
     let env = WalEnv::new();
     assert!(env.push(names[0], &SOURCE.segments[names[0]], None));
     assert_eq!(env.fetch(names[1], None), Some(Answer::Absent));
     let calls = env.calls();
-    for (call, fault) in (0..calls).flat_map(|call| Fault::ALL.map(|fault| (call, fault))) {
+    for (call, fault) in faults(calls, step) {
         let answer = env.fetch(names[1], Some((call, fault)));
         assert!(!matches!(answer, Some(Answer::Content(_))), "{fault:?} at call {call}: {answer:?}");
     }
@@ -322,12 +324,26 @@ fn restore_copies(env: &WalEnv, to: &str, from: &str) {
 }
 
 #[test]
+fn archived_segments_survive_sampled_failures() {
+    pushes_survive_failures(7);
+    fetches_survive_failures(7);
+    absence_survives_no_failure(7);
+}
+
+#[test]
 fn random_operations_lose_no_segment() {
-    operate(0x9E37_79B9_7F4A_7C15, 250);
+    operate(0x9E37_79B9_7F4A_7C15, 100);
 }
 
 mod slow {
     use super::*;
+
+    #[test]
+    fn archived_segments_survive_every_failure() {
+        pushes_survive_failures(1);
+        fetches_survive_failures(1);
+        absence_survives_no_failure(1);
+    }
 
     #[test]
     fn ten_thousand_random_operations_lose_no_segment() {
