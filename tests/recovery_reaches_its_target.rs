@@ -187,7 +187,7 @@ fn backup_without_wal_needs_the_archive() {
     let (folder, restored) = restore(&archive, &["--immediate"]);
     restored.expect(0);
     assert_eq!(rows(&start(folder, &installation, &[])), "1");
-    drill(&archive.env, &installation, &["base"]).expect(0).shows("with 1 segment of WAL");
+    drill(&archive.env, &installation, &[]).expect(0).shows("with 1 segment of WAL");
 }
 
 #[test]
