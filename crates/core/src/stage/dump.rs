@@ -14,6 +14,7 @@ use crate::discovery::{Discovery, Requirements};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{DatabaseFacts, Tool};
+use crate::stage::wal_source::WalSource;
 use crate::standby::Standby;
 use crate::stream::{ByteStream, OnEnd};
 use crate::subject::Subject;
@@ -47,6 +48,11 @@ pub trait Dump: Check {
 
     /// Returns the stage as one that can end a segment of WAL, for the test of an archive.
     fn archiving(&self) -> Option<&dyn Archiving> {
+        None
+    }
+
+    /// Returns the stage as one that streams WAL while the server writes it, if it is one.
+    fn wal_source(&self) -> Option<&dyn WalSource> {
         None
     }
 
