@@ -74,9 +74,8 @@ impl WalConnection for Receiver {
 
     async fn history(&mut self, timeline: u32) -> Result<Bytes> {
         let file = self.connection.timeline_history(timeline).await;
-        let file = file.map_err(|error| {
-            self.source.error(&format!("cannot read the history of timeline {timeline}"), error)
-        })?;
+        let file =
+            file.map_err(|error| self.source.error(&format!("cannot read the history of timeline {timeline}"), error))?;
         Ok(file.content)
     }
 
@@ -119,8 +118,7 @@ impl WalStream for Stream {
 
 /// The units of sizes, in bytes, and of times, in milliseconds, as `SHOW` prints them.
 const SIZES: [(&str, u64); 5] = [("B", 1), ("kB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30), ("TB", 1 << 40)];
-const TIMES: [(&str, u64); 6] =
-    [("", 1), ("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const TIMES: [(&str, u64); 6] = [("", 1), ("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Returns the value of a setting that `SHOW` prints with one of these units.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {

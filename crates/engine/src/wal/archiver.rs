@@ -49,12 +49,7 @@ pub(crate) struct Stored {
 
 impl<'a> Archiver<'a> {
     /// Opens the archive. A destination that cannot be opened fails when a file is stored.
-    pub(crate) fn open(
-        config: &Config,
-        settings: &'a WalArchive,
-        folder: WalFolder,
-        state: PushState,
-    ) -> Result<Self> {
+    pub(crate) fn open(config: &Config, settings: &'a WalArchive, folder: WalFolder, state: PushState) -> Result<Self> {
         let encrypt = settings.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
         let archives = open_all(config, settings, &folder);
         Ok(Self { settings, folder, encrypt, archives, state })

@@ -139,5 +139,6 @@ fn open<'a>(config: &Config, settings: &'a WalArchive, folder: &WalFolder) -> Re
 }
 
 fn segment_name(name: &str) -> Result<ArchiveName> {
-    name.parse().map_err(|error| Error::new(Stage::Ship, Kind::Failed, name, "not the name of a segment").because(error))
+    name.parse()
+        .map_err(|error| Error::new(Stage::Ship, Kind::Failed, name, "not the name of a segment").because(error))
 }
