@@ -212,7 +212,6 @@ fn synchronous_commit_waits_for_the_archive() {
 #[test]
 fn promotion_is_followed() {
     let archive = source(&[]);
-    archive.longshore(&["run"]).expect(0);
     let standby = archive.env.cluster.start_standby(&[]);
     // The configuration names the standby.
     let config = fs::read_to_string(archive.env.config_path()).unwrap();
@@ -221,6 +220,7 @@ fn promotion_is_followed() {
     archive.give_files();
     let receiver = Receiver::start(&archive, &SOON);
     receiver.wait_for("receiving WAL from 00000001");
+    archive.longshore(&["run"]).expect(0);
     let position = insert(&archive.env.cluster, 1);
     wait_until_flushed(&standby, &position);
     standby.psql("postgres", "select pg_promote()");
@@ -240,7 +240,8 @@ fn promotion_is_followed() {
 
 #[test]
 fn lost_slot_is_an_error_with_a_way_out() {
-    let archive = source(&["max_slot_wal_keep_size=1MB"]);
+    let archive = source(&[]);
+    archive.set("alter system set max_slot_wal_keep_size = '1MB'");
     let cluster = &archive.env.cluster;
     let missing = archive.longshore(&["wal", "receive"]).expect(2);
     missing.shows("does not exist on the server").shows("--create-slot");
@@ -258,6 +259,7 @@ fn lost_slot_is_an_error_with_a_way_out() {
     let lost = archive.longshore(&["wal", "receive"]).expect(2);
     lost.shows("does not have the WAL").shows("pg_drop_replication_slot('longshore')").shows("base backup");
     // The way out works, and the gap is named.
+    archive.set("alter system reset max_slot_wal_keep_size");
     cluster.psql("postgres", "select pg_drop_replication_slot('longshore')");
     let receiver = Receiver::start(&archive, &SOON);
     receiver.wait_for("the archive has a gap");

@@ -113,8 +113,8 @@ impl Connection {
     /// the positions that are [reported](WalStream::report).
     ///
     /// # Errors
-    /// SQLSTATE 58P01 if the server has removed the WAL, 55000 if the slot is invalid, 55006 if it
-    /// is in use, 42704 if there is no such slot.
+    /// SQLSTATE 58P01 if the server has removed the WAL, here or as the first event, 55000 if the
+    /// slot is invalid, 55006 if it is in use, 42704 if there is no such slot.
     pub async fn start_replication(mut self, slot: &str, from: Lsn, timeline: u32) -> Result<WalStream> {
         let slot = identifier(slot);
         self.send_command(&format!("{SUBJECT} SLOT {slot} PHYSICAL {from} TIMELINE {timeline}")).await?;
