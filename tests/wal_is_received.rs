@@ -211,8 +211,8 @@ fn synchronous_commit_waits_for_the_archive() {
 
 #[test]
 fn promotion_is_followed() {
-    let archive = source(&[]);
-    let standby = archive.env.cluster.start_standby(&[]);
+    let archive = source(&["full_page_writes=on"]);
+    let standby = archive.env.cluster.start_standby(&["full_page_writes=on"]);
     // The configuration names the standby.
     let config = fs::read_to_string(archive.env.config_path()).unwrap();
     let config = config.replace(&archive.env.cluster.connection(), &standby.connection());
