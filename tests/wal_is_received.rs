@@ -147,7 +147,7 @@ fn committed_rows_survive_the_loss_of_the_server() {
 
 #[test]
 fn only_durable_wal_is_reported() {
-    let archive = source(&[]);
+    let archive = source(&["wal_sender_timeout=3s"]);
     let receiver = Receiver::start(&archive, &SOON);
     let cluster = &archive.env.cluster;
     let before = insert(cluster, 1);
@@ -362,4 +362,50 @@ fn restarted_server_is_received_from_again() {
     let (code, output) = receiver.stop(Signal::TERM);
     assert_eq!(code, Some(0));
     assert_eq!(output.matches("error:").count(), 1, "{output}");
+}
+
+#[test]
+fn shutdown_waits_for_the_archive_only() {
+    let archive = source(&[]);
+    archive.longshore(&["run"]).expect(0);
+    let receiver = Receiver::start(&archive, &["--create-slot", "--partial-every", "1h"]);
+    receiver.wait_for("receiving WAL from");
+    let cluster = &archive.env.cluster;
+    insert(cluster, 1);
+    let postmaster = cluster.data_dir().join("postmaster.pid");
+    let process_id = fs::read_to_string(&postmaster).unwrap();
+    let process_id = Pid::from_raw(process_id.lines().next().unwrap().parse().unwrap()).unwrap();
+    kill_process(process_id, Signal::INT).unwrap();
+    wait_for("the server to stop", || (!postmaster.exists()).then_some(()));
+    assert_eq!(receiver.stop(Signal::TERM).0, Some(0));
+    assert_eq!(recovered_rows(&archive), "1");
+}
+
+#[test]
+fn check_accepts_a_receiver_without_archive_command() {
+    let archive = source(&[]);
+    archive.longshore(&["check"]).expect(2).shows("archive_mode = off");
+    let receiver = Receiver::start(&archive, &SOON);
+    receiver.wait_for("receiving WAL from");
+    archive.longshore(&["check"]).shows("is archived at").omits("archive_mode");
+    assert_eq!(receiver.stop(Signal::TERM).0, Some(0));
+}
+
+#[test]
+fn memory_is_bounded_while_segments_are_received() {
+    let archive = source(&[]);
+    let receiver = Receiver::start(&archive, &SOON);
+    receiver.wait_for("receiving WAL from");
+    let cluster = &archive.env.cluster;
+    // Random text is hardly smaller when it is compressed.
+    let rows =
+        "insert into noise select md5(i::text || random()) || md5(random()::text) from generate_series(1, 400000) i";
+    cluster.psql("postgres", &format!("create table noise (t text); {rows}; {rows}"));
+    let position = insert(cluster, 1);
+    wait_until_flushed(cluster, &position);
+    let status = fs::read_to_string(format!("/proc/{}/status", receiver.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kib < 112 << 10, "{peak_kib} KiB");
+    assert_eq!(receiver.stop(Signal::TERM).0, Some(0));
 }

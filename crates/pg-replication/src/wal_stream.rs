@@ -250,12 +250,12 @@ mod tests {
     #[test]
     fn events_are_decoded() {
         let mut data = BytesMut::from(&b"w"[..]);
-        [0x16_B374_D848, 7, 7].map(|number| data.put_u64(number));
+        [0x16_B374_D848, 7, 7].into_iter().for_each(|number| data.put_u64(number));
         data.put_slice(b"wal");
         let expected = WalEvent::Data { start: Lsn(0x16_B374_D848), bytes: Bytes::from_static(b"wal") };
         assert_eq!(event(data.clone().freeze()).unwrap(), expected);
         let mut keepalive = BytesMut::from(&b"k"[..]);
-        [0x100_0028, 7].map(|number| keepalive.put_u64(number));
+        [0x100_0028, 7].into_iter().for_each(|number| keepalive.put_u64(number));
         keepalive.put_u8(1);
         let expected = WalEvent::Keepalive { end: Lsn(0x100_0028), reply_requested: true };
         assert_eq!(event(keepalive.clone().freeze()).unwrap(), expected);

@@ -151,7 +151,18 @@ impl<'s, 'a> Receiver<'s, 'a> {
     fn expect_cluster(&self, server: &WalServer) -> Result<()> {
         let expected = self.storage.folder.system_identifier;
         if server.system_identifier == expected {
-            return Ok(());
+            return match self.timeline.filter(|timeline| server.timeline < *timeline) {
+                None => Ok(()),
+                // Another host of the connection string may have it.
+                Some(timeline) => {
+                    let message = format!(
+                        "the server has timeline {}, and the receiver has followed timeline {timeline} already",
+                        server.timeline
+                    );
+                    Err(Error::new(Stage::Connect, Kind::Unavailable, &self.storage.folder.cluster, message)
+                        .hint("connect to the present primary, such as with target_session_attrs=read-write"))
+                }
+            };
         }
         let message = format!(
             "the server has system identifier {} instead of {expected}: the connection reaches another cluster than before",

@@ -169,15 +169,12 @@ impl Listing {
         let not_found = || Error::new(Stage::Restore, Kind::NotFound, &name, "not in the archive");
         let parsed = name.parse::<ArchiveName>().map_err(|error| not_found().because(error))?;
         let all = self.files.get(&parsed).ok_or_else(not_found)?;
-        let mut copies: BTreeMap<WalDigest, (u64, Vec<(usize, &WalKey)>)> = BTreeMap::new();
-        for (place, file, bytes) in all {
-            let (largest, places) = copies.entry(file.digest).or_default();
-            *largest = (*largest).max(*bytes);
-            places.push((*place, file));
+        let mut copies: BTreeMap<WalDigest, Vec<(usize, &WalKey)>> = BTreeMap::new();
+        let largest = all.iter().map(|(_, _, bytes)| *bytes).max().unwrap_or_default();
+        for (place, file, _) in all.iter().filter(|(_, _, bytes)| may_reach_furthest(*bytes, largest)) {
+            copies.entry(file.digest).or_default().push((*place, file));
         }
-        let largest = copies.values().map(|(bytes, _)| *bytes).max().unwrap_or_default();
-        let candidates = copies.into_values().filter(|(bytes, _)| may_reach_furthest(*bytes, largest));
-        let fetches = candidates.map(async |(_, copies)| {
+        let fetches = copies.into_values().map(async |copies| {
             let content = self.fetch_copy(reader, copies.into_iter()).await.unwrap_or_else(|| Err(not_found()))?;
             let walked = content.clone();
             let facts = blocking(move || {
