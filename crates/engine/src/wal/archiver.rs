@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
+use futures_util::{StreamExt, TryStreamExt};
 use longshore_config::{Config, WalArchive};
 use longshore_core::compress::Compression;
 use longshore_core::stage::Encrypt;
-use longshore_core::stream::collect;
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::sync::OnceCell;
@@ -121,7 +120,7 @@ impl<'a> Archiver<'a> {
         archive: &ArchiveAt,
         file: &WalFile,
         key: &WalKey,
-        sealed: &OnceCell<Bytes>,
+        sealed: &OnceCell<Vec<Bytes>>,
     ) -> Result<()> {
         if self.is_left_out(&archive.destination) {
             let message = "left out: it failed less than a minute ago";
@@ -139,7 +138,7 @@ impl<'a> Archiver<'a> {
             Err(error) => return Err(error),
         }
         let sealed = sealed.get_or_try_init(|| self.seal(file)).await?;
-        match archive.store.ship(&key.key, chunks(sealed)).await {
+        match archive.store.ship(&key.key, stream::iter(sealed.clone()).map(Ok).boxed()).await {
             // The key contains the digest, so the file there has the same content.
             Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
             shipped => shipped,
@@ -151,16 +150,16 @@ impl<'a> Archiver<'a> {
         if file.is_unique() { archive.list(file.name).await } else { Ok(Vec::new()) }
     }
 
-    /// Compresses and encrypts a file.
-    async fn seal(&self, file: &WalFile) -> Result<Bytes> {
+    /// Compresses and encrypts a file. The result is in pieces: one buffer would be copied while it
+    /// grows.
+    async fn seal(&self, file: &WalFile) -> Result<Vec<Bytes>> {
         let subject = file.name.to_string();
         let (stream, _) = COMPRESSION.compress(chunks(&file.bytes), &subject);
         let stream = match &self.encrypt {
             Some(encrypt) => encrypt.encrypt(stream, &subject),
             None => stream,
         };
-        // Neither compression nor encryption doubles a file.
-        collect(stream, 2 * file.bytes.len() + (1 << 20), Stage::Encrypt, &subject).await
+        stream.try_collect().await
     }
 
     /// Returns true if a destination has recently failed, and those that have not suffice.

@@ -17,9 +17,10 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    /// Returns a segment without any byte.
-    pub(super) fn new(segment: Segment, size: SegmentSize) -> Self {
-        Self { segment, size, content: Vec::with_capacity(size.bytes() as usize), rest: Bytes::new() }
+    /// Returns a segment without any byte. `content` is a buffer, whose bytes are replaced.
+    pub(super) fn new(segment: Segment, size: SegmentSize, mut content: Vec<u8>) -> Self {
+        content.clear();
+        Self { segment, size, content, rest: Bytes::new() }
     }
 
     pub(super) fn segment(&self) -> Segment {
@@ -57,17 +58,17 @@ impl Assembly {
         true
     }
 
-    /// Removes the segment, which is full, and continues with the next one.
-    pub(super) fn take(&mut self) -> (Segment, Bytes) {
+    /// Removes the segment, which is full, and continues with the next one in another buffer.
+    pub(super) fn take(&mut self, buffer: Vec<u8>) -> (Segment, Bytes) {
         let next = Segment { timeline: self.segment.timeline, number: self.segment.number + 1 };
-        let full = std::mem::replace(self, Self::new(next, self.size));
+        let full = std::mem::replace(self, Self::new(next, self.size, buffer));
         self.push(next.start(self.size), full.rest);
         (full.segment, full.content.into())
     }
 
-    /// Returns the segment so far, with zeros up to its size.
-    pub(super) fn padded(&self) -> Bytes {
-        let mut content = Vec::with_capacity(self.size.bytes() as usize);
+    /// Returns the segment so far in another buffer, with zeros up to its size.
+    pub(super) fn padded(&self, mut content: Vec<u8>) -> Bytes {
+        content.clear();
         content.extend_from_slice(&self.content);
         content.resize(self.size.bytes() as usize, 0);
         content.into()
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn wal_is_divided_into_segments() {
         let size = SegmentSize::new(1 << 20).unwrap();
-        let mut assembly = Assembly::new(Segment { timeline: 3, number: 2 }, size);
+        let mut assembly = Assembly::new(Segment { timeline: 3, number: 2 }, size, Vec::new());
         assert!(!assembly.push(Lsn((2 << 20) + 1), Bytes::from_static(b"x")), "a gap");
         let wal: Vec<u8> = (0..3_u32 << 20).map(|at| at as u8 ^ (at >> 8) as u8).collect();
         let mut whole = Vec::new();
@@ -90,7 +91,7 @@ mod tests {
             assert!(assembly.push(start, Bytes::copy_from_slice(piece)));
             assert_eq!(assembly.position().0, start.0 + piece.len() as u64);
             while assembly.is_full() {
-                let (segment, content) = assembly.take();
+                let (segment, content) = assembly.take(Vec::new());
                 assert_eq!((segment.timeline, segment.number), (3, 2 + whole.len() as u64));
                 whole.push(content);
             }
@@ -98,7 +99,7 @@ mod tests {
         assert!(whole.concat() == wal, "the content differs");
         assert!(!assembly.is_recognizable());
         assert!(assembly.push(assembly.position(), Bytes::from_static(&[7; 50])));
-        let padded = assembly.padded();
+        let padded = assembly.padded(Vec::new());
         assert!(padded.len() == 1 << 20 && padded[..50] == [7; 50] && padded[50..].iter().all(|byte| *byte == 0));
         assert!(assembly.is_recognizable() && assembly.end() == Lsn((5 << 20) + 50));
     }

@@ -88,7 +88,7 @@ impl<'s, 'a> Session<'s, 'a> {
             partials,
             report_interval,
             reserved,
-            assembly: Assembly::new(segment, storage.size),
+            assembly: Assembly::new(segment, storage.size, storage.buffer()),
             // The archive has all WAL before a segment after the reserved one.
             durable: if begin >= reserved { durable.max(begin) } else { durable },
             has_received: false,
@@ -213,7 +213,7 @@ impl<'s, 'a> Session<'s, 'a> {
         if !self.assembly.is_full() {
             return None;
         }
-        let (segment, content) = self.assembly.take();
+        let (segment, content) = self.assembly.take(self.storage.buffer());
         self.unstored_since = self.has_unstored().then(Instant::now);
         let storage = self.storage;
         let stored = async move {
@@ -228,8 +228,9 @@ impl<'s, 'a> Session<'s, 'a> {
             return None;
         }
         (self.unstored_since, self.is_wanted, self.last_partial) = (None, false, Instant::now());
-        let (segment, end, content) = (self.assembly.segment(), self.assembly.end(), self.assembly.padded());
         let storage = self.storage;
+        let (segment, end) = (self.assembly.segment(), self.assembly.end());
+        let content = self.assembly.padded(storage.buffer());
         let stored = async move {
             storage.store_partial(segment, content).await?;
             Ok(end)

@@ -33,6 +33,8 @@ pub(super) struct Storage<'a> {
     archiver: RefCell<Rc<Archiver<'a>>>,
     /// The destinations that failed last, with the kind of the error.
     failing: RefCell<BTreeMap<String, Kind>>,
+    /// Buffers of segments that were stored. New ones would accumulate in the allocator.
+    buffers: RefCell<Vec<Vec<u8>>>,
     observer: &'a dyn Fn(ReceiveEvent<'_>),
 }
 
@@ -45,12 +47,36 @@ impl<'a> Storage<'a> {
         observer: &'a dyn Fn(ReceiveEvent<'_>),
     ) -> Result<Self> {
         let archiver = RefCell::new(Rc::new(open(config, settings, &folder)?));
-        Ok(Self { config, settings, folder, size, archiver, failing: RefCell::default(), observer })
+        Ok(Self {
+            config,
+            settings,
+            folder,
+            size,
+            archiver,
+            failing: RefCell::default(),
+            buffers: RefCell::default(),
+            observer,
+        })
     }
 
     /// Reports an event.
     pub(super) fn report(&self, event: ReceiveEvent<'_>) {
         (self.observer)(event);
+    }
+
+    /// Returns a buffer for a segment, with any content.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        let used = self.buffers.borrow_mut().pop();
+        used.unwrap_or_else(|| Vec::with_capacity(self.size.bytes() as usize))
+    }
+
+    /// Keeps the buffer of a segment that was stored, unless it is still in use.
+    fn recycle(&self, content: Bytes) {
+        if content.len() == self.size.bytes() as usize
+            && let Ok(content) = content.try_into_mut()
+        {
+            self.buffers.borrow_mut().push(content.into());
+        }
     }
 
     /// Stores a whole segment.
@@ -85,7 +111,10 @@ impl<'a> Storage<'a> {
             self.report_changes(name, &stored);
             let first = match stored.failed.into_iter().next() {
                 Some((_, error)) if !stored.is_archived => error,
-                _ => return Ok(()),
+                _ => {
+                    self.recycle(file.bytes);
+                    return Ok(());
+                }
             };
             // The archive does not end, however long the destination is away.
             retries.pause(&first).await;
