@@ -150,7 +150,7 @@ impl WalStream {
             if let Phase::CopyDone = self.phase {
                 let mut done = BytesMut::new();
                 frontend::copy_done(&mut done);
-                // Sent twice if the future is dropped within, and the server ignores the second one.
+                // If the future is dropped within, CopyDone is sent twice, and the server ignores it.
                 self.connection.send(&done).await?;
                 self.phase = Phase::EndRow(None);
             }

@@ -45,7 +45,7 @@ impl Archiving for OwnClient {
         match self.client().query::<BTreeMap<String, String>>(SETTINGS).await {
             Ok(mut settings) => {
                 if self.client().query::<bool>(RECEIVER).await.is_ok_and(|is_received| is_received) {
-                    // The receiver archives all WAL, whatever the server archives.
+                    // The receiver archives all WAL, so archive_command may be unset.
                     settings.retain(|name, _| name == "full_page_writes");
                 }
                 let mut findings = judge(&subject, &settings);

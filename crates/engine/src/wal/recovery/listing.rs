@@ -37,7 +37,7 @@ pub(super) struct Listing {
     /// Destinations that were not listed, or that have no WAL of the cluster.
     pub(super) warnings: Vec<String>,
     archives: Vec<ArchiveAt>,
-    /// The files by name; each with the destination, by its place in `archives`, and its size there.
+    /// The files by name; each with the place of its destination in `archives`, and with its size.
     files: BTreeMap<ArchiveName, Vec<(usize, WalKey, u64)>>,
 }
 
