@@ -73,3 +73,4 @@ mod verbose_logs_hold_no_secret;
 mod verify_detects_damage;
 mod verify_detects_tampering;
 mod wal_is_archived;
+mod wal_is_received;

@@ -34,6 +34,7 @@ use crate::plugins;
 use crate::progress::RestoreStates;
 use crate::prompt::{self, TerminalPrompt};
 use crate::recorder::Recorder;
+use crate::signals::OrderlyStop;
 
 /// The context of a verb.
 struct Context {
@@ -45,7 +46,13 @@ struct Context {
 }
 
 /// Executes the verb of the command line.
-pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder, restore_states: &RestoreStates) -> Exit {
+pub(crate) async fn execute(
+    args: Args,
+    output: &Output,
+    recorder: &Recorder,
+    restore_states: &RestoreStates,
+    stop: &OrderlyStop,
+) -> Exit {
     let path = args.config.unwrap_or_else(default_config_path);
     let is_default =
         path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
@@ -76,7 +83,7 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder, re
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
-        Verb::Wal(wal) => async { wal::wal(&context()?, &wal).await }.await,
+        Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),
     };

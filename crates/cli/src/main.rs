@@ -28,6 +28,7 @@ mod time_zone;
 
 use std::io::IsTerminal;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
 use std::process::ExitCode;
 
 use futures_util::FutureExt;
@@ -39,7 +40,7 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::progress::RestoreStates;
 use crate::recorder::Recorder;
-use crate::signals::Signals;
+use crate::signals::{OrderlyStop, Signals};
 
 fn main() -> ExitCode {
     // Files of this process and its children are readable by their owner only.
@@ -73,15 +74,24 @@ fn work(args: Args, output: &Output) -> Exit {
         Err(error) => return output.failure(&format!("cannot start the async runtime: {error}")),
     };
     let interrupted_state = args.verb.state_after_interrupt();
-    let (recorder, restore_states) = (Recorder::default(), RestoreStates::default());
+    let (recorder, restore_states, stop) = (Recorder::default(), RestoreStates::default(), OrderlyStop::default());
     let cleanup = CleanupScope::default();
     let (exit, left, mut signals) = runtime.block_on(cleanup.run(async {
         let mut signals = Signals::listen();
-        // A panic must not prevent cleanup.
-        let executed = AssertUnwindSafe(command::execute(args, output, &recorder, &restore_states)).catch_unwind();
-        let exit = tokio::select! {
-            exit = executed => exit.unwrap_or(Exit::Bug),
-            exit = signals.first() => output.interrupted(&interrupted_state(&restore_states), exit),
+        let exit = {
+            // A panic must not prevent cleanup.
+            let executed = command::execute(args, output, &recorder, &restore_states, &stop);
+            let mut executed = pin!(AssertUnwindSafe(executed).catch_unwind());
+            tokio::select! {
+                exit = &mut executed => exit.unwrap_or(Exit::Bug),
+                signal = signals.first() => match stop.request() {
+                    false => output.interrupted(&interrupted_state(&restore_states), signal),
+                    true => tokio::select! {
+                        exit = executed => exit.unwrap_or(Exit::Bug),
+                        () = signals.second() => output.interrupted(&interrupted_state(&restore_states), signal),
+                    },
+                },
+            }
         };
         recorder.end(exit, &mut signals, output).await;
         (exit, signals::clean_up(&cleanup, &mut signals, output).await, signals)

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use longshore_core::cleanup::CleanupScope;
 use rustix::process::Signal as Number;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::exit_code::Exit;
@@ -61,11 +63,36 @@ impl Signals {
 
     /// Waits for a second signal, which ends the wait for cleanup. SIGHUP does not count: a closed
     /// terminal causes two, from its shell and from the kernel.
-    async fn second(&mut self) {
+    pub(crate) async fn second(&mut self) {
         tokio::select! {
             () = next(&mut self.interrupt) => {}
             () = next(&mut self.terminate) => {}
         }
+    }
+}
+
+/// The end of a verb that runs until a signal, and then ends by itself instead of being dropped.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OrderlyStop(Arc<StopRequest>);
+
+#[derive(Debug, Default)]
+struct StopRequest {
+    is_supported: AtomicBool,
+    requested: Notify,
+}
+
+impl OrderlyStop {
+    /// Declares that the verb ends by itself, and waits for the request.
+    pub(crate) fn supported(&self) -> impl Future<Output = ()> + 'static {
+        let request = Arc::clone(&self.0);
+        request.is_supported.store(true, Ordering::Relaxed);
+        async move { request.requested.notified().await }
+    }
+
+    /// Requests the end. Returns false if the verb does not end by itself.
+    pub(crate) fn request(&self) -> bool {
+        self.0.requested.notify_one();
+        self.0.is_supported.load(Ordering::Relaxed)
     }
 }
 

@@ -32,6 +32,17 @@ pub fn brief() -> ExponentialBuilder {
         .with_jitter()
 }
 
+/// Returns the pauses of an operation that is repeated until it succeeds: from 0.2 to 10 seconds,
+/// each lengthened at random.
+pub fn lasting() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_factor(2.0)
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+        .with_jitter()
+}
+
 /// The retries of one operation, for callers that need to know more than its error.
 #[derive(Debug)]
 pub struct Retries {

@@ -15,6 +15,7 @@ mod encrypt;
 mod restore;
 mod store;
 mod verify;
+mod wal_source;
 
 pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, StructurePart};
 pub use self::dump::{Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent};
@@ -24,4 +25,5 @@ pub use self::store::{
     Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
 };
 pub use self::verify::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport, verifiers_of};
+pub use self::wal_source::{Answer, WalConnection, WalPart, WalServer, WalSlot, WalSource, WalStream};
 pub use crate::discovery::{DiscoveredSubject, Discovery, RunNeeds};

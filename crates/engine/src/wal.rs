@@ -4,18 +4,20 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`push`] | storing a file that PostgreSQL offers, for `archive_command` |
+//! | [`receive`] | receiving WAL while the server writes it |
 //! | [`fetch`] | returning a file that recovery asks for, for `restore_command` |
 //! | [`recovery`], `lineage` | the recovery of a base backup from the archive |
 //! | [`status`], [`inventory`] | the archived WAL of each timeline |
 //! | [`prune`](mod@prune) | the removal of WAL that nothing needs |
 //! | [`sync`] | copying WAL between the destinations of an archive |
-//! | `archive` | the archive at each destination |
+//! | `archive`, `archiver` | the archive at each destination, and writing to it |
 //! | `needed` | the WAL that a base backup without WAL of its own needs |
 //! | `file` | a file of the archive, checked |
 //! | `control` | the control file of the server or of the recovery |
 //! | `push_state` | the state that this host keeps between two pushes |
 
 pub(crate) mod archive;
+mod archiver;
 mod control;
 pub mod fetch;
 mod file;
@@ -25,6 +27,7 @@ pub(crate) mod needed;
 pub mod prune;
 pub mod push;
 mod push_state;
+pub mod receive;
 pub mod recovery;
 pub mod status;
 pub mod sync;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use longshore_pg_wal::Lsn;
+pub use longshore_pg_wal::Lsn;
 use serde::{Deserialize, Serialize};
 
 /// The facts of a base backup, read from its own files.

@@ -32,6 +32,10 @@ impl SqlState {
     pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
     /// A conflict with another transaction, or with replay on a standby.
     pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
+    /// An object is not in the state that the command needs, such as a slot without its WAL.
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: Self = Self(*b"55000");
+    /// An object, such as a slot, is in use.
+    pub const OBJECT_IN_USE: Self = Self(*b"55006");
     /// The connection limit of the server, the database or the role is exceeded.
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
     /// The server is starting, stopping or in recovery.

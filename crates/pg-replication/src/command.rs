@@ -10,7 +10,7 @@ use longshore_pg_wal::Lsn;
 use crate::connection::{Connection, Rows};
 use crate::error::{Error, Result};
 
-pub(crate) use literal::string;
+pub(crate) use literal::{identifier, string};
 
 /// The identity of a server, and the end of its WAL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Connection {
     /// Returns the value of a server setting, such as `wal_segment_size`, in the form that `SHOW`
     /// prints.
     pub async fn show(&mut self, setting: &str) -> Result<String> {
-        let name: Vec<String> = setting.split('.').map(literal::identifier).collect();
+        let name: Vec<String> = setting.split('.').map(identifier).collect();
         let rows = self.query(&format!("SHOW {}", name.join("."))).await?;
         number("SHOW", only_row("SHOW", &rows)?, 0)
     }
@@ -78,7 +78,7 @@ impl Connection {
     pub async fn create_slot(&mut self, name: &str, lifetime: SlotLifetime, reservation: WalReservation) -> Result<()> {
         let temporary = if lifetime == SlotLifetime::Temporary { " TEMPORARY" } else { "" };
         let reserve = if reservation == WalReservation::Immediate { " (RESERVE_WAL true)" } else { "" };
-        let name = literal::identifier(name);
+        let name = identifier(name);
         let rows = self.query(&format!("CREATE_REPLICATION_SLOT {name}{temporary} PHYSICAL{reserve}")).await?;
         only_row("CREATE_REPLICATION_SLOT", &rows).map(|_| ())
     }
@@ -89,7 +89,7 @@ impl Connection {
     /// SQLSTATE 0A000 if the slot is a logical one.
     pub async fn read_slot(&mut self, name: &str) -> Result<Option<Slot>> {
         const SUBJECT: &str = "READ_REPLICATION_SLOT";
-        let rows = self.query(&format!("{SUBJECT} {}", literal::identifier(name))).await?;
+        let rows = self.query(&format!("{SUBJECT} {}", identifier(name))).await?;
         let row = only_row(SUBJECT, &rows)?;
         if column(row, 0).is_none() {
             return Ok(None);
@@ -104,7 +104,7 @@ impl Connection {
     /// # Errors
     /// SQLSTATE 42704 if there is no such slot, 55006 if it is in use.
     pub async fn drop_slot(&mut self, name: &str) -> Result<()> {
-        self.query(&format!("DROP_REPLICATION_SLOT {}", literal::identifier(name))).await.map(|_| ())
+        self.query(&format!("DROP_REPLICATION_SLOT {}", identifier(name))).await.map(|_| ())
     }
 }
 

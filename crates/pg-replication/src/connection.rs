@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Header, Message};
 use postgres_protocol::message::frontend;
@@ -29,6 +29,9 @@ const ROWS: usize = 100_000;
 
 /// The most bytes of the result of a command.
 const RESULT_BYTES: usize = 4 << 20;
+
+/// The tag of CopyBothResponse, which `postgres-protocol` does not know.
+const COPY_BOTH_RESPONSE: u8 = b'W';
 
 /// The time limit of a command with a small result.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
@@ -131,33 +134,60 @@ impl Connection {
     /// and an ErrorResponse is an error. If the future is dropped, no byte is lost.
     pub(crate) async fn receive(&mut self) -> Result<Message> {
         loop {
-            match self.receive_any().await? {
-                Message::NoticeResponse(body) => self.notices.add(ServerError::decode(body.fields())),
-                Message::ParameterStatus(body) => {
-                    let (name, value) = body.name().and_then(|name| Ok((name, body.value()?))).map_err(malformed)?;
-                    self.facts.record(name, value);
-                }
-                Message::NotificationResponse(_) => {}
-                Message::ErrorResponse(body) => {
-                    return Err(Error::Server(Box::new(ServerError::decode(body.fields()))));
-                }
-                message => return Ok(message),
+            self.receive_whole().await?;
+            if let Some(message) = self.parse()? {
+                return Ok(message);
             }
         }
     }
 
-    async fn receive_any(&mut self) -> Result<Message> {
+    /// Receives the answer to a command that copies in both directions. Returns `None` for
+    /// CopyBothResponse, and the message if the server answers with another one.
+    pub(crate) async fn receive_copy_both(&mut self) -> Result<Option<Message>> {
         loop {
-            let header = Header::parse(&self.received).map_err(malformed)?;
-            if let Some(header) = header {
+            let header = self.receive_whole().await?;
+            if header.tag() == COPY_BOTH_RESPONSE {
+                self.received.advance(1 + usize::try_from(header.len()).unwrap_or_default());
+                return Ok(None);
+            }
+            if let Some(message) = self.parse()? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Removes the next message, which was received whole. Returns `None` if it was recorded, and
+    /// an ErrorResponse as an error.
+    fn parse(&mut self) -> Result<Option<Message>> {
+        match Message::parse(&mut self.received).map_err(malformed)? {
+            Some(Message::NoticeResponse(body)) => self.notices.add(ServerError::decode(body.fields())),
+            Some(Message::ParameterStatus(body)) => {
+                let (name, value) = body.name().and_then(|name| Ok((name, body.value()?))).map_err(malformed)?;
+                self.facts.record(name, value);
+            }
+            Some(Message::ErrorResponse(body)) => {
+                return Err(Error::Server(Box::new(ServerError::decode(body.fields()))));
+            }
+            Some(Message::NotificationResponse(_)) | None => {}
+            message => return Ok(message),
+        }
+        Ok(None)
+    }
+
+    /// Receives until the next message is whole, and returns its header.
+    async fn receive_whole(&mut self) -> Result<Header> {
+        loop {
+            if let Some(header) = Header::parse(&self.received).map_err(malformed)? {
                 let length = usize::try_from(header.len()).unwrap_or(usize::MAX);
                 if length > MESSAGE_BYTES {
                     let message = format!("{length} bytes, more than the limit of {MESSAGE_BYTES}");
                     return Err(Error::protocol(format!("message {:?}", char::from(header.tag())), message));
                 }
-                if let Some(message) = Message::parse(&mut self.received).map_err(malformed)? {
-                    return Ok(message);
+                if self.received.len() > length {
+                    return Ok(header);
                 }
+                // The tag is not part of the length.
+                self.received.reserve(1 + length - self.received.len());
             }
             if self.received.capacity() - self.received.len() < READ_BYTES / 4 {
                 self.received.reserve(READ_BYTES);

@@ -17,6 +17,7 @@
 //! | [`connection`] | an authenticated connection: messages in both directions |
 //! | [`command`] | replication commands with small results: facts, settings, slots |
 //! | [`base_backup`] | base backups, and manifests for incremental ones |
+//! | [`wal_stream`] | WAL while it is written, and the histories of timelines |
 //! | [`notice`], [`server_error`] | the server's notices and errors, in codes |
 //! | [`error`] | errors |
 
@@ -28,6 +29,7 @@ pub mod error;
 pub mod notice;
 pub mod parameters;
 pub mod server_error;
+pub mod wal_stream;
 
 mod authentication;
 mod socket;
@@ -40,3 +42,4 @@ pub use connection::Connection;
 pub use error::{Error, Result};
 pub use parameters::Parameters;
 pub use server_error::ServerError;
+pub use wal_stream::{WalEvent, WalStream};

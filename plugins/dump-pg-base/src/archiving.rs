@@ -19,6 +19,10 @@ const SETTINGS: &str = "select json_object_agg(name, setting) from pg_catalog.pg
 const FAILURE: &str = "select coalesce(to_json(max(last_failed_wal)), 'null') from pg_catalog.pg_stat_archiver
     where last_failed_time > coalesce(last_archived_time, '-infinity')";
 
+/// The presence of a receiver, as far as the role may see it.
+const RECEIVER: &str = "select to_json(exists(select from pg_catalog.pg_stat_replication
+    where application_name = 'longshore' and state = 'streaming'))";
+
 /// Ends the segment with a new restore point: on an idle server, the switch alone does nothing.
 const END_SEGMENT: &str =
     "select case when pg_is_in_recovery() then json_build_object('name', null) else json_build_object(
@@ -39,7 +43,11 @@ impl Archiving for OwnClient {
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("cluster {}", self.source().name());
         match self.client().query::<BTreeMap<String, String>>(SETTINGS).await {
-            Ok(settings) => {
+            Ok(mut settings) => {
+                if self.client().query::<bool>(RECEIVER).await.is_ok_and(|is_received| is_received) {
+                    // The receiver archives all WAL, so archive_command may be unset.
+                    settings.retain(|name, _| name == "full_page_writes");
+                }
                 let mut findings = judge(&subject, &settings);
                 match self.client().query::<Option<String>>(FAILURE).await {
                     Ok(None) => {}

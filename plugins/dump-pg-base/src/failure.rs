@@ -101,7 +101,8 @@ fn server_kind(server: &ServerError) -> Kind {
     }
     match SqlState::parse(&server.sqlstate) {
         Some(SqlState::INSUFFICIENT_PRIVILEGE) => Kind::Denied,
-        Some(SqlState::TOO_MANY_CONNECTIONS) => Kind::Unavailable,
+        // A slot is in use until the server notices the end of its former client.
+        Some(SqlState::TOO_MANY_CONNECTIONS | SqlState::OBJECT_IN_USE) => Kind::Unavailable,
         Some(state) if matches!(state.class(), "28" | "0L" | "0P") => Kind::Denied,
         Some(state) if matches!(state.class(), "08" | "57") => Kind::Unavailable,
         _ => Kind::Failed,
@@ -161,6 +162,7 @@ fn server_hint(code: &str, routine: &str) -> Option<&'static str> {
         ("57P03", _) => {
             "wait until the server has started; if it is a standby, set hot_standby = on there, or connect to the primary"
         }
+        ("55006", _) => "end the other client of the replication slot, such as a second receiver",
         // The code is that of the last failed system call, if any.
         (_, "CheckXLogRemoved") => {
             "raise max_slot_wal_keep_size on the server (wal_keep_size without a slot): the server removed WAL that the \

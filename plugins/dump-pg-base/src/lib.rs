@@ -11,6 +11,7 @@
 //! | `own_client.rs` | the stage that uses Longshore's own replication client |
 //! | `incremental.rs` | incremental backups, and the conditions under which they are right |
 //! | `archiving.rs` | the test of a WAL archive: settings, and a segment that is archived at once |
+//! | `wal_source.rs` | WAL that is received while the server writes it |
 //! | `source.rs` | replication connections, and the identity of the server |
 //! | `slot.rs` | the replication slot that reserves WAL |
 //! | `backup.rs` | a running backup as a stream |
@@ -34,6 +35,7 @@ mod settings;
 mod slot;
 mod source;
 mod spool;
+mod wal_source;
 
 use longshore_core::Result;
 use longshore_core::plugin::{JobContext, Plugin};

@@ -9,7 +9,7 @@ use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
 use longshore_core::manifest::{Format, Server, Tool};
 use longshore_core::plugin::{CompressBy, JobContext};
-use longshore_core::stage::{Archiving, DiscoveredSubject, Discovery, Dump, Dumped, Incremental, RunNeeds};
+use longshore_core::stage::{Archiving, DiscoveredSubject, Discovery, Dump, Dumped, Incremental, RunNeeds, WalSource};
 use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -202,6 +202,10 @@ impl Dump for OwnClient {
     }
 
     fn archiving(&self) -> Option<&dyn Archiving> {
+        Some(self)
+    }
+
+    fn wal_source(&self) -> Option<&dyn WalSource> {
         Some(self)
     }
 

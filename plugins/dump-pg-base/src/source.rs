@@ -75,7 +75,15 @@ impl Source {
 
     /// Opens a replication connection.
     pub(crate) async fn connect(&self, session: Session) -> Result<Connection> {
+        self.connect_as(session, None).await
+    }
+
+    /// Opens a replication connection with an `application_name` that replaces the configured one.
+    pub(crate) async fn connect_as(&self, session: Session, name: Option<&str>) -> Result<Connection> {
         let mut parameters = self.parameters()?;
+        if let Some(name) = name {
+            name.clone_into(&mut parameters.application_name);
+        }
         // With the system's defaults, the loss of a host is noticed after two hours.
         if let Keepalives::Enable { idle, interval, count } = &mut parameters.tcp.keepalives {
             idle.get_or_insert(Duration::from_secs(60));

@@ -60,7 +60,15 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
         ],
     ),
     ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
-    ("wal", &["longshore wal status --cluster main", "longshore wal push pg_wal/0000000100000016000000B3"]),
+    (
+        "wal",
+        &[
+            "longshore wal status --cluster main",
+            "longshore wal push pg_wal/0000000100000016000000B3",
+            "longshore wal receive --create-slot",
+            "longshore wal receive --cluster main --synchronous",
+        ],
+    ),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
 ];

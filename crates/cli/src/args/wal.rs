@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
+use longshore_core::unit::TimeSpan;
 
-use super::{Identity, Json};
+use super::{Identity, Json, quantity};
 
 /// The explanation of the exit codes of `wal push`.
 const PUSH_HELP: &str = "Exit codes: 0 if every required destination has the file, else 1. PostgreSQL counts no\n\
@@ -17,6 +18,13 @@ const FETCH_HELP: &str = "Exit codes: 0 delivered; 1 no destination has the file
     PostgreSQL takes 1 to 125 for the end of the WAL, and stops recovery for 126 and more. A standby is not\n\
     stopped if a destination could not be asked: the code is then 1, and PostgreSQL asks again.";
 
+/// The explanation of `wal receive`.
+const RECEIVE_HELP: &str = "Runs until SIGTERM or SIGINT, and exits with 0 then. A server or a destination that cannot be\n\
+    reached is tried again. Exits with 2 if the server does not have the WAL any more.\n\n\
+    Examples:\n  \
+    longshore wal receive --create-slot\n  \
+    longshore wal receive --cluster main --synchronous";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Wal {
     /// Store a file of WAL at the destinations, for archive_command.
@@ -27,6 +35,9 @@ pub(crate) enum Wal {
     /// Fetch a file of WAL, for restore_command.
     #[command(after_help = FETCH_HELP)]
     Fetch(Fetch),
+    /// Receive WAL while the server writes it, and store it at the destinations.
+    #[command(after_help = RECEIVE_HELP)]
+    Receive(Receive),
     /// Show the archived WAL of each timeline, and what is missing.
     Status(WalStatus),
 }
@@ -69,6 +80,24 @@ pub(crate) struct Fetch {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct Receive {
+    #[command(flatten)]
+    pub(crate) archive: Archive,
+    /// The physical replication slot, which makes the server keep the WAL until it is stored.
+    #[arg(long, value_name = "NAME", default_value = "longshore")]
+    pub(crate) slot: String,
+    /// Create the slot if it does not exist.
+    #[arg(long)]
+    pub(crate) create_slot: bool,
+    /// Store the unfinished segment after this time, if it has grown.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::<TimeSpan>)]
+    pub(crate) partial_every: TimeSpan,
+    /// Store WAL as soon as it arrives, for synchronous_standby_names = 'longshore'.
+    #[arg(long, conflicts_with = "partial_every")]
+    pub(crate) synchronous: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct WalStatus {
     #[command(flatten)]
     pub(crate) archive: Archive,
@@ -99,11 +128,11 @@ impl Caller {
     pub(crate) fn of(words: impl Iterator<Item = OsString>) -> Self {
         let words: Vec<OsString> = words.skip(1).collect();
         let Some(wal) = words.iter().position(|word| word == "wal") else { return Self::Other };
-        let verbs = ["push", "fetch", "status", "abandon", "help"];
+        let verbs = ["push", "fetch", "status", "abandon", "receive", "help"];
         let verb = words[wal..].iter().find_map(|word| verbs.into_iter().find(|verb| word == verb));
         match verb {
             Some("push") => Self::ArchiveCommand,
-            Some("status" | "abandon" | "help") => Self::Other,
+            Some("receive" | "status" | "abandon" | "help") => Self::Other,
             None if words.iter().any(|word| word == "--help" || word == "-h") => Self::Other,
             // A typo in restore_command must not end recovery.
             _ => Self::RestoreCommand,
@@ -128,6 +157,7 @@ mod tests {
             ("longshore wal", Caller::RestoreCommand),
             ("longshore wal status", Caller::Other),
             ("longshore wal abandon pg_wal/000000010000000000000001", Caller::Other),
+            ("longshore wal receive --slot x", Caller::Other),
             ("longshore wal --help", Caller::Other),
             ("longshore wal fetch --help", Caller::RestoreCommand),
             ("longshore run nightly", Caller::Other),

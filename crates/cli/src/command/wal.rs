@@ -1,5 +1,6 @@
 //! `longshore wal`: the archive of a cluster's WAL.
 
+mod receive;
 mod status;
 
 use std::path::Path;
@@ -12,12 +13,14 @@ use crate::args::wal::{Abandon, Fetch, Push, Wal};
 use crate::command::{Context, identities};
 use crate::exit_code::Exit;
 use crate::prompt::confirm_typed;
+use crate::signals::OrderlyStop;
 
-pub(super) async fn wal(context: &Context, args: &Wal) -> Result<Exit> {
+pub(super) async fn wal(context: &Context, args: &Wal, stop: &OrderlyStop) -> Result<Exit> {
     match args {
         Wal::Push(push) => self::push(context, push).await,
         Wal::Abandon(abandon) => self::abandon(context, abandon).await,
         Wal::Fetch(fetch) => self::fetch(context, fetch).await,
+        Wal::Receive(receive) => receive::receive(context, receive, stop).await,
         Wal::Status(status) => status::status(context, status).await,
     }
 }

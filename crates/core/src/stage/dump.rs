@@ -15,6 +15,7 @@ use crate::discovery::{Discovery, Requirements};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{DatabaseFacts, Tool};
+use crate::stage::wal_source::WalSource;
 use crate::standby::Standby;
 use crate::stream::{ByteStream, OnEnd};
 use crate::subject::Subject;
@@ -55,6 +56,11 @@ pub trait Dump: Check {
     /// cluster must have it.
     fn needs_wal_archive(&self) -> bool {
         false
+    }
+
+    /// Returns the stage as one that streams WAL while the server writes it, if it is one.
+    fn wal_source(&self) -> Option<&dyn WalSource> {
+        None
     }
 
     /// Returns the server as a standby, if the stage can pause the replay of a standby.

@@ -38,8 +38,17 @@ impl WalFile {
         // One byte more tells a file that is too large.
         let file = regular_file::open(path, OpenOptions::new().read(true));
         file.and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
-        let (digest, damage) = check_and_digest(name, &bytes, control.system_identifier, control.wal_segment_size);
-        Ok(Self { name, digest, bytes: bytes.into(), damage: damage? })
+        Self::of(name, bytes.into(), control.system_identifier, control.wal_segment_size)
+    }
+
+    /// Returns a file of the archive of a cluster with this content.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Kind::Refused`] if the content is that of another file.
+    pub(crate) fn of(name: ArchiveName, bytes: Bytes, system_identifier: u64, size: SegmentSize) -> Result<Self> {
+        let (digest, damage) = check_and_digest(name, &bytes, system_identifier, size);
+        Ok(Self { name, digest, bytes, damage: damage? })
     }
 
     /// Returns true if the archive may contain only one content under the name. The unfinished last

@@ -31,7 +31,8 @@ pub struct Timeline {
     pub has_history: bool,
     /// The size of the files in bytes, compressed and encrypted.
     pub bytes: u64,
-    /// The time at which the last segment was stored, if the destination lists times.
+    /// The time at which the last segment, whole or partial, was stored, if the destination lists
+    /// times.
     pub last_stored: Option<DateTime<Utc>>,
 }
 
@@ -87,10 +88,15 @@ pub(crate) fn timelines(files: &[ArchivedFile]) -> Vec<Timeline> {
     let mut by_timeline: BTreeMap<u32, BTreeMap<u64, Stored>> = BTreeMap::new();
     let mut bytes: BTreeMap<u32, u64> = BTreeMap::new();
     let mut histories = Vec::new();
+    let mut partials: BTreeMap<u32, Option<DateTime<Utc>>> = BTreeMap::new();
     for ArchivedFile { key: file, bytes: file_bytes, stored } in files {
         *bytes.entry(file.name.timeline()).or_default() += file_bytes;
         if let ArchiveName::History { timeline } = file.name {
             histories.push(timeline);
+        }
+        if let ArchiveName::Partial(name) = file.name {
+            let newest = partials.entry(name.timeline()).or_default();
+            *newest = (*newest).max(*stored);
         }
         if let Some(segment) = segment_name(file).and_then(|name| name.segment(size).ok()) {
             let all = by_timeline.entry(segment.timeline).or_default().entry(segment.number).or_default();
@@ -128,7 +134,7 @@ pub(crate) fn timelines(files: &[ArchivedFile]) -> Vec<Timeline> {
                 .collect(),
             has_history: timeline == 1 || histories.contains(&timeline),
             bytes: bytes.get(&timeline).copied().unwrap_or(0),
-            last_stored: segments.get(&last).and_then(|stored| stored.since),
+            last_stored: segments.get(&last).and_then(|stored| stored.since).max(partials.remove(&timeline).flatten()),
         })
     });
     timelines.collect()

@@ -25,6 +25,8 @@ pub(crate) struct Lineage {
     pub(crate) timeline: u32,
     /// The segments without a gap, from the start of the backup on.
     pub(crate) segments: Vec<Segment>,
+    /// The last of them, if only its beginning is archived.
+    pub(crate) partial: Option<Segment>,
     /// The first segment that is not archived.
     pub(crate) missing: Segment,
     /// True if later segments are archived: the missing one is a gap, and not the end.
@@ -87,7 +89,8 @@ pub(crate) fn missing_history(timeline: u32) -> Error {
         .hint("`longshore wal status` shows the archived timelines")
 }
 
-/// Returns the archived WAL of a timeline from a base backup on.
+/// Returns the archived WAL of a timeline from a base backup on. Of the segments whose beginning is
+/// archived, only one at the very end counts.
 ///
 /// # Errors
 ///
@@ -97,7 +100,7 @@ pub(crate) fn lineage(
     backup: BackupRange,
     timeline: u32,
     histories: &BTreeMap<u32, History>,
-    archived: &BTreeSet<Segment>,
+    (archived, partial): (&BTreeSet<Segment>, &BTreeSet<Segment>),
     size: SegmentSize,
 ) -> Result<Lineage> {
     let refused = |message: String| Error::new(Stage::Restore, Kind::Refused, format!("timeline {timeline}"), message);
@@ -122,7 +125,13 @@ pub(crate) fn lineage(
         let newest = sections.iter().rev().find(begins).map_or(backup.timeline, |section| section.timeline);
         Segment { timeline: newest, number }
     };
-    let segments: Vec<Segment> = (first..).map(of_number).take_while(|segment| archived.contains(segment)).collect();
+    let mut segments: Vec<Segment> =
+        (first..).map(of_number).take_while(|segment| archived.contains(segment)).collect();
+    let end = of_number(first + segments.len() as u64);
+    let is_later = |segment: &Segment| segment.number > end.number && of_number(segment.number) == *segment;
+    let is_gap = archived.iter().chain(partial).any(is_later);
+    let partial = (!is_gap && partial.contains(&end)).then_some(end);
+    segments.extend(partial);
     let missing = of_number(first + segments.len() as u64);
     let needed = Segment::ending(backup.timeline, backup.stop, size).number;
     if missing.number <= needed {
@@ -133,9 +142,7 @@ pub(crate) fn lineage(
         );
         return Err(refused(message).hint("choose another backup, by its name or with --at; or find the segment in pg_wal, and archive it with `longshore wal push`"));
     }
-    let is_later = |segment: &Segment| segment.number > missing.number && of_number(segment.number) == *segment;
-    let is_gap = archived.iter().any(is_later);
-    Ok(Lineage { timeline, segments, missing, is_gap })
+    Ok(Lineage { timeline, segments, partial, missing, is_gap })
 }
 
 #[cfg(test)]
@@ -185,7 +192,8 @@ mod tests {
     #[test]
     fn gap_before_a_new_timeline_is_a_gap() {
         let archived = segments(&["000000010000000000000004", "000000020000000000000006"]);
-        let until_gap = lineage(backup(1, 0x400_0028, 0x400_0100), 2, &histories(), &archived, SIZE).unwrap();
+        let until_gap =
+            lineage(backup(1, 0x400_0028, 0x400_0100), 2, &histories(), (&archived, &BTreeSet::new()), SIZE).unwrap();
         assert_eq!(until_gap.missing.name(SIZE), "000000020000000000000005");
         assert!(until_gap.is_gap);
     }
@@ -200,7 +208,8 @@ mod tests {
             "000000030000000000000007",
             "000000030000000000000008",
         ]);
-        let all = lineage(backup(1, 0x400_0028, 0x400_0100), 3, &histories(), &archived, SIZE).unwrap();
+        let all =
+            lineage(backup(1, 0x400_0028, 0x400_0100), 3, &histories(), (&archived, &BTreeSet::new()), SIZE).unwrap();
         let expected = [
             "000000010000000000000004",
             "000000020000000000000005",
@@ -211,26 +220,52 @@ mod tests {
         assert_eq!(names(&all), expected);
         assert_eq!(all.missing.name(SIZE), "000000030000000000000009");
         assert!(!all.is_gap);
-        let old = lineage(backup(1, 0x400_0028, 0x400_0100), 1, &histories(), &archived, SIZE).unwrap();
+        let old =
+            lineage(backup(1, 0x400_0028, 0x400_0100), 1, &histories(), (&archived, &BTreeSet::new()), SIZE).unwrap();
         assert_eq!(names(&old), ["000000010000000000000004", "000000010000000000000005"]);
     }
 
     #[test]
     fn gap_ends_the_lineage_or_is_refused() {
         let archived = segments(&["000000010000000000000004", "000000010000000000000006"]);
-        let until_gap = lineage(backup(1, 0x400_0028, 0x400_0100), 1, &BTreeMap::new(), &archived, SIZE).unwrap();
+        let until_gap =
+            lineage(backup(1, 0x400_0028, 0x400_0100), 1, &BTreeMap::new(), (&archived, &BTreeSet::new()), SIZE)
+                .unwrap();
         assert_eq!(until_gap.missing.name(SIZE), "000000010000000000000005");
         assert!(until_gap.is_gap);
-        let error = lineage(backup(1, 0x400_0028, 0x500_0100), 1, &BTreeMap::new(), &archived, SIZE).unwrap_err();
+        let error =
+            lineage(backup(1, 0x400_0028, 0x500_0100), 1, &BTreeMap::new(), (&archived, &BTreeSet::new()), SIZE)
+                .unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
         assert!(error.chain().contains("000000010000000000000005"), "{}", error.chain());
+    }
+
+    #[test]
+    fn partial_segment_counts_only_at_the_end() {
+        let archived = segments(&["000000010000000000000004"]);
+        let partial = segments(&["000000010000000000000004", "000000010000000000000005"]);
+        let backup = backup(1, 0x400_0028, 0x400_0100);
+        let of = |timeline, archived: &BTreeSet<Segment>, partial: &BTreeSet<Segment>| {
+            lineage(backup, timeline, &histories(), (archived, partial), SIZE).unwrap()
+        };
+        let whole = of(1, &archived, &partial);
+        assert_eq!(names(&whole), ["000000010000000000000004", "000000010000000000000005"]);
+        assert_eq!(whole.partial.map(|segment| segment.number), Some(5));
+        assert!(!whole.is_gap && whole.missing.number == 6);
+        // Timeline 2 has its own copy of the beginning.
+        let on_second = of(2, &archived, &partial);
+        assert!(on_second.partial.is_none() && on_second.missing.name(SIZE) == "000000020000000000000005");
+        let more = segments(&["000000010000000000000004", "000000010000000000000006"]);
+        let gap = of(1, &more, &partial);
+        assert!(gap.is_gap && gap.partial.is_none() && gap.missing.number == 5);
     }
 
     #[test]
     fn other_timelines_are_refused() {
         let archived = segments(&["000000010000000000000006"]);
         for timeline in [2, 7] {
-            let refused = lineage(backup(1, 0x600_0028, 0x600_0100), timeline, &histories(), &archived, SIZE);
+            let refused =
+                lineage(backup(1, 0x600_0028, 0x600_0100), timeline, &histories(), (&archived, &BTreeSet::new()), SIZE);
             assert_eq!(refused.unwrap_err().kind(), Kind::Refused, "{timeline}");
         }
     }

@@ -1,6 +1,7 @@
 //! Removal of archived WAL that neither a kept base backup nor the recovery window needs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use chrono::{DateTime, Utc};
 use longshore_catalog::catalog::Catalog;
@@ -159,7 +160,9 @@ async fn prune_at(
         let now = Utc::now();
         let timelines = first_segments(&files, size);
         let Some(plan) = WalPlan::new(bases, &timelines, archive.window, size, now) else { continue };
-        let removable: Vec<_> = files.iter().filter(|(file, _)| is_removable(file, &plan, size)).collect();
+        let whole = whole_segments(&files);
+        let is_unneeded = |file: &WalKey| is_removable(file, &plan, size) || is_superseded(file, &whole);
+        let removable: Vec<_> = files.iter().filter(|(file, _)| is_unneeded(file)).collect();
         pruned.first = Some(Segment { timeline: 1, number: plan.first }.name(size).split_off(8));
         pruned.oldest = Some(plan.oldest.clone());
         pruned.since = Some(plan.since);
@@ -197,6 +200,23 @@ fn is_removable(file: &WalKey, plan: &WalPlan, size: SegmentSize) -> bool {
     segment_name(file).and_then(|name| name.segment(size).ok()).is_some_and(|segment| !plan.keeps(segment))
 }
 
+/// Returns the names of the whole segments.
+fn whole_segments(files: &[(WalKey, u64)]) -> BTreeSet<SegmentName> {
+    let names = files.iter().filter_map(|(file, _)| match file.name {
+        ArchiveName::Segment(name) => Some(name),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Returns true for the beginning of a segment that is archived whole, and after which the archive
+/// continues: recovery does not use it any more.
+fn is_superseded(file: &WalKey, whole: &BTreeSet<SegmentName>) -> bool {
+    let ArchiveName::Partial(name) = file.name else { return false };
+    let next = whole.range((Bound::Excluded(name), Bound::Unbounded)).next();
+    whole.contains(&name) && next.is_some_and(|next| next.timeline() == name.timeline())
+}
+
 fn segment_name(file: &WalKey) -> Option<SegmentName> {
     match file.name {
         ArchiveName::Segment(segment) | ArchiveName::Partial(segment) | ArchiveName::BackupHistory { segment, .. } => {
@@ -226,4 +246,36 @@ fn expect_sound(files: &[(WalKey, u64)], plan: &WalPlan, bases: &[KeptBase], siz
         return refused(last.name(size), &message);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::key::Key;
+
+    use super::*;
+
+    #[test]
+    fn partial_segment_is_superseded_by_a_whole_one() {
+        let file = |name: &str| {
+            let key = format!("main/wal/7/{}/{name}-{}.zst", &name[..16], "0".repeat(32));
+            (WalKey::parse(&Key::parse(&key).unwrap()).unwrap(), 1)
+        };
+        let whole = whole_segments(&[
+            file("000000010000000000000004"),
+            file("000000010000000000000005"),
+            file("000000020000000000000005"),
+            file("000000010000000000000006.partial"),
+        ]);
+        for (name, expected) in [
+            ("000000010000000000000004.partial", true),
+            // The newest one may still be wanted, and the last one of a timeline always is.
+            ("000000010000000000000005.partial", false),
+            ("000000010000000000000006.partial", false),
+            ("000000010000000000000003.partial", false),
+            ("000000020000000000000005.partial", false),
+            ("000000010000000000000004", false),
+        ] {
+            assert_eq!(is_superseded(&file(name).0, &whole), expected, "{name}");
+        }
+    }
 }

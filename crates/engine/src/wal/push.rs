@@ -5,37 +5,23 @@
 //! if this host may not read the destination. Files that PostgreSQL will offer next are stored in
 //! the same call.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::{self, FuturesUnordered};
+use futures_util::stream;
 use longshore_config::{Config, WalArchive};
-use longshore_core::compress::Compression;
-use longshore_core::stage::Encrypt;
-use longshore_core::stream::collect;
-use longshore_core::wal_key::{WalFolder, WalKey};
+use longshore_core::wal_key::WalFolder;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::control::Control;
 use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::segment::{Segment, SegmentSize};
-use tokio::sync::OnceCell;
-use tokio::time::{Instant, timeout_at};
 
-use crate::wal::archive::{ArchiveAt, open_all};
+use crate::wal::archiver::{Archiver, FURTHER_TIMEOUT, Stored};
 use crate::wal::blocking;
 use crate::wal::control::control_of;
 use crate::wal::file::WalFile;
 use crate::wal::push_state::PushState;
-
-/// The compression of WAL. Level 3 takes twice the time and is hardly smaller.
-const COMPRESSION: Compression = Compression::Zstd { level: 1, threads: 2 };
-
-/// The time that further destinations have once the required ones have the file.
-const FURTHER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The maximum number of files stored in one call.
 const MAX_FILES: usize = 8;
@@ -78,9 +64,7 @@ pub async fn push(config: &Config, settings: &WalArchive, path: &Path) -> Result
         return Ok(done(file.damage, false));
     }
 
-    let encrypt = settings.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
-    let archives = open_all(config, settings, &folder);
-    let push = Push { settings, folder, encrypt, archives, state };
+    let push = Push { archive: Archiver::open(config, settings, folder, state)? };
     let result = |stored: Stored, damage| Pushed {
         failed: stored.failed,
         is_archived: stored.is_archived,
@@ -91,11 +75,11 @@ pub async fn push(config: &Config, settings: &WalArchive, path: &Path) -> Result
     {
         return Ok(result(history, None));
     }
-    let pushed = push.store(&file).await;
-    push.note(&pushed);
+    let pushed = push.archive.store(&file, FURTHER_TIMEOUT).await;
+    push.archive.note(&pushed);
     // If this file is refused, those after it may belong to the same other history.
     if pushed.is_archived {
-        push.state.end_abandonment(name);
+        push.archive.state.end_abandonment(name);
         push.store_ahead(path, name, control).await;
     }
     Ok(result(pushed, file.damage))
@@ -155,20 +139,9 @@ fn ready_after(path: &Path, name: ArchiveName, size: SegmentSize) -> Vec<(PathBu
     names.collect()
 }
 
-/// The stages of the files of one call.
+/// The files of one call.
 struct Push<'a> {
-    settings: &'a WalArchive,
-    folder: WalFolder,
-    encrypt: Option<Arc<dyn Encrypt>>,
-    archives: Vec<(String, Result<ArchiveAt>)>,
-    state: PushState,
-}
-
-/// The result of storing one file.
-struct Stored {
-    stored: BTreeSet<String>,
-    failed: Vec<(String, Error)>,
-    is_archived: bool,
+    archive: Archiver<'a>,
 }
 
 impl Push<'_> {
@@ -185,19 +158,19 @@ impl Push<'_> {
         }
         let control = control.clone();
         let file = blocking(move || WalFile::read(&path, name, &control)).await?;
-        if self.is_met(&self.state.find(name, file.digest)) {
+        if self.archive.is_met(&self.archive.state.find(name, file.digest)) {
             return Ok(None);
         }
-        let stored = self.store(&file).await;
+        let stored = self.archive.store(&file, FURTHER_TIMEOUT).await;
         if stored.is_archived {
-            self.state.note(name, file.digest, stored.stored.clone());
+            self.archive.state.note(name, file.digest, stored.stored.clone());
         }
         Ok(Some(stored))
     }
 
     /// Stores the files that PostgreSQL will offer next, and notes those that are archived.
     async fn store_ahead(&self, path: &Path, name: ArchiveName, control: Control) {
-        let ahead = match self.state.is_kept() {
+        let ahead = match self.archive.state.is_kept() {
             true => ready_after(path, name, control.wal_segment_size),
             false => Vec::new(),
         };
@@ -205,154 +178,12 @@ impl Push<'_> {
         let ahead = ahead.into_iter().map(async |(path, name)| {
             let control = Arc::clone(&control);
             let file = blocking(move || WalFile::read(&path, name, &control)).await.ok()?;
-            Some((name, file.digest, self.store(&file).await))
+            Some((name, file.digest, self.archive.store(&file, FURTHER_TIMEOUT).await))
         });
         let stored = stream::iter(ahead).buffered(MAX_FILES).collect::<Vec<_>>().await;
         // A file after one that is missing is stored again when PostgreSQL offers it.
         for (name, digest, stored) in stored.into_iter().map_while(|stored| stored.filter(|(.., it)| it.is_archived)) {
-            self.state.note(name, digest, stored.stored);
+            self.archive.state.note(name, digest, stored.stored);
         }
     }
-
-    fn is_met(&self, stored: &BTreeSet<String>) -> bool {
-        self.settings.required.is_met(&self.settings.ship, &stored.iter().map(String::as_str).collect())
-    }
-
-    /// Stores a file at all destinations.
-    async fn store(&self, file: &WalFile) -> Stored {
-        let sealed = OnceCell::new();
-        let key = self.key(file);
-        let mut deliveries: FuturesUnordered<_> = self
-            .archives
-            .iter()
-            .map(async |(name, archive)| {
-                let stored = async {
-                    let archive = archive.as_ref().map_err(Clone::clone)?;
-                    self.store_at(archive, file, key.as_ref().map_err(Clone::clone)?, &sealed).await
-                };
-                (name.as_str(), stored.await)
-            })
-            .collect();
-        let mut stored = BTreeSet::new();
-        let mut failed = Vec::new();
-        let mut waiting: BTreeSet<&str> = self.settings.ship.iter().map(String::as_str).collect();
-        let mut deadline = None;
-        loop {
-            let next = match deadline {
-                None => deliveries.next().await,
-                Some(deadline) => timeout_at(deadline, deliveries.next()).await.unwrap_or(None),
-            };
-            let Some((name, result)) = next else { break };
-            waiting.remove(name);
-            match result {
-                Ok(()) => {
-                    stored.insert(name);
-                }
-                Err(error) => failed.push((name.to_owned(), error)),
-            }
-            if deadline.is_none() && self.settings.required.is_met(&self.settings.ship, &stored) {
-                deadline = Some(Instant::now() + FURTHER_TIMEOUT);
-            }
-        }
-        failed.extend(waiting.into_iter().map(|name| (name.to_owned(), too_slow(name))));
-        Stored {
-            is_archived: self.settings.required.is_met(&self.settings.ship, &stored),
-            stored: stored.into_iter().map(str::to_owned).collect(),
-            failed,
-        }
-    }
-
-    fn key(&self, file: &WalFile) -> Result<WalKey> {
-        let encryption = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
-        self.folder.key_of(file.name, file.digest, &format!("{}{encryption}", COMPRESSION.extension()))
-    }
-
-    /// Stores a file at one destination, unless it is there.
-    async fn store_at(
-        &self,
-        archive: &ArchiveAt,
-        file: &WalFile,
-        key: &WalKey,
-        sealed: &OnceCell<Bytes>,
-    ) -> Result<()> {
-        if self.is_left_out(&archive.destination) {
-            let message = "left out: it failed less than a minute ago";
-            return Err(Error::new(Stage::Ship, Kind::Unavailable, &archive.destination, message));
-        }
-        match archive.list(file.name).await {
-            Ok(files) if files.iter().any(|found| found.digest == file.digest) => return Ok(()),
-            Ok(files) => {
-                if let Some(other) = files.first().filter(|_| file.is_unique()) {
-                    return Err(conflict(archive, file, other));
-                }
-            }
-            // A host that may only write cannot compare. Other content has another key.
-            Err(error) if error.kind() == Kind::Denied => {}
-            Err(error) => return Err(error),
-        }
-        let sealed = sealed.get_or_try_init(|| self.seal(file)).await?;
-        match archive.store.ship(&key.key, chunks(sealed)).await {
-            // The key contains the digest, so the file there has the same content.
-            Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
-            shipped => shipped,
-        }
-    }
-
-    /// Compresses and encrypts a file.
-    async fn seal(&self, file: &WalFile) -> Result<Bytes> {
-        let subject = file.name.to_string();
-        let (stream, _) = COMPRESSION.compress(chunks(&file.bytes), &subject);
-        let stream = match &self.encrypt {
-            Some(encrypt) => encrypt.encrypt(stream, &subject),
-            None => stream,
-        };
-        // Neither compression nor encryption doubles a file.
-        collect(stream, 2 * file.bytes.len() + (1 << 20), Stage::Encrypt, &subject).await
-    }
-
-    /// Returns true if a destination has recently failed, and those that have not suffice.
-    fn is_left_out(&self, destination: &str) -> bool {
-        let sound = self.settings.ship.iter().map(String::as_str).filter(|name| !self.state.has_failed(name)).collect();
-        self.state.has_failed(destination) && self.settings.required.is_met(&self.settings.ship, &sound)
-    }
-
-    /// Returns true if the other destinations suffice.
-    fn is_optional(&self, destination: &str) -> bool {
-        let others = self.settings.ship.iter().map(String::as_str).filter(|name| *name != destination).collect();
-        self.settings.required.is_met(&self.settings.ship, &others)
-    }
-
-    /// Notes which of the optional destinations failed.
-    fn note(&self, stored: &Stored) {
-        for destination in self.settings.ship.iter().filter(|destination| self.is_optional(destination)) {
-            let failed = stored.failed.iter().any(|(name, _)| name == destination);
-            // A destination that was left out is tried again a minute after its own failure.
-            if !(failed && self.is_left_out(destination)) {
-                self.state.note_result(destination, failed);
-            }
-        }
-    }
-}
-
-/// The size of the chunks in which a file is passed on.
-const CHUNK_BYTES: usize = 256 << 10;
-
-fn chunks(bytes: &Bytes) -> longshore_core::stream::ByteStream {
-    let bytes = bytes.clone();
-    let starts = (0..bytes.len()).step_by(CHUNK_BYTES);
-    stream::iter(starts.map(move |start| Ok(bytes.slice(start..bytes.len().min(start + CHUNK_BYTES))))).boxed()
-}
-
-fn conflict(archive: &ArchiveAt, file: &WalFile, other: &WalKey) -> Error {
-    let message = format!("another file of this name is at \"{}\": {}", archive.destination, other.key);
-    Error::new(Stage::Ship, Kind::Refused, file.name.to_string(), message).hint(format!(
-        "this file has the digest {}; two servers may archive as one cluster: find out which of them is the primary, \
-         and set archive_mode = off on the other",
-        file.digest
-    ))
-}
-
-fn too_slow(destination: &str) -> Error {
-    let message = format!("did not store the file within {} s", FURTHER_TIMEOUT.as_secs());
-    Error::new(Stage::Ship, Kind::Unavailable, destination, message)
 }

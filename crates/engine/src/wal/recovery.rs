@@ -139,12 +139,14 @@ impl<'a> RecoveryPlan<'a> {
         let system_identifier = listing.folder.system_identifier;
         let reader = Reader { registry, identities, system_identifier, size };
         let histories = listing.histories(&reader).await;
-        let archived = listing.segments();
+        let (archived, partial) = (listing.segments(), listing.partial_segments());
+        let all = archived.union(&partial).copied().collect();
         let chosen = match request.timeline {
             Some(timeline) => Ok(timeline),
-            None => newest_timeline(backup, &histories.parsed, &archived, size),
+            None => newest_timeline(backup, &histories.parsed, &all, size),
         };
-        let planned = chosen.and_then(|timeline| lineage(backup, timeline, &histories.parsed, &archived, size));
+        let planned =
+            chosen.and_then(|timeline| lineage(backup, timeline, &histories.parsed, (&archived, &partial), size));
         // The unreadable history is the reason if it is that of the newest timeline.
         let planned = planned.map_err(|error| match histories.unreadable.last_key_value() {
             Some((_, unreadable)) => error.because(unreadable.clone()),
@@ -200,8 +202,14 @@ impl<'a> RecoveryPlan<'a> {
             files.push(name.to_string());
         }
         let mut found = Found::default();
-        let names = lineage.segments.iter().map(|segment| segment.name(archive.size));
-        let fetches = names.map(async |name| Ok::<_, Error>((archive.fetch(reader, &name).await?, name)));
+        let fetches = lineage.segments.iter().map(async |segment| {
+            let name = segment.name(archive.size);
+            let content = match lineage.partial == Some(*segment) {
+                true => archive.fetch_partial(reader, &name).await?,
+                false => archive.fetch(reader, &name).await?,
+            };
+            Ok::<_, Error>((content, name))
+        });
         let mut fetched = stream::iter(fetches).buffered(FETCHES);
         while let Some((content, name)) = fetched.try_next().await? {
             let facts = walked(content.clone()).await?;
@@ -219,6 +227,11 @@ impl<'a> RecoveryPlan<'a> {
             }
         }
         drop(fetched);
+        if lineage.partial.is_some() && !found.is_consistent {
+            let message = format!("the backup ends at {}, and {}", archive.backup.stop, end_of(lineage, archive.size));
+            return Err(unreached("the end of the backup".to_owned(), message)
+                .hint("choose another backup, by its name or with --at"));
+        }
         let mut settings = vec![
             // All WAL is in pg_wal, but recovery does not start without a restore_command.
             ("restore_command".to_owned(), "/bin/false".to_owned()),
@@ -291,10 +304,10 @@ fn expect_own_directory(tablespace: &NewTablespace) -> Result<()> {
 /// Describes the end of the WAL without a gap.
 fn end_of(lineage: &Lineage, size: SegmentSize) -> String {
     let (name, start) = (lineage.missing.name(size), lineage.missing.start(size));
-    if lineage.is_gap {
-        format!("{name} is missing, from {start} on")
-    } else {
-        format!("the WAL ends before {name}, at {start}")
+    match lineage.partial {
+        _ if lineage.is_gap => format!("{name} is missing, from {start} on"),
+        Some(partial) => format!("the WAL ends within {}", partial.name(size)),
+        None => format!("the WAL ends before {name}, at {start}"),
     }
 }
 

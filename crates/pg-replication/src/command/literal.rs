@@ -6,7 +6,7 @@ pub(crate) fn string(text: &str) -> String {
 }
 
 /// Quotes an identifier.
-pub(super) fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -14,3 +14,4 @@ mod hosts;
 mod incremental;
 mod support;
 mod tls;
+mod wal_stream;

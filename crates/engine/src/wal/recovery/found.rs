@@ -15,6 +15,8 @@ pub(super) struct Found {
     latest_time: Option<DateTime<Utc>>,
     /// True if the target is before the end of the segments so far.
     pub(super) is_reached: bool,
+    /// True if the end of the backup is before the end of the segments so far.
+    pub(super) is_consistent: bool,
     /// The last segment so far.
     before: Option<SegmentFacts>,
 }
@@ -54,8 +56,8 @@ impl Found {
         let restore_points = points.clone().filter_map(|point| point.time).max();
         self.latest_time = self.latest_time.max(latest).max(restore_points);
         // Before its end, a backup is not consistent.
-        let is_consistent = facts.end_of_records >= stop;
-        self.is_reached |= is_consistent
+        self.is_consistent |= facts.end_of_records >= stop;
+        self.is_reached |= self.is_consistent
             && match target {
                 RecoveryTarget::Time(time) => latest.is_some_and(|latest| latest > *time),
                 RecoveryTarget::Lsn(lsn) => self.last_record.is_some_and(|last| last >= *lsn),
