@@ -292,6 +292,7 @@ fn idle_server_stays_healthy() {
     let (code, output) = receiver.stop(Signal::TERM);
     assert_eq!(code, Some(0));
     assert!(!output.contains("error"), "{output}");
+    assert!(!cluster.log().contains("unexpected EOF"), "{}", cluster.log());
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl WalStream {
             if let Phase::CopyDone = self.phase {
                 let mut done = BytesMut::new();
                 frontend::copy_done(&mut done);
-                // If the future is dropped within, CopyDone is sent twice, and the server ignores it.
+                // If the future is dropped here, CopyDone is sent twice, which is permitted.
                 self.connection.send(&done).await?;
                 self.phase = Phase::EndRow(None);
             }

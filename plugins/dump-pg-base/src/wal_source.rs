@@ -114,6 +114,11 @@ impl WalStream for Stream {
         let reported = self.stream.report(durable, reply).await;
         reported.map_err(|error| self.source.error("the stream of WAL ended", error))
     }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        let Self { stream, source } = *self;
+        stream.close().await.map_err(|error| source.error("cannot end the session", error))
+    }
 }
 
 /// The units of sizes, in bytes, and of times, in milliseconds, as `SHOW` prints them.

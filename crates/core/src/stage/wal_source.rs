@@ -46,6 +46,9 @@ pub trait WalStream: Send {
     /// Reports that all WAL before a position is durable, and requests an answer of the server, if
     /// wanted. The server may then remove this WAL. With 0/0, nothing is durable yet.
     async fn report(&mut self, durable: Lsn, answer: Answer) -> Result<()>;
+
+    /// Ends the session. Without it, the server logs a lost connection.
+    async fn close(self: Box<Self>) -> Result<()>;
 }
 
 /// A part of a stream of WAL.

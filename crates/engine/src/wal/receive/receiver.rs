@@ -136,11 +136,12 @@ impl<'s, 'a> Receiver<'s, 'a> {
                 self.storage.report(ReceiveEvent::TimelineEnded { timeline, next, switch_point });
                 self.next = Some(Segment::containing(next, switch_point, size));
             }
-            Ended::Stopped | Ended::Failed(_) if self.has_received => {
+            Ended::Stopped => session.close().await,
+            Ended::Failed(_) if self.has_received => {
                 self.next = Some(session.assembly.segment());
                 self.durable = Some((segment.timeline, session.durable));
             }
-            Ended::Stopped | Ended::Failed(_) => {}
+            Ended::Failed(_) => {}
         }
         if self.has_received {
             self.missing = None;

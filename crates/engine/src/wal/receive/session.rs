@@ -141,6 +141,13 @@ impl<'s, 'a> Session<'s, 'a> {
         Ok(ended)
     }
 
+    /// Ends the session.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.stream.close().await {
+            tracing::debug!(target: "longshore::wal", "{}", error.chain());
+        }
+    }
+
     /// Stores all WAL that was received, and reports it.
     async fn settle(&mut self, mut storing: Option<Storing<'s>>) -> Result<()> {
         loop {
