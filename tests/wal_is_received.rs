@@ -241,6 +241,33 @@ fn promotion_is_followed() {
 }
 
 #[test]
+fn beginnings_of_whole_segments_are_pruned() {
+    let archive = source(&[]);
+    let receiver = Receiver::start(&archive, &SOON);
+    archive.longshore(&["run"]).expect(0);
+    let cluster = &archive.env.cluster;
+    let partials = |of: &str| {
+        let name = format!("/{of}.partial-");
+        archive.archived("local").iter().filter(|file| file.contains(&name)).count()
+    };
+    let position = insert(cluster, 1);
+    wait_until_flushed(cluster, &position);
+    let first = switch(cluster);
+    wait_until_archived(&archive, &first);
+    assert!(partials(&first) > 0);
+    let position = insert(cluster, 2);
+    wait_until_flushed(cluster, &position);
+    let second = switch(cluster);
+    wait_until_archived(&archive, &second);
+    assert_eq!(receiver.stop(Signal::TERM).0, Some(0));
+    archive.longshore(&["prune"]).expect(0).shows(&format!("{first}.partial"));
+    assert_eq!(partials(&first), 0);
+    // The last segment may have no successor: its beginning stays beside it.
+    assert!(partials(&second) > 0);
+    assert_eq!(recovered_rows(&archive), "1 2");
+}
+
+#[test]
 fn lost_slot_is_an_error_with_a_way_out() {
     let archive = source(&[]);
     archive.set("alter system set max_slot_wal_keep_size = '1MB'");

@@ -76,13 +76,8 @@ pub(crate) async fn prune(
     destination: Option<&str>,
     mode: Mode,
 ) -> Vec<(String, WalPruned)> {
-    let limited = |archive: &&WalArchive| archive.window != RecoveryWindow::All;
-    let archives: Vec<&WalArchive> = config
-        .wal
-        .values()
-        .filter(limited)
-        .filter(|archive| cluster.is_none_or(|cluster| cluster == archive.cluster))
-        .collect();
+    let of_cluster = |archive: &&WalArchive| cluster.is_none_or(|cluster| cluster == archive.cluster);
+    let archives: Vec<&WalArchive> = config.wal.values().filter(of_cluster).collect();
     if archives.is_empty() {
         return Vec::new();
     }
@@ -101,7 +96,10 @@ pub(crate) async fn prune(
                 Err(error) => Err(error.clone()),
             };
             pruned.error = done.err().map(|error| ErrorReport::from(&error));
-            all.push((name.clone(), pruned));
+            // Without a limit, only the beginnings of whole segments are removed.
+            if archive.window != RecoveryWindow::All || !pruned.removed.is_empty() {
+                all.push((name.clone(), pruned));
+            }
         }
     }
     all
@@ -159,22 +157,25 @@ async fn prune_at(
         let files = at.list_all().await?;
         let now = Utc::now();
         let timelines = first_segments(&files, size);
-        let Some(plan) = WalPlan::new(bases, &timelines, archive.window, size, now) else { continue };
+        let plan = WalPlan::new(bases, &timelines, archive.window, size, now);
         let whole = whole_segments(&files);
-        let is_unneeded = |file: &WalKey| is_removable(file, &plan, size) || is_superseded(file, &whole);
-        let removable: Vec<_> = files.iter().filter(|(file, _)| is_unneeded(file)).collect();
-        pruned.first = Some(Segment { timeline: 1, number: plan.first }.name(size).split_off(8));
-        pruned.oldest = Some(plan.oldest.clone());
-        pruned.since = Some(plan.since);
-        pruned.covers_window = match archive.window {
-            RecoveryWindow::Span(span) => now.checked_sub_signed(span).is_none_or(|begin| plan.since <= begin),
-            RecoveryWindow::All | RecoveryWindow::None => true,
+        let is_unneeded = |file: &WalKey| {
+            plan.as_ref().is_some_and(|plan| is_removable(file, plan, size)) || is_superseded(file, &whole)
         };
-        pruned.also.extend(plan.ranges.iter().map(|(name, _)| name.clone()));
-        if removable.is_empty() {
-            continue;
+        let removable: Vec<_> = files.iter().filter(|(file, _)| is_unneeded(file)).collect();
+        if let Some(plan) = &plan {
+            pruned.first = Some(Segment { timeline: 1, number: plan.first }.name(size).split_off(8));
+            pruned.oldest = Some(plan.oldest.clone());
+            pruned.since = Some(plan.since);
+            pruned.covers_window = match archive.window {
+                RecoveryWindow::Span(span) => now.checked_sub_signed(span).is_none_or(|begin| plan.since <= begin),
+                RecoveryWindow::All | RecoveryWindow::None => true,
+            };
+            pruned.also.extend(plan.ranges.iter().map(|(name, _)| name.clone()));
+            if !removable.is_empty() {
+                expect_sound(&files, plan, bases, size)?;
+            }
         }
-        expect_sound(&files, &plan, bases, size)?;
         for (file, bytes) in removable {
             if mode == Mode::Act {
                 at.store.remove(&file.key).await?;
