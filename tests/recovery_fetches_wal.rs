@@ -1,5 +1,4 @@
-//! Recovery gets every file of the archive, and ends only if all destinations say that there is no
-//! more.
+//! Recovery gets every file of the archive, and ends only if no destination has more.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,8 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
+use longshore_testkit::garage::{Garage, Permission};
 
-use crate::support::{ArchiveEnv, CommandOutput, Job, file_with, finish, wait_for};
+use crate::support::{ArchiveEnv, CommandOutput, Job, file_with, files, finish, wait_for};
 
 /// The state after which a primary accepts writes.
 const PROMOTED: &str = "select not pg_is_in_recovery()";
@@ -218,6 +218,33 @@ fn missing_identity_never_ends_recovery() {
 }
 
 #[test]
+fn segments_are_fetched_ahead_from_a_distant_destination() {
+    let archive = ArchiveEnv::without_command(&Installation::newer(), &[]);
+    let garage = Garage::start();
+    let bucket = archive.env.in_bucket(&garage, "wal", Permission::Everything, "");
+    let more = "[cluster.main.wal]\nship = ['bucket']\nencrypt = { type = 'none' }\n";
+    archive.configure_job(&Job { remote: &[("bucket", bucket)], more, ..Job::default() });
+    let push = |name: &str| archive.in_data_dir(&["wal", "push", &format!("pg_wal/{name}")]).expect(0);
+    let names: Vec<String> = (0..5).map(|_| archive.switch()).collect();
+    names[..4].iter().for_each(|name| drop(push(name)));
+    let fetched = |name: &str| {
+        archive.in_data_dir(&["wal", "fetch", name, "pg_wal/FETCHED"]).expect(0);
+        fs::read(archive.env.cluster.data_dir().join("pg_wal/FETCHED")).unwrap()
+    };
+    let original = |name: &str| fs::read(archive.env.cluster.data_dir().join("pg_wal").join(name)).unwrap();
+    let ahead = || files(&archive.env.path("state")).into_iter().filter(|file| file.contains("/ahead/")).count();
+    assert!(fetched(&names[0]) == original(&names[0]));
+    assert_eq!(ahead(), 3);
+    // A segment that was missing is found once it is archived.
+    archive.in_data_dir(&["wal", "fetch", &names[4], "pg_wal/FETCHED"]).expect(1);
+    push(&names[4]);
+    for (left, name) in [(2, &names[1]), (1, &names[2]), (0, &names[3]), (0, &names[4])] {
+        assert!(fetched(name) == original(name), "{name} has other content");
+        assert_eq!(ahead(), left);
+    }
+}
+
+#[test]
 fn restored_standby_follows_its_primary() {
     let installation = Installation::newer();
     let archive = archive_with_rows(&installation);
@@ -233,7 +260,9 @@ fn restored_standby_follows_its_primary() {
     // This row is in no archived segment.
     archive.env.cluster.psql("postgres", "insert into ledger values (4)");
     wait_for("the standby to stream", || (rows(&standby) == "1 2 3 4").then_some(()));
-    assert_eq!(standby.psql("postgres", "show archive_mode"), "off");
+    // Once it is promoted, it archives as its primary did.
+    let settings = fs::read_to_string(standby.data_dir().join("postgresql.auto.conf")).unwrap();
+    assert!(!settings.contains("archive_mode"), "{settings}");
     standby.psql("postgres", "select pg_promote()");
     wait_for("the promotion", || (standby.psql("postgres", PROMOTED) == "t").then_some(()));
 }

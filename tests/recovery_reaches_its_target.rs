@@ -204,7 +204,7 @@ fn history_is_chosen_by_a_person() {
     );
     wait_for("the standby to replay", || (standby.psql("postgres", &replayed) == "t").then_some(()));
     standby.psql("postgres", "select pg_promote()");
-    // Both servers go on: a failover without the end of the old primary.
+    // Both servers continue: a failover without the end of the old primary.
     insert(&archive.env.cluster, 2);
     archive.archive();
     insert(&archive.env.cluster, 3);

@@ -32,7 +32,7 @@ fn write(cluster: &Cluster, rows: std::ops::Range<u32>) {
 }
 
 /// Fails over several times, then recovers to random moments, and compares the rows with those that
-/// the last primary says were committed by then.
+/// the last primary had committed by then.
 #[allow(clippy::print_stdout, reason = "the seed")]
 fn every_moment_is_recovered(failovers: u32, moments: u64) {
     const ROWS: u32 = 20;

@@ -83,7 +83,7 @@ fn foreign_segments_are_refused() {
     for (file, bytes, reason) in [
         (name.as_str(), foreign_segment, "of the cluster with system identifier"),
         (name.as_str(), content[..content.len() / 2].to_vec(), "the size of a segment"),
-        (recycled, content, "another segment than its name says"),
+        (recycled, content, "another segment than that of its name"),
     ] {
         fs::write(wal.join(file), bytes).unwrap();
         fs::set_permissions(wal.join(file), fs::Permissions::from_mode(0o644)).unwrap();
@@ -225,12 +225,13 @@ fn abandoned_segments_are_a_gap() {
     archive.in_data_dir(&["wal", "push", &format!("pg_wal/{}", lost[0])]).expect(1);
     archive.in_data_dir(&["wal", "abandon", &path]).expect(6).shows("--yes");
     archive.in_data_dir(&["wal", "abandon", "pg_wal/00000002.history", "--yes"]).expect(1).shows("only segments");
+    archive.in_data_dir(&["wal", "abandon", "pg_wal/0000000100000000000000FF", "--yes"]).expect(1).shows(".ready");
     archive.in_data_dir(&["wal", "abandon", &path, "--yes"]).expect(0).shows(&lost[1]);
     archive.in_data_dir(&["wal", "push", &path]).expect(0).shows("not archived");
     // The server repeats a failed command after a minute, or when a segment is finished.
     archive.switch();
     let recycled = format!("select last_archived_wal >= '{}' from pg_stat_archiver", lost[1]);
-    wait_for("the server to give up the segments", || {
+    wait_for("the server to abandon the segments", || {
         (archive.env.cluster.psql("postgres", &recycled) == "t").then_some(())
     });
     fs::rename(&away, &local).unwrap();

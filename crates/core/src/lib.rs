@@ -16,6 +16,7 @@
 //! | [`child_log`] | the log of child processes |
 //! | [`atomic_upload`] | the publication or rollback of an uploaded file |
 //! | [`plugin`], [`cluster`] | building stages from settings; the connection to a cluster |
+//! | [`recovery`] | the recovery of a restored cluster from archived WAL |
 //! | [`store`], [`retry`] | destinations with limits and resumption; retries |
 //! | [`credential`] | secrets passed by the service manager |
 //! | [`regular_file`] | opening files, but not links or pipes |
@@ -38,6 +39,7 @@ pub mod lock;
 pub mod meter;
 pub mod pipeline;
 pub mod plugin;
+pub mod recovery;
 pub mod regular_file;
 pub mod retry;
 pub mod root_dir;

@@ -13,13 +13,14 @@ pub use crate::cluster::Cluster;
 use crate::compress::Compression;
 use crate::error::Result;
 use crate::format::Format;
+pub use crate::recovery::{Recovery, RecoveryEnd};
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 use crate::store::STALL_TIMEOUT;
 use crate::unit::TimeSpan;
 
 pub use self::target::{
-    Cleanup, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, RESTORE_STALL_TIMEOUT, Recovery,
-    RecoveryEnd, Scripts, SearchPath, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
+    Cleanup, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, RESTORE_STALL_TIMEOUT, Scripts,
+    SearchPath, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
 };
 
 /// A stage trait of [`crate::stage`] with the context for building its plugins.

@@ -69,8 +69,8 @@ impl Percent {
         100_u64.div_ceil(self.0.into())
     }
 
-    /// Returns true if a backup or a file of WAL is in the sample of this day. The name decides, so no
-    /// state is needed.
+    /// Returns true if a backup or a file of WAL is in the sample of this day. The name decides, so
+    /// no state is needed.
     fn includes(self, name: &str, day: u64) -> bool {
         let digest = Digest::of(name.as_bytes()).hex().to_owned();
         let number = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();

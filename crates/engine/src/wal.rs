@@ -12,10 +12,12 @@
 //! | [`sync`] | copying WAL between the destinations of an archive |
 //! | `archive`, `archiver` | the archive at each destination, and writing to it |
 //! | `needed` | the WAL that a base backup without WAL of its own needs |
+//! | `ahead` | segments fetched before recovery asks for them |
 //! | `file` | a file of the archive, checked |
 //! | `control` | the control file of the server or of the recovery |
 //! | `push_state` | the state that this host keeps between two pushes |
 
+mod ahead;
 pub(crate) mod archive;
 mod archiver;
 mod control;

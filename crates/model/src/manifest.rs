@@ -233,8 +233,8 @@ impl Manifest {
         self.needs.iter().find(|need| self.is_incremental() && need.folder() == own.folder())
     }
 
-    /// Returns the time from which on recovery from archived WAL can end: of the server's clock if it
-    /// is recorded, else of the host that made the backup.
+    /// Returns the time from which on recovery from archived WAL can end: of the server's clock if
+    /// it is recorded, else of the host that made the backup.
     pub fn recoverable_from(&self) -> DateTime<Utc> {
         self.base.as_ref().and_then(|base| base.finished).unwrap_or(self.finished)
     }

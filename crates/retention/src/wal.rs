@@ -3,7 +3,7 @@
 //!
 //! A timeline continues only backups that are older than its first segment. So for each archived
 //! timeline, the newest backup before the window that it can continue is kept with all WAL from its
-//! start on, whatever timeline that WAL is of: no history has to be decrypted for the decision.
+//! start on, of any timeline: no history has to be decrypted for the decision.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -52,9 +52,9 @@ pub struct WalPlan {
 
 impl WalPlan {
     /// Decides about the WAL of one cluster. `kept` are the base backups of this cluster that any
-    /// destination keeps, and `timelines` the number of the first archived segment of each timeline.
-    /// Returns `None` if all WAL is kept: because the window has no end, or because there is no
-    /// backup by which to decide.
+    /// destination keeps, and `timelines` the number of the first archived segment of each
+    /// timeline. Returns `None` if all WAL is kept: because the window has no end, or because there
+    /// is no backup by which to decide.
     pub fn new(
         kept: &[KeptBase],
         timelines: &BTreeMap<u32, u64>,
@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn abandoned_history_does_not_count_for_a_new_timeline() {
-        // After the backups at segments 2 and 11, the cluster was recovered to segment 3, and went
-        // on as timeline 2, where the third backup was made.
+        // After the backups at segments 2 and 11, the cluster was recovered to segment 3, and
+        // continued as timeline 2, where the third backup was made.
         let mut all = [(1, 2), (2, 11), (9, 8)].map(|(on, at)| base(on, at..=at, WalLocation::Included));
         all[2].facts.timeline = 2;
         let timelines = [(1, 1), (2, 3)].into();

@@ -83,7 +83,7 @@ fn failed(subject: &str, message: impl Into<String>, remedy: &str) -> Finding {
     Finding { outcome: Outcome::Failed, subject: subject.to_owned(), message: message.into(), remedy }
 }
 
-/// Judges the settings of a server.
+/// Checks the settings of a server.
 fn judge(subject: &str, settings: &BTreeMap<String, String>) -> Vec<Finding> {
     let setting = |name: &str| settings.get(name).map(String::as_str);
     let mut findings = Vec::new();

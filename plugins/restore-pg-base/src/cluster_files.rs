@@ -19,7 +19,7 @@ pub(crate) const AUTO_CONF: &str = "postgresql.auto.conf";
 const SETTINGS: &str = "
 # Added by the restore with Longshore: this cluster has the system identifier and archive_command
 # of its source, and must not write into the source's WAL archive.
-# To archive again: ALTER SYSTEM SET archive_mode = on, and restart the server.
+# If it replaces the source, remove this line before the first start, or WAL is lost until then.
 archive_mode = 'off'
 ";
 
@@ -49,7 +49,10 @@ const NEUTRAL: [(&str, &str); 11] = [
 
 /// Adds the settings of a restored cluster to a file.
 pub(crate) fn write_settings(mut auto_conf: impl Write, recovery: Option<&Recovery>) -> io::Result<()> {
-    auto_conf.write_all(SETTINGS.as_bytes())?;
+    // A standby archives nothing until it is promoted, and replaces its primary then.
+    if recovery.is_none_or(|recovery| recovery.end == RecoveryEnd::Target) {
+        auto_conf.write_all(SETTINGS.as_bytes())?;
+    }
     let Some(recovery) = recovery else { return Ok(()) };
     writeln!(
         auto_conf,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use longshore_core::manifest::Manifest;
+use longshore_core::plugin::RecoveryEnd;
 
 use crate::prepare::Plan;
 use crate::unpack::Unpacked;
@@ -19,6 +20,8 @@ pub(crate) struct Notes {
     settings: Vec<String>,
     /// The number of backups that were combined.
     links: usize,
+    /// True if the cluster will be a standby.
+    is_standby: bool,
 }
 
 impl Notes {
@@ -30,6 +33,7 @@ impl Notes {
             server_version: manifest.cluster.server.server_version.clone(),
             settings: settings.map(|(name, value)| format!("{name} = {value}")).collect(),
             links: 1 + plan.earlier,
+            is_standby: plan.recovery.as_ref().is_some_and(|recovery| recovery.end == RecoveryEnd::Never),
         }
     }
 
@@ -45,19 +49,24 @@ impl Notes {
             ));
         }
         notes.extend(self.missing_configuration(unpacked));
-        if unpacked.top_files.contains("standby.signal") {
+        if unpacked.top_files.contains("standby.signal") && !self.is_standby {
             notes.push("standby.signal of the backup was skipped: the cluster will start as a primary".to_owned());
         }
-        notes.push(
-            "archive_mode is off in postgresql.auto.conf, so that the cluster does not write into the WAL archive of its \
-             source; to archive again: ALTER SYSTEM SET archive_mode = on, and restart"
-                .to_owned(),
-        );
-        notes.push(
-            "subscriptions and scheduled jobs of the source run in the copy, too; for a first look, start it with \
-             --options \"-c max_logical_replication_workers=0 -c shared_preload_libraries=\""
-                .to_owned(),
-        );
+        if self.is_standby {
+            notes
+                .push("the cluster is a standby, and fetches WAL with restore_command until it is promoted".to_owned());
+        } else {
+            notes.push(
+                "archive_mode is off in postgresql.auto.conf, so that the cluster does not write into the WAL archive of \
+                 its source; if it replaces the source, set it to on there before the first start, or WAL is lost"
+                    .to_owned(),
+            );
+            notes.push(
+                "subscriptions and scheduled jobs of the source run in the copy, too; for a first look, start it with \
+                 --options \"-c max_logical_replication_workers=0 -c shared_preload_libraries=\""
+                    .to_owned(),
+            );
+        }
         let user = self.owner.as_ref().map(|name| format!(" as user {name}")).unwrap_or_default();
         let start = format!("pg_ctl -D {} start", quoted(&self.data));
         notes.push(format!("{data} is ready; start PostgreSQL {}{user}: {start}", self.server_version));
@@ -104,6 +113,7 @@ mod tests {
             server_version: "17.4".to_owned(),
             settings: vec!["max_connections = 100".to_owned()],
             links: 1,
+            is_standby: false,
         };
         let top_files = files.iter().map(|name| (*name).to_owned()).collect();
         notes.about(&Unpacked { top_files, unpacking: Duration::ZERO, syncing: Duration::ZERO })

@@ -2,9 +2,9 @@
 //! that recovers them.
 //!
 //! Without archived WAL, the files contain no `recovery.signal`, so the server replays the WAL of
-//! the backup and no more, as after a crash: it fails before the backup's end, waits for no archive, stays on its timeline
-//! and has recovered once it accepts connections. Source: `InitWalRecovery` and `FinishWalRecovery`
-//! in PostgreSQL's `xlogrecovery.c`.
+//! the backup and no more, as after a crash: it fails before the backup's end, waits for no
+//! archive, stays on its timeline and has recovered once it accepts connections. Source:
+//! `InitWalRecovery` and `FinishWalRecovery` in PostgreSQL's `xlogrecovery.c`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

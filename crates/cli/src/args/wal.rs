@@ -14,7 +14,7 @@ const PUSH_HELP: &str = "Exit codes: 0 if every required destination has the fil
 
 /// The explanation of the exit codes of `wal fetch`.
 const FETCH_HELP: &str = "Exit codes: 0 delivered; 1 no destination has the file, and all of them were asked;\n\
-    150 a destination could not be asked; 151 damaged wherever it is; 152 usage or configuration; 153 a bug.\n\
+    150 a destination could not be asked; 151 every copy is damaged; 152 usage or configuration; 153 a bug.\n\
     PostgreSQL takes 1 to 125 for the end of the WAL, and stops recovery for 126 and more. A standby is not\n\
     stopped if a destination could not be asked: the code is then 1, and PostgreSQL asks again.";
 
@@ -53,7 +53,7 @@ pub(crate) struct Push {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Abandon {
-    /// The path of the last segment to give up, in the data directory: pg_wal/SEGMENT.
+    /// The path of the last segment to abandon, in the data directory: pg_wal/SEGMENT.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) path: PathBuf,
     #[command(flatten)]

@@ -112,7 +112,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let target_note = source_connection_note(&args, context, &chosen)?;
     if args.plan {
         if let (Some(requested), Target::DataDirectory(directory)) = (&requested, &target) {
-            // Only the WAL itself tells whether it reaches the target.
+            // Only the WAL itself shows whether it reaches the target.
             requested.stage(context, &identities, &chosen, &restorer, directory).await?;
         }
         let findings = restorer.plan(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
@@ -140,7 +140,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let cluster = chosen.first().map_or("", |chosen| chosen.backup.manifest.cluster.name.as_str());
     if requested.is_none() && !args.standby && args.to_dir.is_some() && config.wal.contains_key(cluster) {
         output.note(
-            "the copy goes on with the timeline of its source, and must never archive; for a cluster that replaces the \
+            "the copy continues the timeline of its source, and must never archive; for a cluster that replaces the \
              source, restore with --at latest",
         );
     }

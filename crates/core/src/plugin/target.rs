@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::recovery::Recovery;
 
 /// The target of a restore. Each restore plugin serves only some kinds of targets; building it for
 /// another kind fails with [`Usage`](Kind::Usage).
@@ -75,29 +76,6 @@ pub struct DataDirectory {
     pub existing: ExistingFiles,
     /// The recovery from archived WAL that the restored cluster begins with, if any.
     pub recovery: Option<Recovery>,
-}
-
-/// The recovery of a restored cluster from archived WAL.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// The settings of the recovery, such as `recovery_target_lsn`, with their values.
-    pub settings: Vec<(String, String)>,
-    /// The folder with the WAL to copy into `pg_wal`, if there are files.
-    pub folder: PathBuf,
-    /// The names of the files in that folder.
-    pub files: Vec<String>,
-    /// The end of the recovery.
-    pub end: RecoveryEnd,
-}
-
-/// The end of the recovery of a restored cluster.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum RecoveryEnd {
-    /// The target in the settings: the server becomes a primary.
-    #[default]
-    Target,
-    /// None: the server is a standby until somebody promotes it.
-    Never,
 }
 
 /// The handling of existing files in a data directory to restore into.

@@ -13,7 +13,7 @@ use crate::comparison::Comparison;
 use crate::discovery::Requirements;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::manifest::Manifest;
-use crate::plugin::Recovery;
+use crate::recovery::Recovery;
 use crate::sqlstate::Failure;
 use crate::stream::ByteStream;
 

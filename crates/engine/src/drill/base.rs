@@ -55,7 +55,7 @@ impl Driller<'_> {
         let staged = self.stage_wal(source, &backup.manifest, &folder.folder(), &mut drill.phases, report).await;
         let staged = match staged {
             Ok(staged) => staged,
-            // WAL that is missing or damaged says nothing about the backup.
+            // WAL that is missing or damaged is no damage of the backup.
             Err(error) => {
                 report.left = folder.remove().await.err().as_ref().map(ErrorReport::from);
                 return Err(error);
@@ -168,8 +168,8 @@ impl Driller<'_> {
 }
 
 impl Driller<'_> {
-    /// Fetches and checks the WAL of the recovery that the drill is to prove, if one is requested or
-    /// if the backup contains no WAL.
+    /// Fetches and checks the WAL of the recovery that the drill is to prove, if one is requested
+    /// or if the backup contains no WAL.
     async fn stage_wal(
         &self,
         source: DrillSource<'_>,
@@ -218,7 +218,7 @@ enum Cause {
     /// The backup.
     Backup,
     /// The backup, or archived WAL, which may also change what this host lacks, such as directories
-    /// of tablespaces. A drill without it tells whether the backup is good.
+    /// of tablespaces. A drill without it shows whether the backup is good.
     PerhapsWal,
 }
 

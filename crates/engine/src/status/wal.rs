@@ -15,8 +15,8 @@ use crate::catalogs::Catalogued;
 use crate::wal::inventory::{ArchivedFile, Timeline};
 use crate::wal::status::{ArchivedWal, archives};
 
-/// The time in which the server archives the last segment of a base backup, or is reported. A server
-/// repeats a failed command after a minute.
+/// The time in which the server archives the last segment of a base backup, or is reported. A
+/// server repeats a failed command after a minute.
 const ARCHIVING_TIME: TimeDelta = TimeDelta::minutes(10);
 
 /// Returns the state of the archives of all clusters, or of the cluster of one job, and their

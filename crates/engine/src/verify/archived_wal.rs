@@ -23,7 +23,7 @@ use crate::wal::inventory::{ArchivedFile, segment_size, timelines};
 
 impl BackupVerifier<'_> {
     /// Verifies the archives of all configured clusters at one destination. Encrypted files are
-    /// left out if there is no identity: nothing but their content tells their damage.
+    /// left out if there is no identity: nothing but their content shows their damage.
     pub(super) async fn verify_wal(&self, at: &Catalogued, scope: &Scope) -> Vec<VerifyResult> {
         let mut all = Vec::new();
         for cluster in self.config.wal.keys() {

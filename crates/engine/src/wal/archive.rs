@@ -53,6 +53,23 @@ impl ArchiveAt {
         Ok(files)
     }
 
+    /// Returns the archived segments after this one, in their order: at most `count`, all of its
+    /// timeline and its folder. None of them has another content beside it.
+    pub(crate) async fn list_after(&self, name: ArchiveName, count: usize) -> Result<Vec<WalKey>> {
+        let ArchiveName::Segment(segment) = name else { return Ok(Vec::new()) };
+        let mut files: Vec<WalKey> = Vec::new();
+        let mut entries = self.store.list(Some(&self.folder.folder_of(name)?)).await?;
+        while let Some(entry) = entries.try_next().await? {
+            files.extend(WalKey::parse(&entry.key).filter(|file| match file.name {
+                ArchiveName::Segment(other) => other > segment,
+                _ => false,
+            }));
+        }
+        // The list is in the order of names.
+        let is_ambiguous = |file: &WalKey| files.iter().filter(|other| other.name == file.name).count() > 1;
+        Ok(files.iter().take(count).take_while(|file| !is_ambiguous(file)).cloned().collect())
+    }
+
     /// Returns all archived files with their sizes in bytes.
     pub(crate) async fn list_all(&self) -> Result<Vec<(WalKey, u64)>> {
         let mut files = Vec::new();

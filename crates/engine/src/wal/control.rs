@@ -30,7 +30,7 @@ pub(super) fn control_of(file: &Path) -> Result<Control> {
     read(&folder.join(CONTROL))
 }
 
-/// Reads a control file. Its checksum tells a read during a write.
+/// Reads a control file. Its checksum detects a read during a write.
 fn read(path: &Path) -> Result<Control> {
     let mut attempt = 1;
     loop {

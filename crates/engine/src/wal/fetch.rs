@@ -6,6 +6,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -13,7 +14,7 @@ use longshore_config::registry::Registry;
 use longshore_config::{Config, WalArchive};
 use longshore_core::compress::decompress;
 use longshore_core::plugin::{IDENTITY_HINT, Identities};
-use longshore_core::stream::collect;
+use longshore_core::stream::{ByteStream, collect, from_bytes};
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_wal::ArchiveName;
@@ -21,10 +22,14 @@ use longshore_pg_wal::archive_name::FileSize;
 use longshore_pg_wal::segment::SegmentSize;
 use tempfile::NamedTempFile;
 
+use crate::wal::ahead::Ahead;
 use crate::wal::archive::{ArchiveAt, open_all};
 use crate::wal::blocking;
 use crate::wal::control::control_of;
 use crate::wal::file::check_and_digest;
+
+/// The time after which a destination is so distant that segments are fetched from it in advance.
+const DISTANT: Duration = Duration::from_millis(10);
 
 /// The answer to a request for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +45,7 @@ pub enum Fetched {
 ///
 /// # Errors
 ///
-/// Fails with [`Kind::Corrupt`] if the file is damaged wherever it is. All other errors mean that a
+/// Fails with [`Kind::Corrupt`] if every copy of the file is damaged. All other errors mean that a
 /// destination could not be asked, so that the file may exist.
 pub async fn fetch(
     config: &Config,
@@ -55,17 +60,33 @@ pub async fn fetch(
     };
     let folder = WalFolder { cluster: settings.cluster.clone(), system_identifier: control.system_identifier };
     let archives = open_all(config, settings, &folder);
+    let begun = Instant::now();
     let (found, mut errors) = find(&archives, name).await;
+    let is_distant = begun.elapsed() >= DISTANT;
     if let Some(other) = found.iter().find(|(_, file)| found.iter().any(|(_, first)| first.digest != file.digest)) {
         return Err(ambiguous(name, &other.1));
     }
     let reader =
         Reader { registry, identities, system_identifier: folder.system_identifier, size: control.wal_segment_size };
+    let deliver = async |content: Bytes| {
+        let target = target.to_owned();
+        blocking(move || write(&target, &content)).await
+    };
+    let ahead = Ahead::open(config, &folder);
+    for (_, file) in &found {
+        if let Some(sealed) = ahead.as_ref().and_then(|ahead| ahead.take(file))
+            && let Ok(content) = reader.open(from_bytes(sealed), file).await
+        {
+            return deliver(content).await.map(|()| Fetched::Delivered);
+        }
+    }
     for (archive, file) in &found {
         match reader.read(archive, file).await {
             Ok(content) => {
-                let target = target.to_owned();
-                blocking(move || write(&target, &content)).await?;
+                deliver(content).await?;
+                if let Some(ahead) = ahead.filter(|_| is_distant) {
+                    ahead.fill(archive, name, reader.size).await;
+                }
                 return Ok(Fetched::Delivered);
             }
             Err(error) => errors.push(error),
@@ -120,8 +141,12 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// Returns the content of a file, checked to the last record.
     pub(crate) async fn read(&self, archive: &ArchiveAt, file: &WalKey) -> Result<Bytes> {
+        self.open(archive.store.fetch(&file.key, None).await?, file).await
+    }
+
+    /// Decrypts a file, and returns its content, checked to the last record.
+    pub(crate) async fn open(&self, sealed: ByteStream, file: &WalKey) -> Result<Bytes> {
         let subject = file.key.as_str();
-        let sealed = archive.store.fetch(&file.key, None).await?;
         let compressed = match self.encryption(file)? {
             None => sealed,
             Some(_) if self.identities.is_empty() => {

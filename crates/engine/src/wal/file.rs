@@ -35,7 +35,7 @@ impl WalFile {
         let (FileSize::Exactly(limit) | FileSize::AtMost(limit)) = name.file_size(control.wal_segment_size);
         let failed = |error| Error::io(Stage::Ship, path.display().to_string(), "cannot read the file", error);
         let mut bytes = Vec::with_capacity(limit as usize + 1);
-        // One byte more tells a file that is too large.
+        // One byte more shows a file that is too large.
         let file = regular_file::open(path, OpenOptions::new().read(true));
         file.and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
         Self::of(name, bytes.into(), control.system_identifier, control.wal_segment_size)
@@ -104,7 +104,9 @@ fn check(name: ArchiveName, content: &[u8], system_identifier: u64, size: Segmen
         Err(error) => return Err(refused("not a segment of WAL".to_owned()).because(error)),
     };
     let expected = Expected { segment, segment_size: size, system_identifier };
-    facts.check(&expected).map_err(|error| refused("another segment than its name says".to_owned()).because(error))?;
+    facts
+        .check(&expected)
+        .map_err(|error| refused("another segment than that of its name".to_owned()).because(error))?;
     Ok(match facts.end {
         End::Damaged(defect) => Some(defect.to_string()),
         End::Unfinished(_) if matches!(name, ArchiveName::Segment(_)) => {

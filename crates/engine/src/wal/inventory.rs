@@ -26,8 +26,8 @@ pub struct Timeline {
     pub gaps: Vec<Gap>,
     /// The segments of which there are several with different content.
     pub ambiguous: Vec<String>,
-    /// True if the archive has the history of the timeline, or if it is the first timeline, which has
-    /// none.
+    /// True if the archive has the history of the timeline, or if it is the first timeline, which
+    /// has none.
     pub has_history: bool,
     /// The size of the files in bytes, compressed and encrypted.
     pub bytes: u64,

@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(newest(old, &[first]).unwrap(), 1);
         assert_eq!(newest(backup(3, 0x800_0028, 0x800_0100), &[first, second]).unwrap(), 3);
         for (backup, names, reason) in [
-            // Timeline 1 went on after the fork, and so a backup was made there.
+            // Timeline 1 continued after the fork, and so a backup was made there.
             (backup(1, 0x600_0028, 0x600_0100), &[first, second][..], "before the newest backup ended"),
             (old, &["000000010000000000000007", second], "timeline 1 has later WAL"),
             (old, &[first, "000000090000000000000007"], "00000009.history"),

@@ -38,7 +38,7 @@ pub struct Pushed {
     pub failed: Vec<(String, Error)>,
     /// True if PostgreSQL may recycle the file.
     pub is_archived: bool,
-    /// True if the file was given up with [`abandon`], and is not archived.
+    /// True if the file was abandoned with [`abandon`], and is not archived.
     pub is_abandoned: bool,
 }
 
@@ -85,21 +85,26 @@ pub async fn push(config: &Config, settings: &WalArchive, path: &Path) -> Result
     Ok(result(pushed, file.damage))
 }
 
-/// Gives up the segments up to the one at `path`: [`push`] succeeds for them, and stores nothing.
+/// Abandons the segments up to the one at `path`: [`push`] succeeds for them, and stores nothing.
 /// Returns the name of that segment.
 ///
 /// # Errors
 ///
-/// Fails with [`Kind::Usage`] if the path is not that of a segment in a data directory, and if this
-/// host keeps no state.
+/// Fails with [`Kind::Usage`] if the path is not that of a segment that waits to be archived, and
+/// if this host keeps no state.
 pub async fn abandon(config: &Config, settings: &WalArchive, path: &Path) -> Result<ArchiveName> {
     let name = file_name(path)?;
     let ArchiveName::Segment(_) = name else {
-        let message = "only segments can be given up";
+        let message = "only segments can be abandoned";
         return Err(Error::new(Stage::Config, Kind::Usage, name.to_string(), message)
-            .hint("name the last segment to give up: pg_wal/000000010000000000000001"));
+            .hint("name the last segment to abandon: pg_wal/000000010000000000000001"));
     };
     let (_, folder) = archive_of(settings, path).await?;
+    if !is_ready(path, name) {
+        let message = "the server does not wait for this segment to be archived";
+        return Err(Error::new(Stage::Config, Kind::Usage, name.to_string(), message)
+            .hint("name one of the segments that pg_wal/archive_status lists with the suffix .ready"));
+    }
     PushState::open(config, &folder).abandon(name)?;
     Ok(name)
 }
@@ -122,6 +127,12 @@ fn file_name(path: &Path) -> Result<ArchiveName> {
     })
 }
 
+/// Returns true if PostgreSQL waits for a segment in its `pg_wal` to be archived.
+fn is_ready(path: &Path, name: ArchiveName) -> bool {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    folder.join("archive_status").join(format!("{name}.ready")).exists()
+}
+
 /// Returns the segments after this one that PostgreSQL will offer next, up to the first one that
 /// does not follow.
 fn ready_after(path: &Path, name: ArchiveName, size: SegmentSize) -> Vec<(PathBuf, ArchiveName)> {
@@ -132,9 +143,8 @@ fn ready_after(path: &Path, name: ArchiveName, size: SegmentSize) -> Vec<(PathBu
     let names = (1..most as u64).map_while(|after| {
         let number = first.number.checked_add(after)?;
         let name = Segment { timeline: first.timeline, number }.name(size);
-        let is_ready = folder.join("archive_status").join(format!("{name}.ready")).exists();
-        let parsed = name.parse().ok()?;
-        is_ready.then(|| (folder.join(name), parsed))
+        let (path, parsed) = (folder.join(&name), name.parse().ok()?);
+        is_ready(&path, parsed).then_some((path, parsed))
     });
     names.collect()
 }

@@ -6,10 +6,10 @@
 //! state_dir/wal/main/7512345678901234567/offsite.failed
 //! state_dir/wal/main/7512345678901234567/abandoned
 //! ```
-//! An `.archived` file means that a segment was stored before PostgreSQL offered it. It contains the
-//! digest of the segment and the destinations that have it, because PostgreSQL uses a name again
-//! after a restore. A `.failed` file means that a destination recently failed. The file
-//! `abandoned` contains the name of the last segment that a person gave up.
+//! An `.archived` file means that a segment was stored before PostgreSQL offered it. It contains
+//! the digest of the segment and the destinations that have it, because PostgreSQL uses a name
+//! again after a restore. A `.failed` file means that a destination recently failed. The file
+//! `abandoned` contains the name of the last segment that a person abandoned.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -62,7 +62,7 @@ impl PushState {
             created.inspect_err(|error| log("create", folder, error)).is_ok()
         });
         let configured = config.path.metadata().and_then(|file| file.modified());
-        // Without this time, no note is believed after a change of the configuration to one with it.
+        // Without this time, no note is believed after a change to a configuration with it.
         Self { folder, configured: configured.ok() }
     }
 
@@ -124,7 +124,7 @@ impl PushState {
         }
     }
 
-    /// Notes that all segments up to this one are given up.
+    /// Notes that all segments up to this one are abandoned.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl PushState {
         })
     }
 
-    /// Forgets the segments that were given up, once a segment after them is archived: a server that
-    /// was set back may use their names again.
+    /// Forgets the abandoned segments, once a segment after them is archived: a server that was set
+    /// back may use their names again.
     pub(crate) fn end_abandonment(&self, archived: ArchiveName) {
         let (ArchiveName::Segment(_), Some(folder)) = (archived, &self.folder) else { return };
         let path = folder.join(ABANDONED);
@@ -157,7 +157,7 @@ impl PushState {
         }
     }
 
-    /// Returns true if a file was given up: it belongs to a segment up to the noted one, of the
+    /// Returns true if a file was abandoned: it belongs to a segment up to the noted one, of the
     /// same timeline.
     pub(crate) fn is_abandoned(&self, name: ArchiveName) -> bool {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(ABANDONED)) else { return false };

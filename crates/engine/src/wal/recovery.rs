@@ -188,7 +188,7 @@ impl<'a> RecoveryPlan<'a> {
     /// # Errors
     ///
     /// Fails with [`Kind::Refused`] if the WAL does not reach the target, and with
-    /// [`Kind::Corrupt`] if a segment is damaged wherever it is.
+    /// [`Kind::Corrupt`] if every copy of a segment is damaged.
     pub async fn stage(&self, scratch_dir: &Path) -> Result<StagedRecovery> {
         let Self { listing: archive, reader, histories, lineage, request, .. } = self;
         let folder = tempfile::Builder::new().prefix(".longshore-wal-").tempdir_in(scratch_dir).map_err(|error| {

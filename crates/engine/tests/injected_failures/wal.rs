@@ -24,7 +24,7 @@ const SEGMENTS: usize = 8;
 /// The names and contents of finished segments.
 type Segments = BTreeMap<String, Vec<u8>>;
 
-/// The WAL of a cluster, and that of a copy which went on by itself with the same names.
+/// The WAL of a cluster, and that of a copy which continued by itself with the same names.
 struct Source {
     control: Vec<u8>,
     segments: Segments,

@@ -13,13 +13,15 @@ use crate::{files_below, root};
 const HELPERS: [&str; 6] = [
     "longshore-pg-client",
     "longshore-pg-archive",
-    "longshore-pg-base",
+    PG_BASE,
     "longshore-pg-replication",
     "longshore-ssh",
     "longshore-objects",
 ];
 /// The numbers and names of WAL, which depend on nothing.
 const PG_WAL: &str = "longshore-pg-wal";
+/// The files of clusters, such as pg_control.
+const PG_BASE: &str = "longshore-pg-base";
 const MODEL: &str = "longshore-model";
 const RETENTION: &str = "longshore-retention";
 const CORE: &str = "longshore-core";
@@ -89,11 +91,11 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
 const LAYERS: [(&str, &[&str]); 8] = [
     (PG_WAL, &[]),
     (MODEL, &[PG_WAL]),
-    (RETENTION, &[MODEL]),
+    (RETENTION, &[MODEL, PG_WAL]),
     (CORE, &[MODEL]),
     (CATALOG, &[CORE, MODEL, RETENTION]),
     (CONFIG, &[CATALOG, CORE, RETENTION]),
-    (ENGINE, &[CATALOG, CONFIG, CORE, RETENTION]),
+    (ENGINE, &[CATALOG, CONFIG, CORE, PG_BASE, PG_WAL, RETENTION]),
     (TESTKIT, &[CORE]),
 ];
 
@@ -153,7 +155,7 @@ fn only_cli_imports_plugins() {
         assert!(imported.is_empty(), "{} depends on {imported:?}", package.name);
     }
     let beside_plugins = &named(&packages, CLI).imports() - &plugins;
-    let allowed = &BTreeSet::from([CORE, CATALOG, RETENTION, CONFIG, ENGINE]) | &BTreeSet::from(HELPERS);
+    let allowed = &BTreeSet::from([CORE, CATALOG, RETENTION, CONFIG, ENGINE, PG_WAL]) | &BTreeSet::from(HELPERS);
     assert!(beside_plugins.is_subset(&allowed), "{CLI} depends on {beside_plugins:?}");
 }
 

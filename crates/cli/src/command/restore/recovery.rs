@@ -76,7 +76,7 @@ impl<'a> Requested<'a> {
         }
     }
 
-    /// Chooses the newest backup from which the target can be reached, unless the command names one.
+    /// Chooses the newest backup from which the target can be reached, unless one is named.
     pub(super) async fn choose(
         &self,
         args: &Restore,

@@ -1,5 +1,5 @@
 //! A standby that is restored from a base backup: it fetches WAL from the archive by itself, and
-//! streams from a primary if it is told of one.
+//! streams from a primary if one is named.
 
 use std::path::{Path, PathBuf, absolute};
 

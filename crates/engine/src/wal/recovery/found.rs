@@ -99,16 +99,19 @@ impl Found {
             // No transaction ended between this time and the end of the WAL.
             RecoveryTarget::Time(time) if self.latest_time.is_some_and(|latest| latest >= *time) => to_the_end(),
             RecoveryTarget::Time(time) => {
-                let latest = self.latest_time.map(text).unwrap_or_else(|| "unknown".to_owned());
-                Err(unreached(format!("the time {}", text(*time)), format!("{}; its latest time is {latest}", end))
+                let latest = match self.latest_time {
+                    Some(latest) => format!("its latest time is {}", text(latest)),
+                    None => "no transaction ended after the backup".to_owned(),
+                };
+                Err(unreached(format!("the time {}", text(*time)), format!("{end}; {latest}"))
                     .hint(format!("{SWITCH_HINT}; or recover to the end of the archive: --at latest")))
             }
             RecoveryTarget::Lsn(lsn) if self.is_reached => Ok(of("lsn", lsn.to_string())),
             RecoveryTarget::Lsn(lsn) => Err(unreached(format!("the position {lsn}"), end).hint(SWITCH_HINT)),
             RecoveryTarget::Name(name) if self.is_reached => Ok(of("name", name.clone())),
-            RecoveryTarget::Name(name) => {
-                Err(unreached(format!("the restore point \"{name}\""), end).hint(SWITCH_HINT))
-            }
+            RecoveryTarget::Name(name) => Err(unreached(format!("the restore point \"{name}\""), end).hint(format!(
+                "it may be older than the backup: name an older one instead of the cluster; {SWITCH_HINT}"
+            ))),
             // PostgreSQL fails if the WAL does not contain the end of the transaction.
             RecoveryTarget::Xid(xid) => Ok(of("xid", xid.to_string())),
         }

@@ -54,7 +54,7 @@ impl Listing {
         };
         let size = SegmentSize::new(facts.wal_segment_bytes)
             .map_err(|error| unknown("the manifest names no valid size of WAL segments").because(error))?;
-        // The backup contains its own WAL, but the segment with its end is complete only in the archive.
+        // A backup may contain its own WAL, but its last segment is complete only in the archive.
         let start = if facts.wal == WalLocation::Included { facts.stop_lsn } else { facts.start_lsn };
         let backup = BackupRange { timeline: facts.timeline, start, stop: facts.stop_lsn };
         let (mut archives, mut files) = (Vec::new(), BTreeMap::<ArchiveName, Vec<(usize, WalKey, u64)>>::new());
