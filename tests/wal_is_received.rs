@@ -241,6 +241,21 @@ fn promotion_is_followed() {
 }
 
 #[test]
+fn second_receiver_waits_for_the_slot() {
+    let archive = source(&[]);
+    let first = Receiver::start(&archive, &SOON);
+    first.wait_for("receiving WAL from");
+    let second = Receiver::start(&archive, &SOON);
+    second.wait_for("is active for PID");
+    // It tries again meanwhile, and reports nothing more.
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(first.stop(Signal::TERM).0, Some(0));
+    second.wait_for("receiving WAL from");
+    let (code, output) = second.stop(Signal::TERM);
+    assert_eq!((code, output.matches("is active for PID").count()), (Some(0), 1), "{output}");
+}
+
+#[test]
 fn beginnings_of_whole_segments_are_pruned() {
     let archive = source(&[]);
     let receiver = Receiver::start(&archive, &SOON);

@@ -18,6 +18,7 @@ mod session;
 mod start;
 mod storage;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +138,8 @@ struct Connections<'a> {
     retries: Retries,
     observer: &'a dyn Fn(ReceiveEvent<'_>),
     stop: &'a Stop,
-    is_disconnected: bool,
+    /// True from a failure until the next stream starts.
+    is_disconnected: &'a Cell<bool>,
 }
 
 /// Receives WAL until the receiver is stopped.
@@ -159,7 +161,9 @@ pub async fn receive(
             .hint("add a job with dump = [{ type = \"pg_base\" }]: WAL alone cannot be restored")
     })?;
     let retries = Retries::new(&archive.1.cluster, lasting());
-    let connections = Connections { source, retries, observer, stop, is_disconnected: false };
+    let is_disconnected = Cell::new(false);
+    let is_disconnected = &is_disconnected;
+    let connections = Connections { source, retries, observer, stop, is_disconnected };
     let stopped = async {
         stop.clone().await;
         sleep(STOP_TIMEOUT).await;
@@ -193,7 +197,7 @@ async fn run(
     })?;
     let folder = WalFolder { cluster: archive.1.cluster.clone(), system_identifier: server.system_identifier };
     let storage = Storage::open(archive, folder, size, observer)?;
-    let mut receiver = Receiver::new(&storage, source, options);
+    let mut receiver = Receiver::new(&storage, source, options, connections.is_disconnected);
     let mut connection = Some(connection);
     loop {
         let connection = match connection.take() {
@@ -229,9 +233,6 @@ impl Connections<'_> {
             };
             match connected {
                 Ok(connection) => {
-                    if std::mem::take(&mut self.is_disconnected) {
-                        (self.observer)(ReceiveEvent::Reconnected);
-                    }
                     return Ok(Some(connection));
                 }
                 Err(error) if error.kind() == Kind::Unavailable => {
@@ -246,7 +247,7 @@ impl Connections<'_> {
 
     /// Waits before the next connection. Returns `None` if the receiver is stopped before.
     async fn pause(&mut self, error: &Error) -> Option<()> {
-        if !std::mem::replace(&mut self.is_disconnected, true) {
+        if !self.is_disconnected.replace(true) {
             (self.observer)(ReceiveEvent::Disconnected(error));
         }
         tokio::select! {

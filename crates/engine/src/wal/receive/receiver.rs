@@ -1,5 +1,6 @@
 //! The streams of one receiver: the slot, the histories, and the end of each timeline.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use longshore_core::base::Lsn;
@@ -20,6 +21,8 @@ pub(super) struct Receiver<'s, 'a> {
     storage: &'s Storage<'a>,
     source: &'s dyn WalSource,
     options: &'s ReceiveOptions,
+    /// True from a failure until the next stream starts.
+    is_disconnected: &'s Cell<bool>,
     /// The segment to continue with.
     next: Option<Segment>,
     /// The timeline and the position up to which WAL is durable.
@@ -35,9 +38,15 @@ pub(super) struct Receiver<'s, 'a> {
 
 impl<'s, 'a> Receiver<'s, 'a> {
     /// Returns a receiver before its first stream.
-    pub(super) fn new(storage: &'s Storage<'a>, source: &'s dyn WalSource, options: &'s ReceiveOptions) -> Self {
+    pub(super) fn new(
+        storage: &'s Storage<'a>,
+        source: &'s dyn WalSource,
+        options: &'s ReceiveOptions,
+        is_disconnected: &'s Cell<bool>,
+    ) -> Self {
         Self {
             storage,
+            is_disconnected,
             source,
             options,
             next: None,
@@ -121,6 +130,9 @@ impl<'s, 'a> Receiver<'s, 'a> {
             Ok(stream) => stream,
             Err(error) => return Ok(Ended::Failed(error)),
         };
+        if self.is_disconnected.take() {
+            self.storage.report(ReceiveEvent::Reconnected);
+        }
         if self.timeline.replace(segment.timeline) != Some(segment.timeline) {
             self.storage.report(ReceiveEvent::Started { segment: &segment.name(size) });
         }
