@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
 use longshore_testkit::garage::{Garage, Permission};
+use longshore_testkit::proxy::{Direction, Fault, Proxy};
 
 use crate::support::{ArchiveEnv, CommandOutput, Job, file_with, files, finish, wait_for};
 
@@ -221,12 +222,16 @@ fn missing_identity_never_ends_recovery() {
 fn segments_are_fetched_ahead_from_a_distant_destination() {
     let archive = ArchiveEnv::without_command(&Installation::newer(), &[]);
     let garage = Garage::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let network = runtime.block_on(Proxy::start(garage.address(0)));
+    network.fault(Direction::Down, Fault::Throttle(100_000));
     let bucket = archive.env.in_bucket(&garage, "wal", Permission::Everything, "");
+    let bucket = bucket.replace(&garage.address(0).to_string(), &network.address().to_string());
     let more = "[cluster.main.wal]\nship = ['bucket']\nencrypt = { type = 'none' }\n";
     archive.configure_job(&Job { remote: &[("bucket", bucket)], more, ..Job::default() });
     let push = |name: &str| archive.in_data_dir(&["wal", "push", &format!("pg_wal/{name}")]).expect(0);
-    let names: Vec<String> = (0..5).map(|_| archive.switch()).collect();
-    names[..4].iter().for_each(|name| drop(push(name)));
+    let mut names: Vec<String> = (0..4).map(|_| archive.switch()).collect();
+    names.iter().for_each(|name| drop(push(name)));
     let fetched = |name: &str| {
         archive.in_data_dir(&["wal", "fetch", name, "pg_wal/FETCHED"]).expect(0);
         fs::read(archive.env.cluster.data_dir().join("pg_wal/FETCHED")).unwrap()
@@ -236,6 +241,7 @@ fn segments_are_fetched_ahead_from_a_distant_destination() {
     assert!(fetched(&names[0]) == original(&names[0]));
     assert_eq!(ahead(), 3);
     // A segment that was missing is found once it is archived.
+    names.push(archive.switch());
     archive.in_data_dir(&["wal", "fetch", &names[4], "pg_wal/FETCHED"]).expect(1);
     push(&names[4]);
     for (left, name) in [(2, &names[1]), (1, &names[2]), (0, &names[3]), (0, &names[4])] {
