@@ -224,7 +224,7 @@ fn segments_are_fetched_ahead_from_a_distant_destination() {
     let garage = Garage::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let network = runtime.block_on(Proxy::start(garage.address(0)));
-    network.fault(Direction::Down, Fault::Throttle(100_000));
+    network.fault(Direction::Down, Fault::Throttle(50_000));
     let bucket = archive.env.in_bucket(&garage, "wal", Permission::Everything, "");
     let bucket = bucket.replace(&garage.address(0).to_string(), &network.address().to_string());
     let more = "[cluster.main.wal]\nship = ['bucket']\nencrypt = { type = 'none' }\n";
