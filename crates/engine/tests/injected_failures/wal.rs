@@ -235,10 +235,8 @@ struct Model {
 }
 
 /// Pushes and fetches at random, while calls fail and destinations lose files. No segment whose
-/// push succeeded is ever lost, taken for absent, or exchanged.
-#[allow(clippy::print_stdout, reason = "the seed")]
+/// push succeeded is ever lost, taken for absent, or exchanged. Failures name the seed.
 fn operate(seed: u64, operations: usize) {
-    println!("seed {seed}");
     let mut numbers = Numbers(seed);
     let env = WalEnv::new();
     let mut model = Model::default();
@@ -264,7 +262,7 @@ fn operate(seed: u64, operations: usize) {
                 }
             }
             4 => {
-                // What one destination loses, the other still has.
+                // Only one destination loses the file, and the other still has it.
                 let [kept, lost] =
                     if numbers.below(2) == 0 { DESTINATIONS } else { [DESTINATIONS[1], DESTINATIONS[0]] };
                 if env.lose(lost, any) && !has_all(&env, kept, any, &model) {
