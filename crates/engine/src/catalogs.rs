@@ -35,13 +35,34 @@ pub async fn read_catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(S
     Ok(join_all(chosen.map(async |(name, at)| (name.clone(), read(config, name, at).await))).await)
 }
 
+/// Reads the catalogs of these destinations, with the files of WAL archives.
+pub(crate) async fn read_with_wal<'a>(
+    config: &Config,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Vec<(String, Result<Catalogued>)> {
+    let reads = names.into_iter().map(async |name| {
+        let read = async {
+            let store = config.destination(name)?.open()?;
+            let catalog = Catalog::read_with_wal(&*store).await?;
+            Ok(catalogued(config, name, store, catalog))
+        };
+        (name.clone(), read.await)
+    });
+    join_all(reads).await
+}
+
 /// Reads the catalog of one destination.
 async fn read(config: &Config, name: &str, destination: &Destination) -> Result<Catalogued> {
     let store = destination.open()?;
-    let mut catalog = Catalog::read(&*store).await?;
+    let catalog = Catalog::read(&*store).await?;
+    Ok(catalogued(config, name, store, catalog))
+}
+
+/// Adopts the files of other programs in a catalog.
+fn catalogued(config: &Config, name: &str, store: Arc<dyn Store>, mut catalog: Catalog) -> Catalogued {
     let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == name);
     catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
-    Ok(Catalogued { name: name.to_owned(), store, catalog })
+    Catalogued { name: name.to_owned(), store, catalog }
 }
 
 /// The least difference in response time that orders two destinations.
