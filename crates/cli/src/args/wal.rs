@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
 use longshore_core::unit::TimeSpan;
 
-use super::{Identity, Json, quantity};
+use super::{Identity, Json, Local, quantity};
 
 /// The explanation of the exit codes of `wal push`.
 const PUSH_HELP: &str = "Exit codes: 0 if every required destination has the file, else 1. PostgreSQL counts no\n\
@@ -101,6 +101,11 @@ pub(crate) struct Receive {
 pub(crate) struct WalStatus {
     #[command(flatten)]
     pub(crate) archive: Archive,
+    /// Connect to the server, and show how much of its WAL is not archived yet.
+    #[arg(long)]
+    pub(crate) server: bool,
+    #[command(flatten)]
+    pub(crate) local: Local,
     #[command(flatten)]
     pub(crate) json: Json,
 }
