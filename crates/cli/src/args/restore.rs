@@ -107,6 +107,9 @@ pub(crate) struct Restore {
     /// Stay read-only at the end of recovery, until pg_wal_replay_resume().
     #[arg(long, requires = "to_dir")]
     pub(crate) pause: bool,
+    /// Start the server, and wait until its recovery has ended.
+    #[arg(long, requires = "to_dir", conflicts_with_all = ["standby", "pause", "plan"])]
+    pub(crate) start: bool,
     /// Make a standby, which fetches WAL from the archive until it is promoted.
     #[arg(long, requires = "to_dir", conflicts_with_all = STANDBY_CONFLICTS)]
     pub(crate) standby: bool,
