@@ -198,13 +198,13 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = zoned {
         return Ok(time.to_utc());
     }
-    let text = text.trim().replace('T', " ");
-    if let Ok(date) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+    let spaced = text.trim().replace('T', " ");
+    if let Ok(date) = NaiveDate::parse_from_str(&spaced, "%Y-%m-%d") {
         let end = NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default();
         return Ok(date.and_time(end).and_utc());
     }
     let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
-    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
+    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&spaced, format).ok());
     time.map(|time| time.and_utc()).ok_or_else(|| {
         Error::new(Stage::Config, Kind::Usage, text, "not a time")
             .hint("write \"2026-06-07\", \"2026-06-07 12:00\" (UTC), or \"2026-06-07T12:00:00+02:00\"")

@@ -17,16 +17,16 @@ impl Check for Bucket {
         let subject = self.backend.location.url();
         let failed = |error| vec![Finding::failed(&subject, &error)];
         let bucket = self.backend.location.vocabulary.bucket;
-        let listing =
-            match list::entries(self.backend.clone(), self.backend.location.folder(), Contents::All).next().await {
-                None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} exists and can be listed")),
-                // Write-only credentials are sufficient for backups; the next check finds whether they
-                // can write.
-                Some(Err(error)) if error.kind() == Kind::Denied => {
-                    Finding::good(&subject, format!("the {bucket} exists; these credentials may not list it"))
-                }
-                Some(Err(error)) => return failed(error),
-            };
+        let folder = self.backend.location.folder();
+        let listing = match list::entries(self.backend.clone(), folder, Contents::All).next().await {
+            None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} exists and can be listed")),
+            // Write-only credentials are sufficient for backups; the next check finds whether they
+            // can write.
+            Some(Err(error)) if error.kind() == Kind::Denied => {
+                Finding::good(&subject, format!("the {bucket} exists; these credentials may not list it"))
+            }
+            Some(Err(error)) => return failed(error),
+        };
         let create_only = match self.check_create_only(&subject).await {
             Ok(finding) => finding,
             Err(error) => return failed(error),

@@ -107,7 +107,7 @@ impl Restore for Restorer {
         let DataDirectory { path, recovery, start, .. } = &self.target;
         if let Some(start) = start {
             let begun = Instant::now();
-            // The last note says how to start the server.
+            // The last note explains how to start the server.
             restored.notes.pop();
             restored.notes.push(start::start(path, request.manifest, start, recovery.as_ref()).await?);
             let seconds = begun.elapsed().as_secs_f64();

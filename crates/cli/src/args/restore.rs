@@ -84,9 +84,10 @@ pub(crate) struct Restore {
     /// and foreign servers that a restore would activate.
     #[arg(long, requires = "target")]
     pub(crate) plan: bool,
-    /// Restore the newest backup at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
+    /// Restore the newest backup at or before this time: 2026-06-07, or "2026-06-07 12:00+02".
     ///
-    /// With --base and a WAL archive, recover to this time, or to the end of the archive: latest.
+    /// Without an offset, the time is in UTC. With --base and a WAL archive, recover to this time,
+    /// or to the end of the archive: latest.
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
     /// Recover to this position in the WAL.
