@@ -69,6 +69,7 @@ impl Adopted {
             held: None,
             locked_until: None,
             restoring_until: None,
+            begins_window: false,
             needs: Vec::new(),
         }
     }

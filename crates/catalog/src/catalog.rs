@@ -122,6 +122,7 @@ impl Backup {
             held: self.marks.held.clone(),
             locked_until: None,
             restoring_until: self.marks.restoring_until,
+            begins_window: false,
             needs: self.manifest.needs.clone(),
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use longshore_core::meter::Digest;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_retention::Policy;
+use longshore_retention::{Policy, RecoveryWindow};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -107,12 +107,18 @@ impl Config {
         let adoptions =
             section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
         let references = References { clusters, destinations: &destinations, policies: &policies };
-        let jobs = section(jobs.take(), |name, value| references.job(name, value, registry))?;
+        let mut jobs = section(jobs.take(), |name, value| references.job(name, value, registry))?;
         let archives = archives.into_inner().into_iter().map(|(cluster, value)| {
             let archive = wal::archive(&cluster, value, &destinations, registry)?;
             Ok((cluster, archive))
         });
-        let wal = archives.collect::<Result<_, ConfigError>>()?;
+        let wal: BTreeMap<String, WalArchive> = archives.collect::<Result<_, ConfigError>>()?;
+        for job in jobs.values_mut() {
+            job.recovery_window = match wal.get(&job.site.cluster.name).map(|archive| archive.window) {
+                Some(RecoveryWindow::Span(span)) => Some(span),
+                _ => None,
+            };
+        }
         // A host that only reads what other hosts ship needs no job.
         if jobs.is_empty() && destinations.is_empty() {
             let message = "neither a job nor a destination: add tables [destination.NAME] and [job.NAME]";

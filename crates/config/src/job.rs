@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use longshore_core::plugin::{Cluster, JobContext};
 use longshore_core::stage::{Dump, Encrypt, Verify};
 use longshore_core::terms::MaxAge;
@@ -36,6 +37,8 @@ pub struct Job {
     pub ship: Vec<String>,
     /// The retention policy at each destination that has one.
     pub retention: BTreeMap<String, Policy>,
+    /// The recovery window of the cluster's WAL archive, if it has one that is limited.
+    pub recovery_window: Option<TimeDelta>,
     /// The settings of incremental base backups; `None` if every base backup is a full one.
     pub incremental: Option<Incremental>,
     /// The maximum number of databases dumped at once.
@@ -123,6 +126,7 @@ impl References<'_> {
             encrypt,
             retention: self.retention(settings.retention, &settings.ship).map_err(&invalid)?,
             ship: settings.ship,
+            recovery_window: None,
             incremental: settings.incremental,
             parallel,
             max_age: settings.max_age,

@@ -145,6 +145,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
         encrypt: None,
         ship: vec![DESTINATION.to_owned()],
         retention: policy.map(|policy| (DESTINATION.to_owned(), policy)).into_iter().collect(),
+        recovery_window: None,
         incremental: None,
         parallel: 1,
         max_age: None,

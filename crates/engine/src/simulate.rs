@@ -193,6 +193,7 @@ fn candidate(time: DateTime<Utc>, bytes: u64) -> Result<Candidate> {
         held: None,
         locked_until: None,
         restoring_until: None,
+        begins_window: false,
         needs: Vec::new(),
     })
 }

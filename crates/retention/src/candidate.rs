@@ -25,6 +25,8 @@ pub struct Candidate {
     pub locked_until: Option<DateTime<Utc>>,
     /// The time until which a restore protects the backup.
     pub restoring_until: Option<DateTime<Utc>>,
+    /// True if a recovery to the beginning of the cluster's recovery window begins with the backup.
+    pub begins_window: bool,
     /// The backups that a full restore of this one needs.
     pub needs: Vec<BackupName>,
 }

@@ -239,6 +239,7 @@ fn evaluate<'a>(
     if series_mode == SeriesMode::Policy {
         for (backup, reasons) in newest_first.iter().zip(&mut reasons) {
             reasons.extend(unproven(backup, own_runs).then_some(Reason::Unproven));
+            reasons.extend(backup.begins_window.then_some(Reason::RecoveryWindow));
         }
         let counted: Vec<(usize, &Candidate)> = newest_first
             .iter()

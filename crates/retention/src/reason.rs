@@ -28,6 +28,8 @@ pub enum Reason {
     NewestOf(CalendarUnit),
     /// `keep_within_daily` and so on: the backup is within the span and the newest of a period.
     NewestWithin(CalendarUnit),
+    /// `recovery_window`: a recovery to the beginning of the window begins with the backup.
+    RecoveryWindow,
     /// A kept backup needs this one for a full restore.
     NeededBy(BackupName),
     /// The backup is held.
@@ -84,6 +86,7 @@ impl fmt::Display for Reason {
             Self::Within => f.write_str("within"),
             Self::NewestOf(unit) => f.write_str(unit.adverb()),
             Self::NewestWithin(unit) => write!(f, "within {}", unit.adverb()),
+            Self::RecoveryWindow => f.write_str("recovery_window"),
             Self::NeededBy(name) => write!(f, "needed by {}", name.file_name()),
             Self::Held { until: None, why } => write!(f, "held: {why}"),
             Self::Held { until: Some(until), why } => write!(f, "held until {}: {why}", day(until)),

@@ -10,7 +10,7 @@ use longshore_core::key::BackupName;
 use longshore_core::mark::Marks;
 use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Result};
-use longshore_retention::{History, Hold, OwnRuns, Plan, PlanContext, SeriesMode, plan};
+use longshore_retention::{Candidate, History, Hold, OwnRuns, Plan, PlanContext, SeriesMode, plan};
 
 use super::owner::Owner;
 use super::removable::removables;
@@ -107,12 +107,25 @@ fn plan_with_locks<'a>(
             candidate.locked_until = locks.get(backup.name()).copied().flatten();
             candidate
         });
+        let mut backups: Vec<Candidate> = candidates.collect();
+        if let Some(first) = begin_of_window(owner, series_key, catalog, now) {
+            backups.iter_mut().filter(|backup| backup.name == first).for_each(|backup| backup.begins_window = true);
+        }
         series.push((series_key, series_mode(series_key)));
-        histories.push(History { backups: candidates.collect(), series_mode: series_mode(series_key) });
+        histories.push(History { backups, series_mode: series_mode(series_key) });
     }
     let ended = owner.ended(catalog, &histories, now);
     let plan = plan(owner.policy(), &histories, PlanContext { now, needed: &needed, trust_clock, own_runs })?;
     Ok(OwnerPlan { owner, series, ended, plan })
+}
+
+/// Returns the base backup with which a recovery to the beginning of the job's recovery window
+/// begins: the newest good one that is older.
+fn begin_of_window(owner: Owner<'_>, series: &Series, catalog: &Catalog, now: DateTime<Utc>) -> Option<BackupName> {
+    let begin = now.checked_sub_signed(owner.job()?.recovery_window?)?;
+    let bases = catalog.series.get(series)?.iter().filter(|backup| backup.manifest.base.is_some());
+    let older = bases.filter(|backup| backup.candidate().good && backup.manifest.recoverable_from() <= begin);
+    older.max_by_key(|backup| backup.manifest.recoverable_from()).map(|backup| backup.name.clone())
 }
 
 /// Returns the backups of a job that its policy would delete at a destination if `arriving` were

@@ -16,7 +16,7 @@ use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixture::{DESTINATION, catalogued, config, put_partial_run, put_run};
+use crate::fixture::{DESTINATION, catalogued, config, put_base_with, put_partial_run, put_run};
 use crate::hold::{HoldChange, hold};
 
 /// A destination, and a host that prunes it.
@@ -24,6 +24,23 @@ struct PruneEnv {
     store: MemoryStore,
     config: Config,
     _folder: TempDir,
+}
+
+#[tokio::test]
+async fn base_backup_before_the_recovery_window_is_kept() {
+    let mut prune = PruneEnv::new(last(1));
+    let now = Utc::now();
+    let names = [30, 20, 3, 2].map(|days| {
+        let time = now - TimeDelta::days(days);
+        let manifest = put_base_with(&prune.store, &time.format("%Y-%m-%d_%H%M%S").to_string(), |manifest| {
+            manifest.base.as_mut().unwrap().finished = Some(time);
+        });
+        manifest.name().unwrap()
+    });
+    prune.config.jobs.values_mut().for_each(|job| job.recovery_window = Some(TimeDelta::days(14)));
+    assert!(prune.prune(&ACT).await.succeeded());
+    let catalog = Catalog::read(&prune.store).await.unwrap();
+    assert_eq!(catalog.backups().map(|backup| &backup.name).collect::<Vec<_>>(), [&names[1], &names[3]]);
 }
 
 const ACT: Request<'static> = Request {

@@ -87,7 +87,7 @@ fn segments_that_ended_early_are_verified(installation: &Installation) {
 }
 
 #[test]
-fn segments_that_ended_early_are_verified_with_the_newest_release() {
+fn early_ended_segments_of_the_newest_release_are_verified() {
     segments_that_ended_early_are_verified(&Installation::of_major(18));
 }
 
@@ -95,7 +95,7 @@ mod slow {
     use super::*;
 
     #[test]
-    fn segments_that_ended_early_are_verified_with_each_release() {
+    fn early_ended_segments_of_each_release_are_verified() {
         Installation::all().iter().for_each(segments_that_ended_early_are_verified);
     }
 }

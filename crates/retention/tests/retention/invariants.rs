@@ -85,6 +85,9 @@ fn protected_backups_are_kept(scenario: &Scenario) -> Result<(), String> {
             if held || reserved || young {
                 stays(backup, "removed, but held, locked, being restored or young")?;
             }
+            if backup.begins_window && history.series_mode == SeriesMode::Policy {
+                stays(backup, "removed, but the recovery window begins with it")?;
+            }
             if is_left_alone(scenario, history) {
                 stays(backup, "removed from an excluded series")?;
             }
@@ -242,6 +245,7 @@ fn plain(number: i64, time: chrono::DateTime<chrono::Utc>) -> Candidate {
         held: None,
         locked_until: None,
         restoring_until: None,
+        begins_window: false,
         needs: Vec::new(),
     }
 }

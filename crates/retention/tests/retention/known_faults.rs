@@ -27,6 +27,7 @@ fn good(subject: &str, time: DateTime<Utc>) -> Candidate {
         held: None,
         locked_until: None,
         restoring_until: None,
+        begins_window: false,
         needs: Vec::new(),
     }
 }

@@ -88,6 +88,9 @@ fn own_reasons(scenario: &Scenario, history: &History, backup: &Candidate) -> BT
         if !backup.good {
             reasons.insert(Reason::NotGood);
         }
+        if backup.begins_window {
+            reasons.insert(Reason::RecoveryWindow);
+        }
     }
     if future_dated(scenario, backup) {
         reasons.insert(Reason::FutureDated);

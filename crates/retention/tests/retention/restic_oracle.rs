@@ -84,6 +84,7 @@ fn by_longshore(hosts: &Hosts, policy: &Policy, now: DateTime<Utc>) -> Kept {
         held: None,
         locked_until: None,
         restoring_until: None,
+        begins_window: false,
         needs: Vec::new(),
     };
     let history = |(host, times): (usize, &Vec<DateTime<Utc>>)| History {

@@ -28,6 +28,7 @@ fn scenario(policy: Policy) -> Scenario {
         held: None,
         locked_until: None,
         restoring_until: None,
+        begins_window: false,
         needs: if series == 0 { Vec::new() } else { vec![name(0, time)] },
     };
     let history = |series| History {

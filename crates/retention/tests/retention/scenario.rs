@@ -254,6 +254,7 @@ fn history(rng: &mut Rng, series: i64, runs: &[DateTime<Utc>], now: DateTime<Utc
                 .then(|| Hold { until: rng.happens(70).then(|| until(rng)), why: "a request".into() }),
             locked_until: rng.happens(special).then(|| until(rng)),
             restoring_until: rng.happens(special).then(|| until(rng)),
+            begins_window: rng.happens(special),
             needs: Vec::new(),
         }
     });

@@ -23,6 +23,7 @@ fn backup(time: DateTime<Utc>) -> Candidate {
         held: None,
         locked_until: None,
         restoring_until: None,
+        begins_window: false,
         needs: Vec::new(),
     }
 }
