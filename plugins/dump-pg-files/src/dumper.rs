@@ -1,0 +1,168 @@
+//! The stage that reads the live data directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use longshore_core::check::{Check, Finding};
+use longshore_core::compress::Compression;
+use longshore_core::manifest::{Format, Server, Tool};
+use longshore_core::plugin::{CompressBy, JobContext};
+use longshore_core::stage::{Archiving, DiscoveredSubject, Discovery, Dump, Dumped, RunNeeds};
+use longshore_core::store::RateLimiter;
+use longshore_core::stream::OnEnd;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_base::settings::Wal;
+use longshore_pg_client::client::Client;
+use longshore_pg_client::cluster_files;
+use longshore_pg_client::tool::Version;
+
+use crate::backup::Backup;
+use crate::check::Checked;
+use crate::listing::Listing;
+use crate::location::{self, Location, unreadable};
+use crate::reader::Choices;
+use crate::session::{BackupSession, ServerFacts};
+use crate::settings::{PgFiles, label};
+use crate::{BASE, check};
+
+/// The oldest major version whose backups are supported.
+pub(crate) const OLDEST_MAJOR: u32 = 15;
+
+/// The name of the tool in manifests.
+const TOOL: &str = "pg_backup_start";
+
+/// A stage with its settings.
+pub(crate) struct Dumper {
+    settings: PgFiles,
+    site: JobContext,
+    client: Client,
+}
+
+impl Dumper {
+    pub(crate) fn new(settings: PgFiles, site: JobContext, client: Client) -> Self {
+        Self { settings, site, client }
+    }
+}
+
+/// Returns the server's version, if it is supported.
+pub(crate) fn version(text: &str, cluster: &str) -> Result<Version> {
+    let unreadable = || Error::new(Stage::Connect, Kind::Failed, text, "not a version of PostgreSQL");
+    let version = Version::parse(text).ok_or_else(unreadable)?;
+    if version.major < OLDEST_MAJOR {
+        let message =
+            format!("backups of files of PostgreSQL {version} are not supported, only of {OLDEST_MAJOR} and newer");
+        return Err(Error::new(Stage::Connect, Kind::Refused, cluster, message)
+            .hint("dump the databases with type = \"pg_dump\", or upgrade the server"));
+    }
+    Ok(version)
+}
+
+/// Fails for other subjects.
+fn expect_base(subject: &Subject) -> Result<()> {
+    match subject {
+        Subject::Base => Ok(()),
+        other => {
+            let message = "a base backup contains the whole cluster, and no other subject";
+            Err(Error::new(Stage::Dump, Kind::Usage, other.to_string(), message))
+        }
+    }
+}
+
+#[async_trait]
+impl Dump for Dumper {
+    async fn discover(&self) -> Result<Discovery> {
+        let facts = ServerFacts::query(&self.client).await?;
+        let version = version(&facts.version, self.client.name())?;
+        let estimated_bytes = cluster_files::size(&self.client).await;
+        let base = DiscoveredSubject {
+            subject: Subject::Base,
+            estimated_bytes,
+            run_needs: RunNeeds::Nothing,
+            needs: Vec::new(),
+        };
+        Ok(Discovery {
+            server: Server { server_version: version.to_string(), system_identifier: Some(facts.system_identifier) },
+            subjects: vec![base],
+            missing: Vec::new(),
+            not_captured: Vec::new(),
+            connections: None,
+            is_standby: facts.is_standby,
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn dump(&self, subject: &Subject) -> Result<Dumped> {
+        expect_base(subject)?;
+        let PgFiles { wal, checkpoint, damaged_pages, .. } = self.settings;
+        let session = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await?;
+        let version = version(&session.facts.version, self.client.name())?;
+        let data =
+            location::data_directory(self.settings.data_directory.as_deref(), &session.facts, self.client.name())?;
+        let facts = session.facts.clone();
+        let major = version.major;
+        // Files that are created after the list has been made come from the WAL.
+        let list = tokio::task::spawn_blocking(move || -> Result<(Location, Listing)> {
+            location::expect_data_of(&data, &facts)?;
+            let location = Location::of(&data).map_err(|error| unreadable(&data, error))?;
+            let listing = Listing::of(&location, major)?;
+            Ok((location, listing))
+        });
+        let (location, listing) = list
+            .await
+            .map_err(|error| Error::new(Stage::Dump, Kind::Failed, BASE, "cannot list the files").because(error))??;
+        let has_checksums = session.facts.data_checksums == "on";
+        let choices =
+            Choices { threads: self.settings.threads(), check_pages_since: has_checksums.then_some(session.start_lsn) };
+        let estimated_bytes = Some(listing.bytes);
+        let notes = OnEnd::new();
+        let backup = Backup { session, location, listing, choices, major, wal, damaged_pages };
+        let stream = backup.into_stream(notes.clone());
+        Ok(Dumped {
+            stream: match &self.settings.max_rate {
+                Some(rate) => Arc::new(RateLimiter::new(rate.clone())).limit(stream),
+                None => stream,
+            },
+            format: Format::Base,
+            estimated_bytes,
+            compression: match self.site.compress_by {
+                CompressBy::Pipeline(compression) => compression,
+                // A compressed tar could not be verified.
+                CompressBy::Tool { .. } => Compression::None,
+            },
+            tool: Tool { name: TOOL.to_owned(), version: version.to_string() },
+            database: None,
+            base_manifest: None,
+            notes,
+        })
+    }
+
+    fn needs_wal_archive(&self) -> bool {
+        self.settings.wal == Wal::Archive
+    }
+
+    fn archiving(&self) -> Option<&dyn Archiving> {
+        Some(&self.client)
+    }
+
+    async fn data_directory(&self) -> Option<PathBuf> {
+        match &self.settings.data_directory {
+            Some(path) => Some(path.clone()),
+            None => cluster_files::data_directory(&self.client).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Check for Dumper {
+    async fn check(&self) -> Vec<Finding> {
+        let checked = Checked {
+            client: &self.client,
+            data_directory: self.settings.data_directory.as_deref(),
+            wal: self.settings.wal,
+        };
+        check::findings(checked).await
+    }
+}

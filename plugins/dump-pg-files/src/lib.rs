@@ -1,0 +1,51 @@
+//! Takes base backups from the files of a cluster, as `type = "pg_files"`: the live data directory
+//! on this host, read by several threads between `pg_backup_start` and `pg_backup_stop`.
+//!
+//! The result is the tar of a base backup by the server, with a manifest that is computed here. For
+//! clusters that one WAL sender is too slow for.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `settings.rs` | the settings |
+//! | `dumper.rs` | the stage |
+//! | `check.rs` | the check before a run |
+//! | `session.rs` | the session of a backup at the server |
+//! | `location.rs` | the folders of a cluster, and the proof that they belong to the server |
+//! | `listing.rs` | the files that a backup contains |
+//! | `reader.rs`, `pages.rs` | files read by several threads, with checks of their pages |
+//! | `wal.rs` | the WAL that makes a backup consistent |
+//! | `tar.rs` | the tar in chunks |
+//! | `backup.rs` | a backup as a stream |
+
+mod backup;
+mod check;
+mod dumper;
+mod listing;
+mod location;
+mod pages;
+mod reader;
+mod session;
+mod settings;
+mod tar;
+mod wal;
+
+use longshore_core::Result;
+use longshore_core::plugin::{JobContext, Plugin};
+use longshore_core::stage::Dump;
+use longshore_pg_client::client::Client;
+
+pub use settings::PgFiles;
+
+use dumper::Dumper;
+
+/// The subject of errors: the only one of the stages.
+pub(crate) const BASE: &str = "base";
+
+impl Plugin<dyn Dump> for PgFiles {
+    const TYPE: &'static str = "pg_files";
+
+    fn build(self, site: &JobContext) -> Result<Box<dyn Dump>> {
+        self.check()?;
+        Ok(Box::new(Dumper::new(self, site.clone(), Client::new(&site.cluster)?)))
+    }
+}
