@@ -8,6 +8,7 @@ mod support;
 
 mod backups_reach_hosts_and_buckets;
 mod base_backups_are_verified;
+mod base_backups_come_from_files;
 mod base_backups_drill;
 mod base_backups_restore_clusters;
 mod base_backups_survive_changes;

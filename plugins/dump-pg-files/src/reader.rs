@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{self as blocking, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use bytes::Bytes;
 use longshore_core::stream::{BufferPool, CHUNK_BYTES};
@@ -86,7 +86,6 @@ struct Task {
 /// Files that are being read. Dropping it ends the threads after their current blocks.
 pub(crate) struct Reader {
     slots: mpsc::Receiver<Slot>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 impl Reader {
@@ -97,7 +96,6 @@ impl Reader {
         let (task_sender, tasks) = blocking::sync_channel::<Task>(capacity);
         let tasks = Arc::new(Mutex::new(tasks));
         let pool = BufferPool::default();
-        let mut threads = Vec::new();
         for _ in 0..choices.threads.get() {
             let (tasks, pool) = (Arc::clone(&tasks), pool.clone());
             let read = move || {
@@ -110,15 +108,15 @@ impl Reader {
                     task.result.send(block).ok();
                 }
             };
-            threads.push(thread::Builder::new().name("read files".to_owned()).spawn(read)?);
+            thread::Builder::new().name("read files".to_owned()).spawn(read)?;
         }
         let open = move || {
             let queue = Queue { slots: slot_sender, tasks: task_sender };
             // Fails only if the reader of the results is gone.
             queue.add_all(&location, entries, choices.check_pages_since.is_some()).ok();
         };
-        threads.push(thread::Builder::new().name("open files".to_owned()).spawn(open)?);
-        Ok(Self { slots, threads })
+        thread::Builder::new().name("open files".to_owned()).spawn(open)?;
+        Ok(Self { slots })
     }
 
     /// Returns the next part, or `None` after the last one. Keeps its place if it is dropped before
@@ -131,14 +129,6 @@ impl Reader {
             Slot::Failed(error) => Err(error),
             Slot::End => Ok(None),
         }
-    }
-
-    /// Waits until no thread has an open file.
-    pub(crate) fn join(self) {
-        let Self { slots, threads } = self;
-        drop(slots);
-        // A thread that panicked has no open file either.
-        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
 
@@ -266,7 +256,6 @@ mod tests {
             }
             assert!(found == files, "{threads} threads");
             assert_eq!(missing, 1);
-            reader.join();
         }
     }
 

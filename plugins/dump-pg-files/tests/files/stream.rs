@@ -127,10 +127,13 @@ async fn damaged_page_fails_the_dump_or_is_recorded() {
     assert_eq!(pages, [(path.as_str(), 3)]);
 }
 
+/// The most rounds of [`write`], which bound the WAL of a backup.
+const MOST_ROUNDS: u32 = 4;
+
 /// Writes, checkpoints and recycles WAL until `stop` is set. Returns the number of rounds.
 fn write(cluster: &Cluster, stop: &AtomicBool) -> u32 {
     let mut rounds = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while rounds < MOST_ROUNDS && !stop.load(Ordering::Relaxed) {
         let script = "insert into load select n, repeat(n::text, 100) from generate_series(1, 20000) n;
                       update load set t = t || 'x' where n % 7 = 0; select pg_switch_wal(); checkpoint; truncate load;";
         cluster.psql("postgres", script);
