@@ -1,6 +1,8 @@
 //! A backup as a stream, which ends cleanly only after the server has confirmed the backup.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::mem;
+use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use longshore_core::stage::DumpNotes;
@@ -21,6 +23,7 @@ use crate::listing::{Entry, Listing};
 use crate::location::{self, Location};
 use crate::reader::{Block, Choices, Part, Reader};
 use crate::session::{BackupEnd, BackupSession, QUERY_INTERVAL};
+use crate::snapshot::Held;
 use crate::tar::Tar;
 use crate::wal::{self, STATUS_FOLDER};
 
@@ -33,12 +36,31 @@ const MOST_NAMED: usize = 20;
 /// A backup whose files have been listed.
 pub(crate) struct Backup {
     pub(crate) session: BackupSession,
+    /// The live data directory.
+    pub(crate) live_data: PathBuf,
+    /// The folders to read.
     pub(crate) location: Location,
     pub(crate) listing: Listing,
     pub(crate) choices: Choices,
     pub(crate) major: u32,
     pub(crate) wal: Wal,
     pub(crate) damaged_pages: DamagedPages,
+    /// The snapshot to read, if the files are not the live ones.
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A snapshot of a backup that the server has already stopped.
+pub(crate) struct Snapshot {
+    pub(crate) held: Held,
+    pub(crate) end: BackupEnd,
+}
+
+/// A part of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Files,
+    Wal,
 }
 
 /// The pages whose checksums are wrong.
@@ -77,83 +99,107 @@ impl Backup {
     /// Returns the bytes of the tar. Dropping the stream ends the session: the server then ends the
     /// backup, and drops the slot.
     pub(crate) fn into_stream(self, notes: OnEnd<DumpNotes>) -> ByteStream {
-        let Self { mut session, location, listing, choices, major, wal, damaged_pages } = self;
+        let Self {
+            mut session,
+            live_data,
+            location,
+            mut listing,
+            choices,
+            major,
+            wal,
+            damaged_pages,
+            snapshot,
+            mut warnings,
+        } = self;
+        let live = Location { data: live_data, tablespaces: BTreeMap::new() };
+        let (held, mut end) = snapshot.map_or((None, None), |Snapshot { held, end }| (Some(held), Some(end)));
+        // The live files precede the end of the backup. Those of a snapshot follow it, so that the
+        // server need not keep the WAL while they are read.
+        let passes = if end.is_some() { [Pass::Wal, Pass::Files] } else { [Pass::Files, Pass::Wal] };
         let stream = async_stream::try_stream! {
-            let warnings: Vec<String> = listing.warning().into_iter().collect();
+            warnings.extend(listing.warning());
             let mut tar = Tar::default();
             let mut damage = Damage::default();
             let mut member: Box<[u8]> = Box::default();
-            let mut reader = start(&location, listing.entries, choices)?;
             let mut next_query = Instant::now() + QUERY_INTERVAL;
-            while let Some(part) = reader.next().await? {
-                match part {
-                    Part::Directory(path, attributes) => tar.directory(&path, attributes)?,
-                    Part::File { path, size_bytes, attributes } => {
-                        member.clone_from(&path);
-                        tar.begin_file(path, size_bytes, attributes, InManifest::Listed)?;
-                    }
-                    Part::Data(block) => {
-                        damage.add(&member, &block);
-                        tar.data(&block);
-                    }
-                    Part::FileEnd => tar.end_file()?,
-                    // A relation that was dropped, which replay of the WAL drops, too.
-                    Part::Missing(_) => {}
-                }
-                while let Some(chunk) = tar.chunk() {
-                    yield chunk;
-                }
-                if Instant::now() >= next_query {
-                    session.expect_alive().await?;
-                    next_query = Instant::now() + QUERY_INTERVAL;
-                }
-            }
-            // A standby is consistent at a position in pg_control, so all other files precede it.
-            let (control, control_file) = read_control(&location.data).await?;
-            let end = session.stop().await?;
-            let label = BackupLabel::parse(&end.label).map_err(malformed)?;
-            tar.whole_file(label::NAME, &end.label, InManifest::Listed)?;
-            if !end.tablespace_map.is_empty() {
-                tar.whole_file(tablespace_map::NAME, &end.tablespace_map, InManifest::Listed)?;
-            }
-            tar.whole_file(control::PATH, &control_file, InManifest::Listed)?;
-            let range = WalRange { timeline: label.start_timeline, start: label.start_lsn, end: end.stop_lsn };
-            if wal == Wal::Include {
-                let files = wal::files(&location.data, range, control.wal_segment_size)?;
-                let names = files.clone();
-                let entries = files.into_iter().map(|name| Entry::File(wal::member(&name))).collect();
-                let mut reader = start(&location, entries, Choices { check_pages_since: None, ..choices })?;
-                while let Some(part) = reader.next().await? {
-                    match part {
-                        Part::File { path, size_bytes, attributes } => {
-                            tar.begin_file(path, size_bytes, attributes, InManifest::Unlisted)?;
+            let mut range = None;
+            let mut wal_names = Vec::new();
+            let mut control_file = None;
+            for pass in passes {
+                let mut reader = match pass {
+                    Pass::Files => start(&location, mem::take(&mut listing.entries), choices)?,
+                    Pass::Wal => {
+                        let (control, content) = read_control(&location.data).await?;
+                        let end = match &mut end {
+                            Some(end) => &*end,
+                            none => none.insert(session.stop().await?),
+                        };
+                        let label = BackupLabel::parse(&end.label).map_err(malformed)?;
+                        tar.whole_file(label::NAME, &end.label, InManifest::Listed)?;
+                        if !end.tablespace_map.is_empty() {
+                            tar.whole_file(tablespace_map::NAME, &end.tablespace_map, InManifest::Listed)?;
                         }
-                        Part::Data(block) => tar.data(&block),
-                        Part::FileEnd => tar.end_file()?,
-                        Part::Missing(path) => Err(wal::missing(&path))?,
-                        Part::Directory(..) => {}
+                        let of_backup =
+                            WalRange { timeline: label.start_timeline, start: label.start_lsn, end: end.stop_lsn };
+                        range = Some((of_backup, control.system_identifier));
+                        control_file = Some(content);
+                        if wal == Wal::Include {
+                            wal_names = wal::files(&live.data, of_backup, control.wal_segment_size)?;
+                        }
+                        let entries = wal_names.iter().map(|name| Entry::File(wal::member(name))).collect();
+                        start(&live, entries, Choices { check_pages_since: None, ..choices })?
+                    }
+                };
+                while let Some(part) = reader.next().await? {
+                    match (part, pass) {
+                        (Part::Directory(path, attributes), _) => tar.directory(&path, attributes)?,
+                        (Part::File { path, size_bytes, attributes }, pass) => {
+                            member.clone_from(&path);
+                            let listed = if pass == Pass::Wal { InManifest::Unlisted } else { InManifest::Listed };
+                            tar.begin_file(path, size_bytes, attributes, listed)?;
+                        }
+                        (Part::Data(block), _) => {
+                            damage.add(&member, &block);
+                            tar.data(&block);
+                        }
+                        (Part::FileEnd, _) => tar.end_file()?,
+                        // A relation that was dropped, which replay of the WAL drops, too.
+                        (Part::Missing(_), Pass::Files) => {}
+                        (Part::Missing(path), Pass::Wal) => Err(wal::missing(&path))?,
                     }
                     while let Some(chunk) = tar.chunk() {
                         yield chunk;
                     }
+                    if end.is_none() && Instant::now() >= next_query {
+                        session.expect_alive().await?;
+                        next_query = Instant::now() + QUERY_INTERVAL;
+                    }
                 }
-                // As a server does it, so that a restored cluster archives no segment again.
-                for name in names {
-                    tar.whole_file(&format!("{STATUS_FOLDER}/{name}.done"), b"", InManifest::Unlisted)?;
+                if pass == Pass::Wal {
+                    // As a server does it, so that a restored cluster archives no segment again.
+                    for name in &wal_names {
+                        tar.whole_file(&format!("{STATUS_FOLDER}/{name}.done"), b"", InManifest::Unlisted)?;
+                    }
+                    session.release().await?;
                 }
             }
-            let details = details(&session);
-            let BackupEnd { time, .. } = end;
-            session.close().await?;
+            let (range, system_identifier) = range.ok_or_else(|| Error::new(Stage::Dump, Kind::Failed, BASE, "has no WAL"))?;
+            tar.whole_file(control::PATH, &control_file.unwrap_or_default(), InManifest::Listed)?;
             if damaged_pages == DamagedPages::Fail {
                 damage.expect_none()?;
             }
-            let system_identifier = (major >= IDENTIFIED_SINCE).then_some(control.system_identifier);
+            if let Some(held) = held
+                && let Err(error) = held.remove().await
+            {
+                warnings.push(format!("the snapshot is left behind, and the next run removes it: {}", error.chain()));
+            }
+            let system_identifier = (major >= IDENTIFIED_SINCE).then_some(system_identifier);
             tar.finish(Origin { system_identifier }, range)?;
             while let Some(chunk) = tar.chunk() {
                 yield chunk;
             }
-            notes.set(DumpNotes { warnings, finished: Some(time), details, ..DumpNotes::default() });
+            let (finished, details) = (end.map(|end| end.time), details(&session));
+            notes.set(DumpNotes { warnings, finished, details, ..DumpNotes::default() });
         };
         stream.boxed()
     }

@@ -20,7 +20,6 @@ use longshore_pg_client::cluster_files;
 use longshore_pg_client::tool::Version;
 
 use crate::backup::Backup;
-use crate::check::Checked;
 use crate::listing::Listing;
 use crate::location::{self, Location, unreadable};
 use crate::reader::Choices;
@@ -61,7 +60,7 @@ pub(crate) fn version(text: &str, cluster: &str) -> Result<Version> {
 }
 
 /// Fails for other subjects.
-fn expect_base(subject: &Subject) -> Result<()> {
+pub(crate) fn expect_base(subject: &Subject) -> Result<()> {
     match subject {
         Subject::Base => Ok(()),
         other => {
@@ -71,27 +70,83 @@ fn expect_base(subject: &Subject) -> Result<()> {
     }
 }
 
+/// Returns the cluster's files as discovered. A base backup contains all that a restore needs.
+pub(crate) async fn discover(client: &Client) -> Result<Discovery> {
+    let facts = ServerFacts::query(client).await?;
+    let version = version(&facts.version, client.name())?;
+    let estimated_bytes = cluster_files::size(client).await;
+    let base =
+        DiscoveredSubject { subject: Subject::Base, estimated_bytes, run_needs: RunNeeds::Nothing, needs: Vec::new() };
+    Ok(Discovery {
+        server: Server { server_version: version.to_string(), system_identifier: Some(facts.system_identifier) },
+        subjects: vec![base],
+        missing: Vec::new(),
+        not_captured: Vec::new(),
+        connections: None,
+        is_standby: facts.is_standby,
+        warnings: Vec::new(),
+    })
+}
+
+/// Runs work on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::new(Stage::Dump, Kind::Failed, BASE, "cannot list the files").because(error))?
+}
+
+/// Returns the folders of the server's cluster on this host.
+pub(crate) async fn locate(settings: &PgFiles, facts: &ServerFacts, cluster: &str) -> Result<Location> {
+    let data = location::data_directory(settings.data_directory.as_deref(), facts, cluster)?;
+    let facts = facts.clone();
+    blocking(move || {
+        location::expect_data_of(&data, &facts)?;
+        Location::of(&data).map_err(|error| unreadable(&data, error))
+    })
+    .await
+}
+
+/// Returns the choices for reading the files of a backup.
+pub(crate) fn choices(settings: &PgFiles, session: &BackupSession) -> Choices {
+    let has_checksums = session.facts.data_checksums == "on";
+    Choices { threads: settings.threads(), check_pages_since: has_checksums.then_some(session.start_lsn) }
+}
+
+/// Returns a backup as a dump.
+pub(crate) fn dumped(backup: Backup, settings: &PgFiles, site: &JobContext, version: &Version) -> Dumped {
+    let estimated_bytes = Some(backup.listing.bytes);
+    let notes = OnEnd::new();
+    let stream = backup.into_stream(notes.clone());
+    Dumped {
+        stream: match &settings.max_rate {
+            Some(rate) => Arc::new(RateLimiter::new(rate.clone())).limit(stream),
+            None => stream,
+        },
+        format: Format::Base,
+        estimated_bytes,
+        compression: match site.compress_by {
+            CompressBy::Pipeline(compression) => compression,
+            // A compressed tar could not be verified.
+            CompressBy::Tool { .. } => Compression::None,
+        },
+        tool: Tool { name: TOOL.to_owned(), version: version.to_string() },
+        database: None,
+        base_manifest: None,
+        notes,
+    }
+}
+
+/// Returns the data directory on this host, if it is known.
+pub(crate) async fn known_data_directory(settings: &PgFiles, client: &Client) -> Option<PathBuf> {
+    match &settings.data_directory {
+        Some(path) => Some(path.clone()),
+        None => cluster_files::data_directory(client).await,
+    }
+}
+
 #[async_trait]
 impl Dump for Dumper {
     async fn discover(&self) -> Result<Discovery> {
-        let facts = ServerFacts::query(&self.client).await?;
-        let version = version(&facts.version, self.client.name())?;
-        let estimated_bytes = cluster_files::size(&self.client).await;
-        let base = DiscoveredSubject {
-            subject: Subject::Base,
-            estimated_bytes,
-            run_needs: RunNeeds::Nothing,
-            needs: Vec::new(),
-        };
-        Ok(Discovery {
-            server: Server { server_version: version.to_string(), system_identifier: Some(facts.system_identifier) },
-            subjects: vec![base],
-            missing: Vec::new(),
-            not_captured: Vec::new(),
-            connections: None,
-            is_standby: facts.is_standby,
-            warnings: Vec::new(),
-        })
+        discover(&self.client).await
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
@@ -99,44 +154,24 @@ impl Dump for Dumper {
         let PgFiles { wal, checkpoint, damaged_pages, .. } = self.settings;
         let session = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await?;
         let version = version(&session.facts.version, self.client.name())?;
-        let data =
-            location::data_directory(self.settings.data_directory.as_deref(), &session.facts, self.client.name())?;
-        let facts = session.facts.clone();
         let major = version.major;
+        let location = locate(&self.settings, &session.facts, self.client.name()).await?;
+        let listed = location.clone();
         // Files that are created after the list has been made come from the WAL.
-        let list = tokio::task::spawn_blocking(move || -> Result<(Location, Listing)> {
-            location::expect_data_of(&data, &facts)?;
-            let location = Location::of(&data).map_err(|error| unreadable(&data, error))?;
-            let listing = Listing::of(&location, major)?;
-            Ok((location, listing))
-        });
-        let (location, listing) = list
-            .await
-            .map_err(|error| Error::new(Stage::Dump, Kind::Failed, BASE, "cannot list the files").because(error))??;
-        let has_checksums = session.facts.data_checksums == "on";
-        let choices =
-            Choices { threads: self.settings.threads(), check_pages_since: has_checksums.then_some(session.start_lsn) };
-        let estimated_bytes = Some(listing.bytes);
-        let notes = OnEnd::new();
-        let backup = Backup { session, location, listing, choices, major, wal, damaged_pages };
-        let stream = backup.into_stream(notes.clone());
-        Ok(Dumped {
-            stream: match &self.settings.max_rate {
-                Some(rate) => Arc::new(RateLimiter::new(rate.clone())).limit(stream),
-                None => stream,
-            },
-            format: Format::Base,
-            estimated_bytes,
-            compression: match self.site.compress_by {
-                CompressBy::Pipeline(compression) => compression,
-                // A compressed tar could not be verified.
-                CompressBy::Tool { .. } => Compression::None,
-            },
-            tool: Tool { name: TOOL.to_owned(), version: version.to_string() },
-            database: None,
-            base_manifest: None,
-            notes,
-        })
+        let listing = blocking(move || Listing::of(&listed, major)).await?;
+        let backup = Backup {
+            choices: choices(&self.settings, &session),
+            session,
+            live_data: location.data.clone(),
+            location,
+            listing,
+            major,
+            wal,
+            damaged_pages,
+            snapshot: None,
+            warnings: Vec::new(),
+        };
+        Ok(dumped(backup, &self.settings, &self.site, &version))
     }
 
     fn needs_wal_archive(&self) -> bool {
@@ -148,21 +183,13 @@ impl Dump for Dumper {
     }
 
     async fn data_directory(&self) -> Option<PathBuf> {
-        match &self.settings.data_directory {
-            Some(path) => Some(path.clone()),
-            None => cluster_files::data_directory(&self.client).await,
-        }
+        known_data_directory(&self.settings, &self.client).await
     }
 }
 
 #[async_trait]
 impl Check for Dumper {
     async fn check(&self) -> Vec<Finding> {
-        let checked = Checked {
-            client: &self.client,
-            data_directory: self.settings.data_directory.as_deref(),
-            wal: self.settings.wal,
-        };
-        check::findings(checked).await
+        check::findings(&self.settings, &self.client).await.0
     }
 }

@@ -1,5 +1,6 @@
-//! Takes base backups from the files of a cluster, as `type = "pg_files"`: the live data directory
-//! on this host, read by several threads between `pg_backup_start` and `pg_backup_stop`.
+//! Takes base backups from the files of a cluster on this host, read by several threads: as
+//! `type = "pg_files"` the live data directory between `pg_backup_start` and `pg_backup_stop`, as
+//! `type = "snapshot"` a snapshot of its volumes that was made between them.
 //!
 //! The result is the tar of a base backup by the server, with a manifest that is computed here. For
 //! clusters that one WAL sender is too slow for.
@@ -7,7 +8,8 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `settings.rs` | the settings |
-//! | `dumper.rs` | the stage |
+//! | `dumper.rs` | the stage `pg_files`, and what both stages share |
+//! | `snapshot` | the stage `snapshot` |
 //! | `check.rs` | the check before a run |
 //! | `session.rs` | the session of a backup at the server |
 //! | `location.rs` | the folders of a cluster, and the proof that they belong to the server |
@@ -26,6 +28,7 @@ mod pages;
 mod reader;
 mod session;
 mod settings;
+mod snapshot;
 mod tar;
 mod wal;
 
@@ -35,8 +38,10 @@ use longshore_core::stage::Dump;
 use longshore_pg_client::client::Client;
 
 pub use settings::PgFiles;
+pub use snapshot::{Commands, Known, Snapshot, With};
 
 use dumper::Dumper;
+use snapshot::SnapshotDumper;
 
 /// The subject of errors: the only one of the stages.
 pub(crate) const BASE: &str = "base";
@@ -47,5 +52,14 @@ impl Plugin<dyn Dump> for PgFiles {
     fn build(self, site: &JobContext) -> Result<Box<dyn Dump>> {
         self.check()?;
         Ok(Box::new(Dumper::new(self, site.clone(), Client::new(&site.cluster)?)))
+    }
+}
+
+impl Plugin<dyn Dump> for Snapshot {
+    const TYPE: &'static str = "snapshot";
+
+    fn build(self, site: &JobContext) -> Result<Box<dyn Dump>> {
+        self.check()?;
+        Ok(Box::new(SnapshotDumper::new(self, site.clone(), Client::new(&site.cluster)?)))
     }
 }

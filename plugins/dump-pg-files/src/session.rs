@@ -13,6 +13,7 @@ use longshore_pg_client::open_session::OpenSession;
 use longshore_pg_client::server::literal;
 use longshore_pg_wal::Lsn;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 /// The time between two queries of an idle session. A lost connection is noticed within this time,
@@ -95,7 +96,8 @@ pub(crate) struct BackupEnd {
 
 /// A backup in progress at the server.
 pub(crate) struct BackupSession {
-    session: OpenSession,
+    /// The connection, until it is closed.
+    session: Option<OpenSession>,
     pub(crate) facts: ServerFacts,
     /// The position where recovery begins.
     pub(crate) start_lsn: Lsn,
@@ -125,12 +127,12 @@ impl BackupSession {
         let start: String =
             session.query(&start).await.map_err(|error| hinted(error, "the server does not start a backup"))?;
         let start_lsn = parse_lsn(&start, subject)?;
-        Ok(Self { session, facts, start_lsn, subject: subject.to_owned() })
+        Ok(Self { session: Some(session), facts, start_lsn, subject: subject.to_owned() })
     }
 
     /// Fails if the connection is lost.
     pub(crate) async fn expect_alive(&mut self) -> Result<()> {
-        self.session.query::<u32>("select to_json(1)").await.map(drop).map_err(|error| self.lost(error))
+        self.query::<u32>("select to_json(1)").await.map(drop)
     }
 
     /// Stops the backup. The session stays open, and with it the reserved WAL.
@@ -140,7 +142,7 @@ impl BackupSession {
             'map', encode(convert_to(coalesce(spcmapfile, ''), getdatabaseencoding()), 'hex'),
             'time', clock_timestamp(),
             'tablespaces', (select json_agg(oid::text) from pg_tablespace)) from pg_backup_stop(false)";
-        let stopped: Stopped = self.session.query(stop).await.map_err(|error| self.lost(error))?;
+        let stopped: Stopped = self.query(stop).await?;
         self.expect_no_new_tablespace(&stopped.tablespaces)?;
         let malformed =
             || Error::new(Stage::Dump, Kind::Failed, &self.subject, "the server sent a malformed backup_label");
@@ -152,9 +154,20 @@ impl BackupSession {
         })
     }
 
-    /// Ends the session, and with it the reserved WAL.
-    pub(crate) async fn close(self) -> Result<()> {
-        self.session.close().await
+    /// Closes the connection, and with it releases the reserved WAL.
+    pub(crate) async fn release(&mut self) -> Result<()> {
+        match self.session.take() {
+            Some(session) => session.close().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn query<T: DeserializeOwned>(&mut self, query: &str) -> Result<T> {
+        let answer = match &mut self.session {
+            Some(session) => session.query(query).await,
+            None => Err(Error::new(Stage::Dump, Kind::Failed, &self.subject, "the session has ended")),
+        };
+        answer.map_err(|error| self.lost(error))
     }
 
     /// Fails if a tablespace was created during the backup. The WAL of the backup contains its
