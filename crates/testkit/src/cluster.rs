@@ -57,6 +57,11 @@ impl NewFolder {
         Self(Folder::new())
     }
 
+    /// Creates the folder in `base`, such as a mounted file system.
+    pub fn new_in(base: &Path) -> Self {
+        Self(Folder::new_in(base))
+    }
+
     /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -81,6 +86,16 @@ impl Cluster {
     /// With the server's log, if the server does not start.
     pub fn start(installation: &Installation, settings: &[&str]) -> Self {
         let folder = Folder::new();
+        template::copy(installation, &folder.data());
+        Self::start_in(installation, folder, settings)
+    }
+
+    /// Starts a server whose folder is in `base`, such as a mounted file system.
+    ///
+    /// # Panics
+    /// With the server's log, if the server does not start.
+    pub fn start_within(base: &Path, installation: &Installation, settings: &[&str]) -> Self {
+        let folder = Folder::new_in(base);
         template::copy(installation, &folder.data());
         Self::start_in(installation, folder, settings)
     }

@@ -17,6 +17,7 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure_scheduler(&system)?;
     debian::ensure_german()?;
     debian::ensure(&debian::CEPH)?;
+    debian::ensure(&debian::FILE_SYSTEMS)?;
     garage::ensure()?;
     emulator::ensure()?;
     postgresql::ensure(&system)

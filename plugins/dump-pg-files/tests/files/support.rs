@@ -13,7 +13,7 @@ use longshore_core::plugin::{Cluster as Connection, CompressBy, JobContext, Plug
 use longshore_core::stage::{Dump, DumpNotes, Dumped};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Result};
-use longshore_dump_pg_files::PgFiles;
+use longshore_dump_pg_files::{PgFiles, Snapshot};
 use longshore_pg_base::{Facts, verify};
 use longshore_testkit::cluster::{Cluster, Installation};
 use serde_json::Value;
@@ -25,7 +25,16 @@ pub(crate) fn versions() -> [Installation; 2] {
 
 /// Returns a stage with settings in JSON, for a connection string.
 pub(crate) fn stage(cluster: &Cluster, connection: String, settings: Value) -> Box<dyn Dump> {
-    let site = JobContext {
+    serde_json::from_value::<PgFiles>(settings).unwrap().build(&site(cluster, connection)).unwrap()
+}
+
+/// Returns a stage that makes snapshots, for the superuser.
+pub(crate) fn snapshot_stage(cluster: &Cluster, settings: Value) -> Box<dyn Dump> {
+    serde_json::from_value::<Snapshot>(settings).unwrap().build(&site(cluster, cluster.connection())).unwrap()
+}
+
+fn site(cluster: &Cluster, connection: String) -> JobContext {
+    JobContext {
         cluster: Connection {
             name: "main".to_owned(),
             connection: connection.into(),
@@ -34,8 +43,7 @@ pub(crate) fn stage(cluster: &Cluster, connection: String, settings: Value) -> B
         },
         compress_by: CompressBy::Pipeline(Compression::None),
         scratch_dir: None,
-    };
-    serde_json::from_value::<PgFiles>(settings).unwrap().build(&site).unwrap()
+    }
 }
 
 /// Returns a stage for the superuser.
