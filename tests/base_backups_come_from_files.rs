@@ -55,7 +55,7 @@ const TRANSFER: &str = "do $$ declare amount int; begin for n in 1..200 loop
     insert into ledger (amount) values (amount); commit; end loop; end $$";
 
 /// Runs `work` while another session moves money.
-fn while_money_moves(cluster: &Cluster, work: impl FnOnce()) {
+pub(crate) fn while_money_moves(cluster: &Cluster, work: impl FnOnce()) {
     cluster.create_database("bank");
     cluster.psql(
         "bank",
@@ -76,7 +76,7 @@ fn while_money_moves(cluster: &Cluster, work: impl FnOnce()) {
 }
 
 /// Expects that no transfer is half done, and that no row of the ledger is missing.
-fn expect_balanced(cluster: &Cluster) {
+pub(crate) fn expect_balanced(cluster: &Cluster) {
     let sums = "select sum(balance) = 1000 * count(*) from account";
     assert_eq!(cluster.psql("bank", sums), "t");
     let ledger = "select count(*) > 0 and sum(amount) > 0 from ledger";

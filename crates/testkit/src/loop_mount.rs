@@ -86,7 +86,7 @@ impl Drop for LoopMount {
     }
 }
 
-/// Unmounts a file system, whatever uses it. The loop device is freed with it.
+/// Unmounts a file system, also one in use. The loop device is freed with it.
 fn unmount(path: &Path) {
     let unmounted = Command::new("umount").arg("--lazy").arg(path).status();
     // A mount that is left behind is swept by a later test.

@@ -104,7 +104,7 @@ impl Reader {
                     let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(task) = next else { return };
                     let block = read_block(&task, &pool, choices.check_pages_since);
-                    // Fails only if the reader of the results is gone.
+                    // Fails only if no reader of the results is left.
                     task.result.send(block).ok();
                 }
             };
@@ -112,7 +112,7 @@ impl Reader {
         }
         let open = move || {
             let queue = Queue { slots: slot_sender, tasks: task_sender };
-            // Fails only if the reader of the results is gone.
+            // Fails only if no reader of the results is left.
             queue.add_all(&location, entries, choices.check_pages_since.is_some()).ok();
         };
         thread::Builder::new().name("open files".to_owned()).spawn(open)?;
@@ -132,7 +132,7 @@ impl Reader {
     }
 }
 
-/// The reader of the results is gone.
+/// No reader of the results is left.
 struct Closed;
 
 /// The queues of results and of blocks to read.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `stage.rs` | the stage |
-//! | `held.rs` | a snapshot that is removed whatever ends its use |
+//! | `held.rs` | a snapshot that is removed in all cases |
 //! | `maker.rs` | the steps from a snapshot's creation to its removal |
 //! | `volume.rs` | the volumes that contain the files of a cluster |
 //! | `reflink.rs` | copies of files that share their blocks |

@@ -1,4 +1,4 @@
-//! A snapshot that is removed whatever ends its use.
+//! A snapshot that is removed in all cases: at the end of its use, after errors and if it is dropped.
 
 use std::fs::{self, File, TryLockError};
 use std::mem;

@@ -1,4 +1,4 @@
-//! Snapshots of real file systems, which are removed whatever ends the backup.
+//! Snapshots of real file systems, which are removed in all cases.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};

@@ -1,5 +1,5 @@
-//! Programs of the user, and stand-ins for LVM's programs, since no test machine has a device
-//! mapper. The stand-ins copy the files, and record their arguments.
+//! Programs of the user, and substitutes for LVM's programs, since no test machine has a device
+//! mapper. The substitutes copy the files, and record their arguments.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -174,7 +174,7 @@ async fn lvm_is_driven_by_its_programs() {
     let inner = data.strip_prefix(&volume).unwrap().to_owned();
     let copies = programs.path("copies");
     let (data, copies, inner) = (data.display(), copies.display(), inner.display());
-    // The stand-in of a mounted snapshot is a bind mount of the copy.
+    // The substitute for a mounted snapshot is a bind mount of the copy.
     programs.write("lvs", &format!("case $# in 1) test -d '{copies}/'\"${{1#*/}}\";; *) echo '  vg0/data';; esac"));
     programs.write("lvcreate", &format!("mkdir -p '{copies}/'$5/'{inner}'\ncp -a '{data}/.' '{copies}/'$5/'{inner}'"));
     programs.write("mount", &format!("/bin/mount --bind '{copies}/'\"${{3##*/}}\" \"$4\""));
