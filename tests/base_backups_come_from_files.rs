@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
+use longshore_testkit::sample;
 use serde_json::Value;
 
 use crate::base_backups_are_verified::{expect_idle, stored};
@@ -46,6 +47,36 @@ mod slow {
             restored_cluster_equals_source(&installation);
         }
     }
+}
+
+#[test]
+fn stopped_cluster_is_restored() {
+    let installation = Installation::newer();
+    let test_env = source(&installation);
+    let data_directory = test_env.cluster.data_dir().display().to_string();
+    let dump = format!("[{{ type = 'pg_files', data_directory = '{data_directory}' }}]");
+    test_env.configure(&Job { dump: &dump, ..Job::default() });
+    let rows = test_env.cluster.psql(sample::SHOP, "select count(*), sum(i) from annexed");
+    let test_env = test_env.with_stopped_cluster();
+    test_env.longshore(&["check"]).expect(0).shows("shut down, and backed up as it is");
+    test_env.longshore(&["run"]).expect(0).shows("base");
+    test_env.run_with_identity(&["verify", "--all"]).expect(0);
+    test_env.longshore(&["inspect", "main/base", "-i", &test_env.identity().display().to_string()]).expect(0);
+    drill(&test_env, &installation, &[]).expect(0);
+    let folder = NewFolder::new();
+    let to_dir = folder.data_dir().display().to_string();
+    // A cluster that was shut down discloses no names of tablespaces.
+    let tablespace = format!("{}={}", tablespace_oid(&test_env), folder.path().join("annex").display());
+    let restore = ["restore", "main", "--base", "--to-dir", &to_dir, "--tablespace", &tablespace];
+    test_env.run_with_identity(&restore).expect(0);
+    let restored = Cluster::start_on(folder, &installation, &[]);
+    assert_eq!(restored.psql(sample::SHOP, "select count(*), sum(i) from annexed"), rows);
+}
+
+/// Returns the OID of the only tablespace, from its link.
+fn tablespace_oid(test_env: &TestEnv) -> String {
+    let mut links = std::fs::read_dir(test_env.cluster.data_dir().join("pg_tblspc")).unwrap();
+    links.next().unwrap().unwrap().file_name().into_string().unwrap()
 }
 
 /// Moves money between accounts, and records each transfer in a ledger.

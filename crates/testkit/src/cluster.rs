@@ -132,6 +132,19 @@ impl Cluster {
         panic!("ten ports in a row were taken by other processes");
     }
 
+    /// Shuts the server down. The cluster then has its files and no server.
+    ///
+    /// # Panics
+    /// If the server does not end.
+    #[must_use]
+    pub fn stop(mut self) -> Self {
+        let mut pg_ctl = process::as_server_user(&self.installation.program("pg_ctl"));
+        pg_ctl.args(["stop", "-w", "-m", "fast", "-D"]).arg(self.data_dir());
+        process::run(pg_ctl);
+        self.server.wait().expect("the server can be waited for");
+        self
+    }
+
     /// Returns the connection string for the Unix socket, in libpq's keyword format.
     pub fn connection(&self) -> String {
         format!("host={} port={} user=postgres", self.folder.socket().display(), self.port)

@@ -9,21 +9,19 @@ use longshore_core::stage::DumpNotes;
 use longshore_core::stream::{ByteStream, OnEnd};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::control::{self, Control};
-use longshore_pg_base::label::{self, BackupLabel};
-use longshore_pg_base::manifest::WalRange;
+use longshore_pg_base::label;
 use longshore_pg_base::settings::{DamagedPages, Wal};
 use longshore_pg_base::tablespace_map;
 use longshore_pg_base::write::{Listing as InManifest, Origin};
-use longshore_pg_client::cluster_files;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::BASE;
 use crate::listing::{Entry, Listing};
 use crate::location::{self, Location};
 use crate::reader::{Block, Choices, Part, Reader};
-use crate::session::{BackupEnd, BackupSession, QUERY_INTERVAL};
+use crate::session::{BackupEnd, QUERY_INTERVAL};
 use crate::snapshot::Held;
+use crate::source::Source;
 use crate::tar::Tar;
 use crate::wal::{self, STATUS_FOLDER};
 
@@ -35,7 +33,7 @@ const MOST_NAMED: usize = 20;
 
 /// A backup whose files have been listed.
 pub(crate) struct Backup {
-    pub(crate) session: BackupSession,
+    pub(crate) source: Source,
     /// The live data directory.
     pub(crate) live_data: PathBuf,
     /// The folders to read.
@@ -100,7 +98,7 @@ impl Backup {
     /// backup, and drops the slot.
     pub(crate) fn into_stream(self, notes: OnEnd<DumpNotes>) -> ByteStream {
         let Self {
-            mut session,
+            mut source,
             live_data,
             location,
             mut listing,
@@ -132,19 +130,18 @@ impl Backup {
                         let (control, content) = read_control(&location.data).await?;
                         let end = match &mut end {
                             Some(end) => &*end,
-                            none => none.insert(session.stop().await?),
+                            none => none.insert(source.end().await?),
                         };
-                        let label = BackupLabel::parse(&end.label).map_err(malformed)?;
-                        tar.whole_file(label::NAME, &end.label, InManifest::Listed)?;
+                        if let Some(label) = &end.label {
+                            tar.whole_file(label::NAME, label, InManifest::Listed)?;
+                        }
                         if !end.tablespace_map.is_empty() {
                             tar.whole_file(tablespace_map::NAME, &end.tablespace_map, InManifest::Listed)?;
                         }
-                        let of_backup =
-                            WalRange { timeline: label.start_timeline, start: label.start_lsn, end: end.stop_lsn };
-                        range = Some((of_backup, control.system_identifier));
+                        range = Some((end.range, control.system_identifier));
                         control_file = Some(content);
                         if wal == Wal::Include {
-                            wal_names = wal::files(&live.data, of_backup, control.wal_segment_size)?;
+                            wal_names = wal::files(&live.data, end.range, control.wal_segment_size)?;
                         }
                         let entries = wal_names.iter().map(|name| Entry::File(wal::member(name))).collect();
                         start(&live, entries, Choices { check_pages_since: None, ..choices })?
@@ -171,7 +168,7 @@ impl Backup {
                         yield chunk;
                     }
                     if end.is_none() && Instant::now() >= next_query {
-                        session.expect_alive().await?;
+                        source.expect_alive().await?;
                         next_query = Instant::now() + QUERY_INTERVAL;
                     }
                 }
@@ -180,7 +177,7 @@ impl Backup {
                     for name in &wal_names {
                         tar.whole_file(&format!("{STATUS_FOLDER}/{name}.done"), b"", InManifest::Unlisted)?;
                     }
-                    session.release().await?;
+                    source.release().await?;
                 }
             }
             let (range, system_identifier) = range.ok_or_else(|| Error::new(Stage::Dump, Kind::Failed, BASE, "has no WAL"))?;
@@ -198,7 +195,7 @@ impl Backup {
             while let Some(chunk) = tar.chunk() {
                 yield chunk;
             }
-            let (finished, details) = (end.map(|end| end.time), details(&session));
+            let (finished, details) = (end.and_then(|end| end.time), source.details());
             notes.set(DumpNotes { warnings, finished, details, ..DumpNotes::default() });
         };
         stream.boxed()
@@ -215,15 +212,4 @@ async fn read_control(data: &Path) -> Result<(Control, Vec<u8>)> {
     let data = data.to_owned();
     let read = tokio::task::spawn_blocking(move || location::control(&data)).await;
     read.map_err(|error| Error::new(Stage::Dump, Kind::Failed, BASE, "cannot read pg_control").because(error))?
-}
-
-fn malformed(error: longshore_pg_base::Error) -> Error {
-    Error::new(Stage::Dump, Kind::Failed, BASE, "the server sent a malformed backup_label").because(error.to_string())
-}
-
-/// Returns the confidential details: the tablespaces.
-fn details(session: &BackupSession) -> Map<String, Value> {
-    let tablespaces = &session.facts.tablespaces;
-    let names = tablespaces.iter().map(|(oid, (name, _))| (oid.to_string(), name.clone())).collect();
-    cluster_files::details(tablespaces.iter().map(|(oid, (_, path))| (*oid, path.as_path())), &names)
 }

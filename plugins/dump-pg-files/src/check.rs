@@ -10,6 +10,7 @@ use crate::listing::Listing;
 use crate::location::Location;
 use crate::session::{RIGHTS, ServerFacts};
 use crate::settings::PgFiles;
+use crate::source::StoppedCluster;
 
 /// Checks everything that a backup needs, without starting one. Returns the folders of the cluster,
 /// too, if they can be read.
@@ -37,6 +38,11 @@ pub(crate) async fn findings(settings: &PgFiles, client: &Client) -> (Vec<Findin
             (findings, None)
         }
     }
+}
+
+/// Returns the finding about a cluster that was shut down.
+pub(crate) fn of_stopped(cluster: &StoppedCluster, subject: String) -> Finding {
+    Finding::good(subject, format!("{}: shut down, and backed up as it is", cluster.location.data.display()))
 }
 
 fn server(client: &Client, facts: &ServerFacts, subject: &str) -> Finding {

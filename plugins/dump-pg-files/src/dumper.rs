@@ -25,6 +25,7 @@ use crate::location::{self, Location, unreadable};
 use crate::reader::Choices;
 use crate::session::{BackupSession, ServerFacts};
 use crate::settings::{PgFiles, label};
+use crate::source::{Source, StoppedCluster};
 use crate::{BASE, check};
 
 /// The oldest major version whose backups are supported.
@@ -43,6 +44,15 @@ pub(crate) struct Dumper {
 impl Dumper {
     pub(crate) fn new(settings: PgFiles, site: JobContext, client: Client) -> Self {
         Self { settings, site, client }
+    }
+
+    /// Returns the cluster in the configured folder if it was shut down, after a connection that
+    /// failed with `error`.
+    async fn stopped(&self, error: &Error) -> Result<Option<StoppedCluster>> {
+        match self.settings.data_directory.clone().filter(|_| error.kind() == Kind::Unavailable) {
+            Some(data) => blocking(move || StoppedCluster::at(&data)).await,
+            None => Ok(None),
+        }
     }
 }
 
@@ -70,22 +80,33 @@ pub(crate) fn expect_base(subject: &Subject) -> Result<()> {
     }
 }
 
-/// Returns the cluster's files as discovered. A base backup contains all that a restore needs.
+/// Returns a running server and its files as discovered.
 pub(crate) async fn discover(client: &Client) -> Result<Discovery> {
     let facts = ServerFacts::query(client).await?;
-    let version = version(&facts.version, client.name())?;
-    let estimated_bytes = cluster_files::size(client).await;
+    let server_version = version(&facts.version, client.name())?.to_string();
+    let server = Server { server_version, system_identifier: Some(facts.system_identifier) };
+    Ok(discovery(server, cluster_files::size(client).await, facts.is_standby))
+}
+
+/// Returns a cluster that was shut down as discovered.
+fn discover_stopped(cluster: &StoppedCluster) -> Result<Discovery> {
+    let system_identifier = Some(cluster.control.system_identifier.to_string());
+    Ok(discovery(Server { server_version: cluster.version()?, system_identifier }, None, false))
+}
+
+/// Returns a discovery of the cluster's files. A base backup contains all that a restore needs.
+fn discovery(server: Server, estimated_bytes: Option<u64>, is_standby: bool) -> Discovery {
     let base =
         DiscoveredSubject { subject: Subject::Base, estimated_bytes, run_needs: RunNeeds::Nothing, needs: Vec::new() };
-    Ok(Discovery {
-        server: Server { server_version: version.to_string(), system_identifier: Some(facts.system_identifier) },
+    Discovery {
+        server,
         subjects: vec![base],
         missing: Vec::new(),
         not_captured: Vec::new(),
         connections: None,
-        is_standby: facts.is_standby,
+        is_standby,
         warnings: Vec::new(),
-    })
+    }
 }
 
 /// Runs work on a thread that may block.
@@ -106,9 +127,8 @@ pub(crate) async fn locate(settings: &PgFiles, facts: &ServerFacts, cluster: &st
 }
 
 /// Returns the choices for reading the files of a backup.
-pub(crate) fn choices(settings: &PgFiles, session: &BackupSession) -> Choices {
-    let has_checksums = session.facts.data_checksums == "on";
-    Choices { threads: settings.threads(), check_pages_since: has_checksums.then_some(session.start_lsn) }
+pub(crate) fn choices(settings: &PgFiles, source: &Source) -> Choices {
+    Choices { threads: settings.threads(), check_pages_since: source.has_checksums().then_some(source.start_lsn()) }
 }
 
 /// Returns a backup as a dump.
@@ -146,22 +166,41 @@ pub(crate) async fn known_data_directory(settings: &PgFiles, client: &Client) ->
 #[async_trait]
 impl Dump for Dumper {
     async fn discover(&self) -> Result<Discovery> {
-        discover(&self.client).await
+        match discover(&self.client).await {
+            Ok(discovery) => Ok(discovery),
+            Err(error) => match self.stopped(&error).await? {
+                Some(cluster) => discover_stopped(&cluster),
+                None => Err(error),
+            },
+        }
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         expect_base(subject)?;
         let PgFiles { wal, checkpoint, damaged_pages, .. } = self.settings;
-        let session = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await?;
-        let version = version(&session.facts.version, self.client.name())?;
+        let started = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await;
+        let (source, text, location) = match started {
+            Ok(session) => {
+                let location = locate(&self.settings, &session.facts, self.client.name()).await?;
+                let version = session.facts.version.clone();
+                (Source::Running(Box::new(session)), version, location)
+            }
+            Err(error) => {
+                let Some(cluster) = self.stopped(&error).await? else { return Err(error) };
+                let (version, location) = (cluster.version()?, cluster.location.clone());
+                (Source::Stopped(cluster), version, location)
+            }
+        };
+        // The last checkpoint of a cluster that was shut down need not be in an archive.
+        let wal = if matches!(source, Source::Stopped(_)) { Wal::Include } else { wal };
+        let version = version(&text, self.client.name())?;
         let major = version.major;
-        let location = locate(&self.settings, &session.facts, self.client.name()).await?;
         let listed = location.clone();
         // Files that are created after the list has been made come from the WAL.
         let listing = blocking(move || Listing::of(&listed, major)).await?;
         let backup = Backup {
-            choices: choices(&self.settings, &session),
-            session,
+            choices: choices(&self.settings, &source),
+            source,
             live_data: location.data.clone(),
             location,
             listing,
@@ -190,6 +229,14 @@ impl Dump for Dumper {
 #[async_trait]
 impl Check for Dumper {
     async fn check(&self) -> Vec<Finding> {
-        check::findings(&self.settings, &self.client).await.0
+        let subject = format!("cluster {}", self.client.name());
+        match discover(&self.client).await {
+            Ok(_) => check::findings(&self.settings, &self.client).await.0,
+            Err(error) => vec![match self.stopped(&error).await {
+                Ok(Some(cluster)) => check::of_stopped(&cluster, subject),
+                Ok(None) => Finding::failed(subject, &error),
+                Err(error) => Finding::failed(subject, &error),
+            }],
+        }
     }
 }

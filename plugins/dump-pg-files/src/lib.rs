@@ -11,6 +11,7 @@
 //! | `dumper.rs` | the stage `pg_files`, and what both stages share |
 //! | `snapshot` | the stage `snapshot` |
 //! | `check.rs` | the check before a run |
+//! | `source.rs` | a server with a backup in progress, or a cluster that was shut down |
 //! | `session.rs` | the session of a backup at the server |
 //! | `location.rs` | the folders of a cluster, and the proof that they belong to the server |
 //! | `listing.rs` | the files that a backup contains |
@@ -29,6 +30,7 @@ mod reader;
 mod session;
 mod settings;
 mod snapshot;
+mod source;
 mod tar;
 mod wal;
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use longshore_core::{Error, Kind, Result, SqlState, Stage};
+use longshore_pg_base::label::BackupLabel;
+use longshore_pg_base::manifest::WalRange;
 use longshore_pg_base::settings::{Checkpoint, Wal};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::open_session::OpenSession;
@@ -81,17 +83,17 @@ struct Stopped {
     tablespaces: Vec<String>,
 }
 
-/// The files that the server has composed for a backup, and its end.
+/// The end of a backup, and the files that the server has composed for it.
 #[derive(Debug)]
 pub(crate) struct BackupEnd {
-    /// The position where the backup is consistent.
-    pub(crate) stop_lsn: Lsn,
-    /// The content of `backup_label`, byte for byte.
-    pub(crate) label: Vec<u8>,
+    /// The WAL from the start to the position where the backup is consistent.
+    pub(crate) range: WalRange,
+    /// The content of `backup_label`, byte for byte; absent for a cluster that was shut down.
+    pub(crate) label: Option<Vec<u8>>,
     /// The content of `tablespace_map`, byte for byte.
     pub(crate) tablespace_map: Vec<u8>,
-    /// The time at the end by the server's clock.
-    pub(crate) time: DateTime<Utc>,
+    /// The time at the end by the server's clock, if a server runs.
+    pub(crate) time: Option<DateTime<Utc>>,
 }
 
 /// A backup in progress at the server.
@@ -146,11 +148,14 @@ impl BackupSession {
         self.expect_no_new_tablespace(&stopped.tablespaces)?;
         let malformed =
             || Error::new(Stage::Dump, Kind::Failed, &self.subject, "the server sent a malformed backup_label");
+        let content = decode_hex(&stopped.label).ok_or_else(malformed)?;
+        let label = BackupLabel::parse(&content).map_err(|error| malformed().because(error.to_string()))?;
+        let end = parse_lsn(&stopped.lsn, &self.subject)?;
         Ok(BackupEnd {
-            stop_lsn: parse_lsn(&stopped.lsn, &self.subject)?,
-            label: decode_hex(&stopped.label).ok_or_else(malformed)?,
+            range: WalRange { timeline: label.start_timeline, start: label.start_lsn, end },
+            label: Some(content),
             tablespace_map: decode_hex(&stopped.map).ok_or_else(malformed)?,
-            time: stopped.time,
+            time: Some(stopped.time),
         })
     }
 

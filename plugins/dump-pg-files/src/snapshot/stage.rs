@@ -23,6 +23,7 @@ use crate::listing::Listing;
 use crate::location::{Location, unreadable};
 use crate::session::{BackupSession, ServerFacts};
 use crate::settings::{PgFiles, label};
+use crate::source::Source;
 use crate::{BASE, check};
 
 /// A stage with its settings.
@@ -81,9 +82,10 @@ impl Dump for SnapshotDumper {
         tracing::info!(target: "longshore::snapshot", ?created, stopped = ?started.elapsed(), "made a snapshot");
         let listed = location.clone();
         let listing = blocking(move || Listing::of(&listed, major)).await?;
+        let source = Source::Running(Box::new(session));
         let backup = Backup {
-            choices: choices(&self.files, &session),
-            session,
+            choices: choices(&self.files, &source),
+            source,
             live_data: live.data,
             location,
             listing,

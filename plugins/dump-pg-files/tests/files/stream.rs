@@ -98,6 +98,27 @@ async fn lost_session_discards_the_backup() {
     expect_idle(&cluster).await;
 }
 
+#[tokio::test]
+async fn stopped_cluster_is_backed_up_as_it_is() {
+    for version in versions() {
+        let cluster = Cluster::start(&version, &[]);
+        create_tablespace(&cluster, "fast");
+        cluster.psql("postgres", "create table a tablespace fast as select generate_series(1, 1000) n");
+        let settings = json!({ "data_directory": cluster.data_dir() });
+        let stopped = cluster.stop();
+        let stage = superuser_stage(&stopped, settings);
+        let discovery = stage.discover().await.unwrap();
+        assert_eq!(discovery.server.server_version, version.major.to_string());
+        let findings = stage.check().await;
+        assert!(findings[0].message.contains("shut down"), "{findings:?}");
+        let taken = take(&*stage).await.unwrap();
+        let facts = taken.facts();
+        assert_eq!((facts.wal, facts.label.as_str(), facts.tablespaces.len()), (Wal::Included, "", 1));
+        assert_eq!(facts.start_lsn, facts.control.redo);
+        taken.pg_verifybackup(&stopped);
+    }
+}
+
 /// Changes a byte of block 3 of a new table, and returns the path of its file.
 fn damage_a_page(cluster: &Cluster) -> String {
     let create = "create table damaged as select repeat('x', 1000) from generate_series(1, 100); checkpoint;
