@@ -35,6 +35,11 @@ pub(crate) fn for_ship_bench() -> Result<()> {
     debian::ensure(&debian::SCRIPT_PROGRAMS)
 }
 
+/// Installs the file systems of the snapshot benchmark.
+pub(crate) fn for_snapshot_bench() -> Result<()> {
+    debian::ensure(&debian::FILE_SYSTEMS)
+}
+
 /// Installs the requirements of the demo. Returns the system's PostgreSQL.
 pub(crate) fn for_demo() -> Result<Installation> {
     debian::ensure(&debian::REQUIRED)?;

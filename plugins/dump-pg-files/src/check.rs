@@ -6,7 +6,7 @@ use longshore_pg_base::settings::Wal;
 use longshore_pg_client::client::Client;
 
 use crate::dumper::{self, blocking};
-use crate::listing::Listing;
+use crate::listing::{Listing, UnloggedContent};
 use crate::location::Location;
 use crate::session::{RIGHTS, ServerFacts};
 use crate::settings::PgFiles;
@@ -76,6 +76,6 @@ async fn files(settings: &PgFiles, client: &Client, facts: &ServerFacts) -> Resu
     let major = dumper::version(&facts.version, client.name())?.major;
     let location = dumper::locate(settings, facts, client.name()).await?;
     let listed = location.clone();
-    let listing = blocking(move || Listing::of(&listed, major)).await?;
+    let listing = blocking(move || Listing::of(&listed, major, UnloggedContent::Omitted)).await?;
     Ok((location, listing))
 }

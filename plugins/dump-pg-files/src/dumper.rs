@@ -20,7 +20,7 @@ use longshore_pg_client::cluster_files;
 use longshore_pg_client::tool::Version;
 
 use crate::backup::Backup;
-use crate::listing::Listing;
+use crate::listing::{Listing, UnloggedContent};
 use crate::location::{self, Location, unreadable};
 use crate::reader::Choices;
 use crate::session::{BackupSession, ServerFacts};
@@ -191,13 +191,16 @@ impl Dump for Dumper {
                 (Source::Stopped(cluster), version, location)
             }
         };
-        // The last checkpoint of a cluster that was shut down need not be in an archive.
-        let wal = if matches!(source, Source::Stopped(_)) { Wal::Include } else { wal };
+        let (wal, unlogged) = match source {
+            Source::Running(_) => (wal, UnloggedContent::Omitted),
+            // The last checkpoint of a cluster that was shut down need not be in an archive.
+            Source::Stopped(_) => (Wal::Include, UnloggedContent::Copied),
+        };
         let version = version(&text, self.client.name())?;
         let major = version.major;
         let listed = location.clone();
         // Files that are created after the list has been made come from the WAL.
-        let listing = blocking(move || Listing::of(&listed, major)).await?;
+        let listing = blocking(move || Listing::of(&listed, major, unlogged)).await?;
         let backup = Backup {
             choices: choices(&self.settings, &source),
             source,

@@ -21,6 +21,22 @@ const WAL_FOLDERS: [(&[u8], u32); 2] = [(b"pg_wal/archive_status", 15), (b"pg_wa
 /// The most paths of a warning.
 const MOST_NAMED: usize = 5;
 
+/// The treatment of the content of unlogged tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnloggedContent {
+    /// The backup lacks it, and recovery empties the tables.
+    Omitted,
+    /// The backup has it, because no recovery follows.
+    Copied,
+}
+
+/// The choices of a list.
+#[derive(Debug, Clone, Copy)]
+struct Choices {
+    major: u32,
+    unlogged: UnloggedContent,
+}
+
 /// The files and directories of a backup, in the order of the archive.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
@@ -43,10 +59,10 @@ pub(crate) enum Entry {
 impl Listing {
     /// Lists the files of a cluster of this major version. Files that are missing when they are
     /// reached were removed meanwhile.
-    pub(crate) fn of(location: &Location, major: u32) -> Result<Self> {
+    pub(crate) fn of(location: &Location, major: u32, unlogged: UnloggedContent) -> Result<Self> {
         let mut listing = Self::default();
         listing.entries.push(Entry::File(FIRST.into()));
-        listing.add_content(location, b"", major)?;
+        listing.add_content(location, b"", Choices { major, unlogged })?;
         Ok(listing)
     }
 
@@ -58,7 +74,7 @@ impl Listing {
         (!named.is_empty()).then(|| format!("skipped, neither files nor directories: {}{more}", named.join(", ")))
     }
 
-    fn add_content(&mut self, location: &Location, folder: &[u8], major: u32) -> Result<()> {
+    fn add_content(&mut self, location: &Location, folder: &[u8], choices: Choices) -> Result<()> {
         let path = location.resolve(folder);
         let names = match fs::read_dir(&path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>()) {
             Ok(entries) => entries.into_iter().map(|entry| entry.file_name()),
@@ -67,18 +83,21 @@ impl Listing {
         };
         let mut paths: Vec<Box<[u8]>> = names.map(|name| joined(folder, name)).collect();
         paths.sort_unstable();
-        let unlogged = UnloggedRelations::of(paths.iter().map(|path| &**path));
+        let unlogged = match choices.unlogged {
+            UnloggedContent::Omitted => UnloggedRelations::of(paths.iter().map(|path| &**path)),
+            UnloggedContent::Copied => UnloggedRelations::default(),
+        };
         for path in paths {
             let is_written_apart = *path == *FIRST || *path == *control::PATH.as_bytes();
-            let is_omitted = is_omitted(&path) || unlogged.omit(&path) || is_of_other_version(&path, major);
+            let is_omitted = is_omitted(&path) || unlogged.omit(&path) || is_of_other_version(&path, choices.major);
             if !is_omitted && !is_written_apart {
-                self.add(location, path, major)?;
+                self.add(location, path, choices)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, location: &Location, member: Box<[u8]>, major: u32) -> Result<()> {
+    fn add(&mut self, location: &Location, member: Box<[u8]>, choices: Choices) -> Result<()> {
         let path = location.resolve(&member);
         let is_linked = is_tablespace(&member) || *member == *b"pg_wal";
         let found = if is_linked { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
@@ -96,10 +115,10 @@ impl Listing {
             let attributes = attributes(&metadata);
             self.entries.push(Entry::Directory(member.clone(), attributes));
             if *member == *b"pg_wal" {
-                let folders = WAL_FOLDERS.iter().filter(|(_, first)| major >= *first);
+                let folders = WAL_FOLDERS.iter().filter(|(_, first)| choices.major >= *first);
                 self.entries.extend(folders.map(|(path, _)| Entry::Directory((*path).into(), attributes)));
             } else if !is_emptied(&member) {
-                self.add_content(location, &member, major)?;
+                self.add_content(location, &member, choices)?;
             }
         }
         Ok(())
@@ -162,7 +181,7 @@ mod tests {
         ] {
             fs::write(data.join(path), "123").unwrap();
         }
-        let listing = Listing::of(&Location::of(&data).unwrap(), 17).unwrap();
+        let listing = Listing::of(&Location::of(&data).unwrap(), 17, UnloggedContent::Omitted).unwrap();
         let paths: Vec<_> = listing
             .entries
             .iter()
@@ -191,6 +210,8 @@ mod tests {
         ];
         assert_eq!(paths, expected);
         assert_eq!(listing.bytes, 7);
+        let whole = Listing::of(&Location::of(&data).unwrap(), 17, UnloggedContent::Copied).unwrap();
+        assert!(whole.entries.contains(&Entry::File((*b"base/5/8").into())));
         assert_eq!(listing.warning().unwrap(), "skipped, neither files nor directories: log/link");
     }
 }

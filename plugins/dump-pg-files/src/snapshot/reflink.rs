@@ -14,7 +14,7 @@ use rustix::fs::ioctl_ficlone;
 use rustix::io::Errno;
 
 use super::program::is_root;
-use crate::listing::{Entry, Listing};
+use crate::listing::{Entry, Listing, UnloggedContent};
 use crate::location::{Location, TABLESPACES, unreadable};
 
 /// The folder of the copy of the data directory.
@@ -22,7 +22,7 @@ const DATA: &str = "data";
 
 /// Copies the files of a backup into a new folder. Returns the folders of the copy.
 pub(super) fn copy(live: &Location, folder: &Path, major: u32) -> Result<Location> {
-    let listing = Listing::of(live, major)?;
+    let listing = Listing::of(live, major, UnloggedContent::Omitted)?;
     let tablespaces = live.tablespaces.keys().map(|oid| (*oid, folder.join(TABLESPACES).join(oid.to_string())));
     let copy = Location { data: folder.join(DATA), tablespaces: tablespaces.collect() };
     let mut made = fs::DirBuilder::new();

@@ -19,7 +19,7 @@ use super::settings::Snapshot;
 use super::volume::expect_whole;
 use crate::backup::{self, Backup};
 use crate::dumper::{blocking, choices, discover, dumped, expect_base, known_data_directory, locate, version};
-use crate::listing::Listing;
+use crate::listing::{Listing, UnloggedContent};
 use crate::location::{Location, unreadable};
 use crate::session::{BackupSession, ServerFacts};
 use crate::settings::{PgFiles, label};
@@ -81,7 +81,7 @@ impl Dump for SnapshotDumper {
         let end = session.stop().await?;
         tracing::info!(target: "longshore::snapshot", ?created, stopped = ?started.elapsed(), "made a snapshot");
         let listed = location.clone();
-        let listing = blocking(move || Listing::of(&listed, major)).await?;
+        let listing = blocking(move || Listing::of(&listed, major, UnloggedContent::Omitted)).await?;
         let source = Source::Running(Box::new(session));
         let backup = Backup {
             choices: choices(&self.files, &source),

@@ -6,3 +6,4 @@ mod refused;
 mod snapshot;
 mod stream;
 mod support;
+mod zfs;
