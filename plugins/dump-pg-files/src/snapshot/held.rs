@@ -1,4 +1,5 @@
-//! A snapshot that is removed in all cases: at the end of its use, after errors and if it is dropped.
+//! A snapshot that is removed in all cases: at the end of its use, after errors and when it is
+//! dropped.
 
 use std::fs::{self, File, TryLockError};
 use std::mem;
