@@ -118,6 +118,8 @@ impl BackupSession {
     ) -> Result<Self> {
         let mut session = OpenSession::open(client).await?;
         let facts: ServerFacts = session.query(FACTS).await?;
+        // The session is idle while files are read, and a role may have a timeout of its own.
+        session.query::<String>("select to_json(set_config('idle_session_timeout', '0', false))").await?;
         if wal == Wal::Include {
             let name = format!("longshore_{}", Uuid::new_v4().simple());
             let create =

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -47,6 +48,9 @@ pub(crate) struct Maker {
     folder: PathBuf,
     /// The beginning of the names of this cluster's snapshots.
     prefix: String,
+    /// The name of the copy of files that was removed last. Locked while files are copied, since a
+    /// thread continues after its caller was cancelled.
+    removed: Arc<Mutex<Option<String>>>,
 }
 
 impl Maker {
@@ -85,6 +89,7 @@ impl Maker {
             volumes,
             folder,
             prefix: format!("longshore-{cluster}-"),
+            removed: Arc::default(),
         })
     }
 
@@ -133,8 +138,16 @@ impl Maker {
         match &self.with {
             With::Known(Known::Btrfs) => make_folder(&own)?,
             With::Known(Known::XfsReflink) => {
-                let (live, own) = (self.live.clone(), own.clone());
-                let copied = tokio::task::spawn_blocking(move || reflink::copy(&live, &own, major)).await;
+                let (live, own, removed) = (self.live.clone(), own.clone(), Arc::clone(&self.removed));
+                let name = name.to_owned();
+                let copy = move || {
+                    let removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
+                    match *removed == Some(name) {
+                        true => Err(failed("the copy of the files was cancelled")),
+                        false => reflink::copy(&live, &own, major),
+                    }
+                };
+                let copied = tokio::task::spawn_blocking(copy).await;
                 return copied.map_err(|error| failed("cannot copy the files").because(error))?;
             }
             _ => {
@@ -214,8 +227,13 @@ impl Maker {
         let own = self.folder.join(name);
         match &self.with {
             With::Known(Known::XfsReflink) => {
-                let removed =
-                    tokio::task::spawn_blocking(move || fs::remove_dir_all(&own).or_else(allow_missing)).await;
+                let (last, removed_name) = (Arc::clone(&self.removed), name.to_owned());
+                let remove = move || {
+                    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                    *last = Some(removed_name);
+                    fs::remove_dir_all(&own).or_else(allow_missing)
+                };
+                let removed = tokio::task::spawn_blocking(remove).await;
                 let removed = removed.map_err(|error| failed("cannot remove the copy").because(error))?;
                 return removed.map_err(|error| unremoved(&self.folder.join(name), error));
             }
