@@ -52,3 +52,11 @@ fn check_reports_missing_drill_requirements() {
     test_env.configure(&Job { more: &scratch(preloading), ..Job::default() });
     test_env.longshore(&["check"]).expect(0);
 }
+
+#[test]
+fn check_reports_a_state_folder_that_cannot_be_written() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job::default());
+    std::fs::write(test_env.path("state"), "a file").unwrap();
+    test_env.longshore(&["check"]).expect(2).shows("state_dir").shows("set state_dir");
+}

@@ -10,7 +10,7 @@ use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
 use crate::base_backups_drill::drill;
 use crate::base_backups_restore_clusters::give_to_owner_of;
 use crate::stock_tools_can_decode_every_file::unpack_with_the_page;
-use crate::support::{ArchiveEnv, CommandOutput, Job, file_with, files, wait_for};
+use crate::support::{ArchiveEnv, CommandOutput, Job, file_with, files, finish, wait_for};
 
 /// Starts a cluster with a table, and makes a base backup.
 fn source(installation: &Installation) -> ArchiveEnv {
@@ -47,6 +47,50 @@ pub(crate) fn start(folder: NewFolder, installation: &Installation, settings: &[
     let cluster = Cluster::start_on(folder, installation, settings);
     wait_for("the end of recovery", || (cluster.psql("postgres", "select pg_is_in_recovery()") == "f").then_some(()));
     cluster
+}
+
+/// Starts the restored cluster with the program itself, which waits for the end of recovery.
+#[test]
+fn restored_cluster_is_started_and_compared_with_the_plan() {
+    let installation = Installation::newer();
+    let archive = ArchiveEnv::start(&installation, &[]);
+    let cluster = &archive.env.cluster;
+    let sockets = archive.env.make_folder("sockets");
+    archive.give_files();
+    let set = |setting: &str| cluster.psql("postgres", &format!("alter system set {setting}"));
+    set(&format!("unix_socket_directories = '{}'", sockets.display()));
+    set("listen_addresses = ''");
+    cluster.psql("postgres", "create table ledger (i int)");
+    archive.longshore(&["run"]).expect(0);
+    insert(cluster, 1);
+    archive.archive();
+    let folder = NewFolder::new();
+    let data_dir = folder.data_dir();
+    let identity = archive.env.identity().display().to_string();
+    let to_dir = data_dir.display().to_string();
+    let restore = ["restore", "main", "--to-dir", &to_dir, "-i", &identity, "--at", "latest", "--start"];
+    let bin_dir = cluster.bin_dir().display().to_string();
+    let restored = archive.longshore(&restore).expect(0);
+    restored.shows("the server has started: its recovery ended at").shows("timeline 2");
+    let pg_ctl = |arguments: &[&str]| {
+        let program = format!("{bin_dir}/pg_ctl");
+        let mut command = archive.as_owner(program.as_ref());
+        finish(command.args(arguments).args(["-D", &to_dir]))
+    };
+    let port = fs::read_to_string(data_dir.join("postmaster.pid")).unwrap().lines().nth(3).unwrap().to_owned();
+    let mut psql = archive.as_owner(format!("{bin_dir}/psql").as_ref());
+    psql.args(["-XAtc", "select pg_is_in_recovery(), i from ledger", "-U", "postgres", "-p", &port, "-h"]);
+    let found = finish(psql.arg(&sockets).arg("postgres"));
+    pg_ctl(&["stop", "-m", "immediate"]).expect(0);
+    found.expect(0).stdout_shows("f|1");
+
+    // A server that cannot start leaves the restored files, and its log.
+    fs::remove_dir_all(&data_dir).unwrap();
+    set("shared_preload_libraries = 'missing_library'");
+    archive.longshore(&["run"]).expect(0);
+    archive.archive();
+    archive.longshore(&restore).expect(2).shows("is restored, but the server does not start").shows("missing_library");
+    assert!(data_dir.join("PG_VERSION").exists());
 }
 
 /// Recovers to targets of each kind.

@@ -240,6 +240,32 @@ fn abandoned_segments_are_a_gap() {
     // The names may come again after a restore, and are then archived.
     archive.in_data_dir(&["wal", "push", &path]).expect(0).omits("not archived");
     archive.longshore(&["wal", "status"]).expect(4).shows(&format!("{} is missing", lost[0]));
+    // The next base backup ends the alarm, and nothing before it is recoverable.
+    archive.longshore(&["run"]).expect(0);
+    archive.archive();
+    let status = archive.longshore(&["wal", "status"]).expect(0);
+    status.shows("not needed after the newest base backup").stdout_shows("recovers to any moment from");
+    archive.longshore(&["status", "--max-age", "7d"]).expect(0).omits("is missing");
+}
+
+#[test]
+fn wal_that_is_not_archived_yet_is_shown() {
+    let archive = ArchiveEnv::start(&Installation::newer(), &[]);
+    archive.archive();
+    let lag = || {
+        let status = archive.longshore(&["wal", "status", "--server", "--json"]).expect(0);
+        let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
+        status["archives"][0]["lag_bytes"].as_u64().unwrap()
+    };
+    assert!(lag() < 16 << 20, "only the current segment is not archived");
+    let local = archive.env.local();
+    fs::rename(&local, local.with_extension("away")).unwrap();
+    let names = [archive.switch(), archive.switch()];
+    fs::rename(local.with_extension("away"), &local).unwrap();
+    let behind = lag();
+    assert!((16 << 20..64 << 20).contains(&behind), "{names:?} are not archived: {behind}");
+    archive.longshore(&["wal", "status", "--server"]).expect(0).stdout_shows("LAG").stdout_shows("MiB");
+    archive.longshore(&["wal", "status"]).expect(0).omits("LAG");
 }
 
 #[test]

@@ -69,7 +69,9 @@ impl ArchiveEnv {
     /// Configures a job of base backups, unless it has a list of dump stages.
     pub(crate) fn configure_job(&self, job: &Job<'_>) {
         let dump = if job.dump == EVERYTHING { BASE } else { job.dump };
-        self.env.configure(&Job { dump, more: job.more, ship: job.ship, remote: job.remote, ..Job::default() });
+        let cluster = format!("bin_dir = '{}'", self.env.cluster.bin_dir().display());
+        let job = Job { dump, cluster: &cluster, more: job.more, ship: job.ship, remote: job.remote, ..Job::default() };
+        self.env.configure(&job);
         self.give_files();
     }
 
@@ -114,6 +116,11 @@ impl ArchiveEnv {
         command
     }
 
+    /// Returns another program as the server's user.
+    pub(crate) fn as_owner(&self, program: &Path) -> Command {
+        as_owner_of(&self.env.cluster.data_dir(), program)
+    }
+
     /// Runs the binary as the server's user.
     pub(crate) fn longshore(&self, arguments: &[&str]) -> CommandOutput {
         finish(self.command(&self.env.path("")).args(arguments))
@@ -126,7 +133,8 @@ impl ArchiveEnv {
 
     /// Ends the current segment. Returns its name.
     pub(crate) fn switch(&self) -> String {
-        let switch = "select pg_walfile_name(pg_current_wal_lsn()) from pg_create_restore_point('switch')";
+        // The written position may still be in the segment before.
+        let switch = "select pg_walfile_name(pg_create_restore_point('switch'))";
         let name = self.env.cluster.psql("postgres", switch);
         self.env.cluster.psql("postgres", "select pg_switch_wal()");
         name

@@ -7,6 +7,7 @@ mod manifests;
 use std::collections::BTreeMap;
 
 use chrono::Utc;
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_core::stage::{Entry, Store};
 use longshore_model::error::{Error, Kind, Result};
@@ -36,7 +37,7 @@ pub struct Catalog {
     /// Objects that no manifest names and that cannot belong to an unreadable manifest: artifacts
     /// of interrupted runs, or foreign files.
     pub orphans: Vec<Entry>,
-    /// The files of WAL archives.
+    /// The files of WAL archives, if they were requested.
     pub wal: Vec<Entry>,
     /// The run reports and the files of their details.
     pub reports: Vec<Key>,
@@ -140,11 +141,20 @@ impl Catalog {
         self.unreadable.iter().filter(|(_, error)| !matches!(error.kind(), Kind::Corrupt | Kind::Refused))
     }
 
-    /// Reads the catalog of a destination. Fails if a listing or a connection fails: a catalog is
-    /// never partial. Reports a few damaged or unreadable manifests beside the others.
+    /// Reads the catalog of a destination, without the files of WAL archives. Fails if a listing or
+    /// a connection fails: a catalog is never partial. Reports a few damaged or unreadable
+    /// manifests beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
+        Self::read_listed(store, store.list_backups().await?).await
+    }
+
+    /// Reads the catalog of a destination, with the files of WAL archives.
+    pub async fn read_with_wal(store: &dyn Store) -> Result<Self> {
+        Self::read_listed(store, store.list(None).await?).await
+    }
+
+    async fn read_listed(store: &dyn Store, mut entries: BoxStream<'static, Result<Entry>>) -> Result<Self> {
         let (mut sizes, mut wal) = (BTreeMap::new(), Vec::new());
-        let mut entries = store.list(None).await?;
         while let Some(entry) = entries.try_next().await? {
             if is_in_archive(&entry.key) {
                 wal.push(entry);

@@ -139,7 +139,9 @@ impl Observer for Lines {
                     0 => String::new(),
                     bytes => format!(", {} on disk", HumanBytes(bytes)),
                 };
-                self.0.note(format_args!("{} to dump{on_disk}", subjects.len()));
+                let is_base = matches!(subjects, [only] if only.subject == Subject::Base);
+                let verb = if is_base { "back up" } else { "dump" };
+                self.0.note(format_args!("{} to {verb}{on_disk}", subjects.len()));
             }
             (Event::SubjectStarted, Some(subject)) => self.0.note(format_args!("{subject}: started")),
             (Event::DestinationFailed { destination, .. }, Some(subject)) => {

@@ -20,7 +20,7 @@ use crate::unit::TimeSpan;
 
 pub use self::target::{
     Cleanup, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, RESTORE_STALL_TIMEOUT, Scripts,
-    SearchPath, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
+    SearchPath, Section, Selection, Start, Statistics, Target, TargetContent, TargetDatabase,
 };
 
 /// A stage trait of [`crate::stage`] with the context for building its plugins.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::base::Lsn;
+
 /// The recovery of a restored cluster from archived WAL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -13,6 +15,8 @@ pub struct Recovery {
     pub files: Vec<String>,
     /// The end of the recovery.
     pub end: RecoveryEnd,
+    /// The position that the recovery passes, if it is known.
+    pub reaches: Option<Lsn>,
 }
 
 /// The end of the recovery of a restored cluster.

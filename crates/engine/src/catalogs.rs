@@ -35,13 +35,34 @@ pub async fn read_catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(S
     Ok(join_all(chosen.map(async |(name, at)| (name.clone(), read(config, name, at).await))).await)
 }
 
+/// Reads the catalogs of these destinations, with the files of WAL archives.
+pub(crate) async fn read_with_wal<'a>(
+    config: &Config,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Vec<(String, Result<Catalogued>)> {
+    let reads = names.into_iter().map(async |name| {
+        let read = async {
+            let store = config.destination(name)?.open()?;
+            let catalog = Catalog::read_with_wal(&*store).await?;
+            Ok(catalogued(config, name, store, catalog))
+        };
+        (name.clone(), read.await)
+    });
+    join_all(reads).await
+}
+
 /// Reads the catalog of one destination.
 async fn read(config: &Config, name: &str, destination: &Destination) -> Result<Catalogued> {
     let store = destination.open()?;
-    let mut catalog = Catalog::read(&*store).await?;
+    let catalog = Catalog::read(&*store).await?;
+    Ok(catalogued(config, name, store, catalog))
+}
+
+/// Adopts the files of other programs in a catalog.
+fn catalogued(config: &Config, name: &str, store: Arc<dyn Store>, mut catalog: Catalog) -> Catalogued {
     let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == name);
     catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
-    Ok(Catalogued { name: name.to_owned(), store, catalog })
+    Catalogued { name: name.to_owned(), store, catalog }
 }
 
 /// The least difference in response time that orders two destinations.
@@ -177,13 +198,13 @@ pub fn parse_time(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = zoned {
         return Ok(time.to_utc());
     }
-    let text = text.trim().replace('T', " ");
-    if let Ok(date) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+    let spaced = text.trim().replace('T', " ");
+    if let Ok(date) = NaiveDate::parse_from_str(&spaced, "%Y-%m-%d") {
         let end = NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default();
         return Ok(date.and_time(end).and_utc());
     }
     let formats = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
-    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
+    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&spaced, format).ok());
     time.map(|time| time.and_utc()).ok_or_else(|| {
         Error::new(Stage::Config, Kind::Usage, text, "not a time")
             .hint("write \"2026-06-07\", \"2026-06-07 12:00\" (UTC), or \"2026-06-07T12:00:00+02:00\"")

@@ -19,6 +19,7 @@ use longshore_core::stage::{Encrypt, Store};
 use longshore_core::stream::{collect, from_bytes};
 use longshore_core::{Error, Kind, Result, Stage};
 
+use crate::destination_state::state_dir;
 use crate::stages::verifiers;
 
 /// The content of every probe.
@@ -40,6 +41,7 @@ pub async fn check(
         let message = "no job: this host can list and restore backups, but makes none";
         findings.push(Finding::warning("configuration", message, "to make backups, add a table [job.NAME]"));
     }
+    findings.extend(check_state_dir(config));
     let mut run_size = RunSize { bytes: 0, is_complete: true };
     for job in &jobs {
         let (found, bytes) = server::check_server(config, job).await;
@@ -68,6 +70,17 @@ pub async fn check(
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
     Ok(findings)
+}
+
+/// Checks that this host can keep its state.
+fn check_state_dir(config: &Config) -> Option<Finding> {
+    let written = state_dir(config).and_then(|folder| {
+        tempfile::tempfile_in(&folder).map_err(|error| {
+            Error::io(Stage::Config, folder.display().to_string(), "cannot write into the folder", error)
+                .hint("set state_dir in the configuration to a folder that this user can write to")
+        })
+    });
+    written.err().map(|error| Finding::failed("state_dir", &error))
 }
 
 async fn check_stages(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {

@@ -15,7 +15,6 @@ mod wal;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
-use futures_util::future::join_all;
 use longshore_catalog::catalog::{Backup, Series};
 use longshore_config::Config;
 use longshore_config::registry::Registry;
@@ -29,7 +28,7 @@ use self::drills::drills;
 use self::evaluate::{Criteria, ReadCatalog, distinct_good_backups, evaluate, vanished_message};
 #[cfg(test)]
 pub(crate) use self::lost::loss_issues;
-use crate::catalogs::{Catalogued, read_catalogs};
+use crate::catalogs::{Catalogued, read_with_wal};
 use crate::details::fetch_record;
 use crate::error_report::ErrorReport;
 use crate::run_history::last_runs;
@@ -63,7 +62,7 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
     let now = Utc::now();
     let (mut read, mut destinations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
     let includes = |series: &Series| request.job.is_none_or(|job| job == series.job);
-    for (name, at) in read_all(config, request.job).await? {
+    for (name, at) in read_all(config, request.job).await {
         match at {
             Ok(at) => {
                 let (status, more) = destination_status(&at, includes).await;
@@ -128,10 +127,11 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
 }
 
 /// Reads the catalogs of the destinations that a configured job ships to, or of all destinations.
-async fn read_all(config: &Config, job: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
-    let Some(job) = job.and_then(|name| config.jobs.get(name)) else { return read_catalogs(config, None).await };
-    let reads = join_all(job.ship.iter().map(|name| read_catalogs(config, Some(name)))).await;
-    Ok(reads.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+async fn read_all(config: &Config, job: Option<&str>) -> Vec<(String, Result<Catalogued>)> {
+    match job.and_then(|name| config.jobs.get(name)) {
+        Some(job) => read_with_wal(config, &job.ship).await,
+        None => read_with_wal(config, config.destinations.keys()).await,
+    }
 }
 
 /// Returns the state of a destination, and its problems.

@@ -29,7 +29,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
 use self::destination_check::{JobHistories, check_destination};
-use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_catalogs, unknown_backup};
+use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_with_wal, unknown_backup};
 use crate::comparison::compare_findings;
 use crate::details::{expect_details, fetch_record};
 use crate::error_report::ErrorReport;
@@ -124,7 +124,11 @@ pub struct BackupVerifier<'a> {
 impl BackupVerifier<'_> {
     /// Verifies backups of one destination, or of all.
     pub async fn verify(&self, scope: &Scope, only: Option<&str>) -> Result<Vec<VerifyResult>> {
-        let catalogs = read_catalogs(self.config, only).await?;
+        if let Some(name) = only {
+            self.config.destination(name)?;
+        }
+        let chosen = self.config.destinations.keys().filter(|name| only.is_none_or(|only| only == name.as_str()));
+        let catalogs = read_with_wal(self.config, chosen).await;
         let histories = JobHistories::of(self.config);
         let reads = catalogs.iter().map(async |(destination, at)| match at {
             Ok(at) => self.verify_destination(at, scope, &histories).await,

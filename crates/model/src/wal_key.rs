@@ -132,6 +132,17 @@ pub fn is_in_archive(key: &Key) -> bool {
     segments.next() == Some(FOLDER) && segments.next().is_some_and(is_identifier) && segments.next().is_some()
 }
 
+/// Returns the folder of the archive that contains an object, given its key, up to the slash.
+pub fn archive_folder(key: &Key) -> Option<&str> {
+    is_in_archive(key).then(|| key.as_str().match_indices('/').nth(2))?.map(|(end, _)| &key.as_str()[..=end])
+}
+
+/// Returns true for the folder of an archive, with the slash at its end.
+pub fn is_archive_folder(folder: &str) -> bool {
+    let file = format!("{folder}x");
+    Key::parse(&file).is_ok_and(|key| archive_folder(&key) == Some(folder))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +153,16 @@ mod tests {
 
     fn digest() -> WalDigest {
         WalDigest(std::array::from_fn(|index| index as u8))
+    }
+
+    #[test]
+    fn folder_of_an_archive_is_recognized() {
+        let folder = |text: &str| archive_folder(&Key::parse(text).unwrap()).map(str::to_owned);
+        assert_eq!(folder("main/wal/7/0000000100000000/x"), Some("main/wal/7/".to_owned()));
+        assert_eq!((folder("main/wal/wal-2026-11-29_030000.json"), folder("main/shop/7/x")), (None, None));
+        assert!(is_archive_folder("main/wal/7/"));
+        let others = ["main/wal/", "main/wal/7/0000000100000000/", "main/wal/x/", "main/", "main/wal/7"];
+        assert!(!others.into_iter().any(is_archive_folder));
     }
 
     #[test]

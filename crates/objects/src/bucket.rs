@@ -16,6 +16,7 @@ use object_store::{Attribute, Attributes, Extensions, ObjectStore, TagSet};
 
 use crate::create_only::CreateOnlyModes;
 use crate::error::convert_error;
+use crate::list::Contents;
 use crate::location::Location;
 use crate::object_lock::{LockHeaders, LockRequest};
 use crate::part_buffer::PartBuffer;
@@ -163,7 +164,11 @@ impl Store for Bucket {
             Some(folder) => Some(self.backend.location.path(folder)?),
             None => self.backend.location.folder(),
         };
-        Ok(list::entries(Arc::clone(&self.backend), folder))
+        Ok(list::entries(Arc::clone(&self.backend), folder, Contents::All))
+    }
+
+    async fn list_backups(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        Ok(list::entries(Arc::clone(&self.backend), self.backend.location.folder(), Contents::WithoutWal))
     }
 
     async fn stat(&self, key: &Key) -> Result<Entry> {

@@ -8,7 +8,7 @@ use object_store::path::Path;
 
 use crate::bucket::Bucket;
 use crate::create_only::CreateOnly;
-use crate::list;
+use crate::list::{self, Contents};
 use crate::version::Versioning;
 
 #[async_trait]
@@ -17,7 +17,8 @@ impl Check for Bucket {
         let subject = self.backend.location.url();
         let failed = |error| vec![Finding::failed(&subject, &error)];
         let bucket = self.backend.location.vocabulary.bucket;
-        let listing = match list::entries(self.backend.clone(), self.backend.location.folder()).next().await {
+        let folder = self.backend.location.folder();
+        let listing = match list::entries(self.backend.clone(), folder, Contents::All).next().await {
             None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} exists and can be listed")),
             // Write-only credentials are sufficient for backups; the next check finds whether they
             // can write.

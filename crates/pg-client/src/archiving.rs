@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use longshore_core::base::Lsn;
 use longshore_core::check::{Finding, Outcome};
-use longshore_core::stage::{Archiving, EndedSegment};
+use longshore_core::stage::{Archiving, EndedSegment, WalPosition};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
@@ -31,6 +32,32 @@ const END_SEGMENT: &str =
     'segment_bytes', (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'),
     'next', pg_switch_wal()) end";
 
+/// The end of the WAL of a primary or of a standby.
+const POSITION: &str = "select json_build_object(
+    'system_identifier', (select system_identifier::text from pg_control_system()),
+    'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end,
+    'segment_bytes', (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'))";
+
+/// The state of the slot of a receiver: lost, or not used by any process.
+const SLOT: &str = "select json_build_object('is_lost', coalesce(bool_or(wal_status = 'lost'), false),
+    'is_unused', coalesce(bool_or(not active), false))
+    from pg_catalog.pg_replication_slots where slot_type = 'physical' and slot_name = 'longshore'";
+
+/// The answer to [`POSITION`].
+#[derive(Deserialize)]
+struct Position {
+    lsn: Lsn,
+    system_identifier: String,
+    segment_bytes: u64,
+}
+
+/// The answer to [`SLOT`].
+#[derive(Deserialize)]
+struct Slot {
+    is_lost: bool,
+    is_unused: bool,
+}
+
 /// The answer to [`END_SEGMENT`]; without a name on a standby.
 #[derive(Deserialize)]
 struct Ended {
@@ -52,6 +79,10 @@ impl Archiving for Client {
                     settings.retain(|name, _| name == "full_page_writes");
                 }
                 let mut findings = judge(&subject, &settings);
+                match self.query::<Slot>(SLOT).await {
+                    Ok(slot) => findings.extend(judge_slot(&subject, &slot)),
+                    Err(error) => findings.push(Finding::failed(&subject, &error)),
+                }
                 match self.query::<Option<String>>(FAILURE).await {
                     Ok(None) => {}
                     Ok(Some(segment)) => findings.push(failed(
@@ -80,12 +111,37 @@ impl Archiving for Client {
             .map_err(|error| refused("the server's system identifier is not a number").because(error))?;
         Ok(EndedSegment { system_identifier, segment_bytes, name })
     }
+
+    async fn position(&self) -> Result<WalPosition> {
+        let Position { lsn, system_identifier, segment_bytes } = self.query(POSITION).await?;
+        let system_identifier = system_identifier.parse().map_err(|error| {
+            let message = "the server's system identifier is not a number";
+            Error::new(Stage::Connect, Kind::Failed, self.name(), message).because(error)
+        })?;
+        Ok(WalPosition { system_identifier, segment_bytes, lsn })
+    }
 }
 
 /// Returns a finding that WAL is not archived.
 fn failed(subject: &str, message: impl Into<String>, remedy: &str) -> Finding {
     let remedy = Some(remedy.to_owned());
     Finding { outcome: Outcome::Failed, subject: subject.to_owned(), message: message.into(), remedy }
+}
+
+/// Checks the slot of a receiver, if there is one.
+fn judge_slot(subject: &str, slot: &Slot) -> Option<Finding> {
+    let drop = "SELECT pg_drop_replication_slot('longshore')";
+    if slot.is_lost {
+        let message = "the replication slot longshore is lost: the server removed WAL that was not received";
+        let remedy = format!("{drop}; then start `longshore wal receive --create-slot`, and make a base backup");
+        Some(failed(subject, message, &remedy))
+    } else if slot.is_unused {
+        let message = "no receiver uses the replication slot longshore: WAL accumulates in pg_wal";
+        let remedy = format!("start `longshore wal receive`; if it is no longer used, {drop}");
+        Some(Finding::warning(subject, message, &remedy))
+    } else {
+        None
+    }
 }
 
 /// Checks the settings of a server.
@@ -145,5 +201,15 @@ mod tests {
         assert_eq!(outcomes(&[("archive_command", "(disabled)")]), [Outcome::Failed]);
         assert_eq!(outcomes(&[("archive_command", "/bin/true")]), [Outcome::Warning]);
         assert_eq!(outcomes(&[("archive_timeout", "0"), ("full_page_writes", "off")]), [Outcome::Warning; 2]);
+    }
+
+    #[test]
+    fn lost_and_unused_slots_are_found() {
+        let outcome = |is_lost, is_unused| {
+            judge_slot("cluster main", &Slot { is_lost, is_unused }).map(|finding| finding.outcome)
+        };
+        assert_eq!(outcome(false, false), None);
+        assert_eq!(outcome(false, true), Some(Outcome::Warning));
+        assert_eq!(outcome(true, true), Some(Outcome::Failed));
     }
 }

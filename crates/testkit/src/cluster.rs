@@ -100,6 +100,18 @@ impl Cluster {
         Self::start_in(installation, folder, settings)
     }
 
+    /// Starts a server with WAL segments of a size in mebibytes.
+    ///
+    /// # Panics
+    /// With the messages of initdb or the server's log, if the server does not start.
+    pub fn start_with_segments(installation: &Installation, mebibytes: u32, settings: &[&str]) -> Self {
+        let folder = Folder::new();
+        let mut initdb = template::initdb(installation, &folder.data());
+        initdb.arg(format!("--wal-segsize={mebibytes}"));
+        process::run(initdb);
+        Self::start_in(installation, folder, settings)
+    }
+
     /// Starts a standby of this cluster: a copy that replays its WAL, with its own settings.
     ///
     /// # Panics

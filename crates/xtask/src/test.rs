@@ -6,10 +6,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use longshore_testkit::cluster::{NEWER, cache};
+use longshore_testkit::cluster::{Installation, NEWER, cache};
 
 use crate::step::{cargo, step, succeeds};
-use crate::tier::{Runner, Tier};
+use crate::tier::{Runner, Tier, wal_tests};
 use crate::{Result, memory, setup};
 
 /// The number of concurrent tests in nextest. Tests wait half of their time for servers to start
@@ -21,7 +21,7 @@ const THREADS: &str = "NEXTEST_TEST_THREADS";
 pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
     let start = Instant::now();
     let newer = setup::for_tests()?;
-    let mut variables = vec![(NEWER, newer.bin_dir.into_os_string())];
+    let mut variables = vec![(NEWER, newer.bin_dir.clone().into_os_string())];
     // CI starts from a new checkout each time and would compile all dependencies again, so its
     // target folder is outside the checkout.
     if env::var("CI").is_ok_and(|ci| ci == "true") && env::var_os("CARGO_TARGET_DIR").is_none() {
@@ -60,6 +60,14 @@ pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
         Runner::Cargo
     };
     run(&tier.arguments(runner, arguments), &|_| {})?;
+    if tier == Tier::All {
+        for other in Installation::all().into_iter().filter(|other| other.major != newer.major) {
+            println!("==> archived WAL with PostgreSQL {}", other.major);
+            run(&wal_tests(runner), &|tests| {
+                tests.env(NEWER, &other.bin_dir);
+            })?;
+        }
+    }
     println!("==> all checks passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }

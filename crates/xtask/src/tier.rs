@@ -40,6 +40,20 @@ impl Tier {
     }
 }
 
+/// Returns the arguments of cargo for the tests of archived WAL, which `--all` repeats with the
+/// other major versions of PostgreSQL.
+pub(crate) fn wal_tests(runner: Runner) -> Vec<&'static str> {
+    match runner {
+        Runner::Nextest => {
+            let wal = "binary(promises) & test(/^(recovery_|unneeded_wal_|wal_is_)/)";
+            vec!["nextest", "run", "--workspace", "-E", wal]
+        }
+        Runner::Cargo => {
+            vec!["test", "--workspace", "--test", "promises", "--", "recovery_", "unneeded_wal_", "wal_is_"]
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Runner, Tier};

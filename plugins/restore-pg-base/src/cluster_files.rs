@@ -154,7 +154,8 @@ mod tests {
     #[test]
     fn recovery_has_one_target() {
         let settings = vec![("recovery_target_name".to_owned(), "before O'Neil\\'s change".to_owned())];
-        let recovery = Recovery { settings, folder: "/wal".into(), files: Vec::new(), end: RecoveryEnd::Target };
+        let recovery =
+            Recovery { settings, folder: "/wal".into(), files: Vec::new(), end: RecoveryEnd::Target, reaches: None };
         let mut content = b"recovery_target_time = 'yesterday'\n".to_vec();
         write_settings(&mut content, Some(&recovery)).unwrap();
         let text = String::from_utf8(content).unwrap();

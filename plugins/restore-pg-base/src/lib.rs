@@ -27,6 +27,7 @@
 //! | `restore.rs` | a restore that is undone on interruption |
 //! | `abandoned.rs` | the end of a restore whose caller was dropped |
 //! | `note.rs` | the notes for the operator |
+//! | `start.rs` | the start of a server on the restored files |
 //! | `list.rs` | the contents of a backup |
 
 mod abandoned;
@@ -45,13 +46,17 @@ mod prepare;
 mod restore;
 mod root;
 mod space;
+mod start;
 mod tablespace;
 mod unpack;
+
+use std::time::Instant;
 
 use async_trait::async_trait;
 use longshore_core::check::Finding;
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Format, Manifest};
+use longshore_core::phase::Phase;
 use longshore_core::plugin::{DataDirectory, Plugin, RestorePlugin, Target};
 use longshore_core::stage::{Restore, RestoreRequest, Restored};
 use longshore_core::stream::ByteStream;
@@ -98,7 +103,17 @@ impl Restore for Restorer {
     async fn restore(&self, request: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored> {
         expect_base(request.manifest)?;
         let checked = prepare::check(&self.target, &request);
-        restore::restore(checked.into_plan()?, request.manifest, plaintext).await
+        let mut restored = restore::restore(checked.into_plan()?, request.manifest, plaintext).await?;
+        let DataDirectory { path, recovery, start, .. } = &self.target;
+        if let Some(start) = start {
+            let begun = Instant::now();
+            // The last note explains how to start the server.
+            restored.notes.pop();
+            restored.notes.push(start::start(path, request.manifest, start, recovery.as_ref()).await?);
+            let seconds = begun.elapsed().as_secs_f64();
+            restored.phases.push(Phase { name: "start".to_owned(), seconds, restores: true });
+        }
+        Ok(restored)
     }
 
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {

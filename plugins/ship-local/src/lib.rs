@@ -29,6 +29,7 @@ use longshore_core::lock::{self, Holder, Lock};
 use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::{Capabilities, Entry, ExclusiveLock, FreeSpace, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
+use longshore_core::wal_key::is_archive_folder;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::atomic_write::TempFile;
@@ -88,7 +89,13 @@ impl Store for Directory {
     async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let root = self.root.clone();
         blocking(move || root.check()).await?;
-        Ok(list::entries(self.root.path.clone(), under))
+        Ok(list::entries(self.root.path.clone(), under, |_| false))
+    }
+
+    async fn list_backups(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        let root = self.root.clone();
+        blocking(move || root.check()).await?;
+        Ok(list::entries(self.root.path.clone(), None, is_archive_folder))
     }
 
     async fn stat(&self, key: &Key) -> Result<Entry> {

@@ -20,14 +20,18 @@ use crate::root_dir::failure;
 const ENTRIES_AT_ONCE: usize = 256;
 
 /// Returns every file below `root`, or below the folder `under` in it, whose path is a key, in the
-/// order of keys. Only the folders on the current path are in memory.
-pub(crate) fn entries(root: PathBuf, under: Option<&Key>) -> BoxStream<'static, Result<Entry>> {
+/// order of keys, except for those below the folders to skip. Only the folders on the current path
+/// are in memory.
+pub(crate) fn entries(root: PathBuf, under: Option<&Key>, is_skipped: IsSkipped) -> BoxStream<'static, Result<Entry>> {
     let (sender, receiver) = channel(1);
     let prefix = under.map_or_else(String::new, |folder| format!("{folder}/"));
-    let walker = tokio::task::spawn_blocking(move || walk(&root, &prefix, &sender));
+    let walker = tokio::task::spawn_blocking(move || walk(&root, &prefix, is_skipped, &sender));
     let batches = stream::unfold(Some((receiver, walker)), next_batch);
     batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten().boxed()
 }
+
+/// Returns true for a folder to skip, given its path below the root, with a slash at its end.
+type IsSkipped = fn(&str) -> bool;
 
 type Walk = (Receiver<Vec<Entry>>, JoinHandle<Result<()>>);
 
@@ -51,13 +55,13 @@ struct DirEntry {
     metadata: Metadata,
 }
 
-fn walk(root: &Path, prefix: &str, sender: &Sender<Vec<Entry>>) -> Result<()> {
+fn walk(root: &Path, prefix: &str, is_skipped: IsSkipped, sender: &Sender<Vec<Entry>>) -> Result<()> {
     // A folder that is a link leads out of this destination, and a missing one is empty.
     if !prefix.is_empty() && !is_folder(root, prefix)? {
         return Ok(());
     }
     let mut batch = Vec::new();
-    let result = walk_folders(root, prefix, sender, &mut batch);
+    let result = walk_folders(root, prefix, is_skipped, sender, &mut batch);
     match sender.blocking_send(batch) {
         Ok(()) => result,
         // The reader was dropped, and with it the receiver of the result.
@@ -80,7 +84,13 @@ fn is_folder(root: &Path, prefix: &str) -> Result<bool> {
     Ok(true)
 }
 
-fn walk_folders(root: &Path, prefix: &str, sender: &Sender<Vec<Entry>>, batch: &mut Vec<Entry>) -> Result<()> {
+fn walk_folders(
+    root: &Path,
+    prefix: &str,
+    is_skipped: IsSkipped,
+    sender: &Sender<Vec<Entry>>,
+    batch: &mut Vec<Entry>,
+) -> Result<()> {
     let mut stack = vec![read_folder(root, prefix)?];
     while let Some(folder) = stack.last_mut() {
         let Some(entry) = folder.next() else {
@@ -88,7 +98,9 @@ fn walk_folders(root: &Path, prefix: &str, sender: &Sender<Vec<Entry>>, batch: &
             continue;
         };
         if entry.metadata.is_dir() {
-            stack.push(read_folder(root, &entry.name)?);
+            if !is_skipped(&entry.name) {
+                stack.push(read_folder(root, &entry.name)?);
+            }
             continue;
         }
         let modified = entry.metadata.modified().ok().map(DateTime::from);

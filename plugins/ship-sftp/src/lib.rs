@@ -38,6 +38,7 @@ use longshore_core::key::Key;
 use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::{Capabilities, Entry, FreeSpace, IncompleteUploads, Leftover, Limits, Ship, Store};
 use longshore_core::stream::ByteStream;
+use longshore_core::wal_key::is_archive_folder;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::atomic_write::Upload;
@@ -81,7 +82,12 @@ impl Ship for Account {
 impl Store for Account {
     async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let session = self.root.checked_session().await?;
-        Ok(list::entries(self.root.clone(), session, under))
+        Ok(list::entries(self.root.clone(), session, under, |_| false))
+    }
+
+    async fn list_backups(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        let session = self.root.checked_session().await?;
+        Ok(list::entries(self.root.clone(), session, None, is_archive_folder))
     }
 
     async fn stat(&self, key: &Key) -> Result<Entry> {
@@ -120,7 +126,7 @@ impl FreeSpace for Account {
 impl IncompleteUploads for Account {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let session = self.root.checked_session().await?;
-        let files: Vec<_> = list::files(self.root.clone(), session, String::new()).collect().await;
+        let files: Vec<_> = list::files(self.root.clone(), session, String::new(), |_| false).collect().await;
         let files: Vec<_> = files.into_iter().collect::<Result<_>>()?;
         Ok(files.into_iter().filter_map(list::DirEntry::leftover).collect())
     }

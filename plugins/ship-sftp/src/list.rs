@@ -37,16 +37,31 @@ impl DirEntry {
     }
 }
 
-/// Returns every file whose name is a key, in the order of keys, or those below the folder `under`.
-pub(crate) fn entries(root: RootDir, session: Arc<Session>, under: Option<&Key>) -> BoxStream<'static, Result<Entry>> {
+/// Returns true for a folder to skip, given its path below the root, with a slash at its end.
+type IsSkipped = fn(&str) -> bool;
+
+/// Returns every file whose name is a key, in the order of keys, or those below the folder `under`,
+/// except for those below the folders to skip.
+pub(crate) fn entries(
+    root: RootDir,
+    session: Arc<Session>,
+    under: Option<&Key>,
+    is_skipped: IsSkipped,
+) -> BoxStream<'static, Result<Entry>> {
     let prefix = under.map_or_else(String::new, |folder| format!("{folder}/"));
-    let entries = files(root, session, prefix).filter_map(async |entry| entry.map(DirEntry::entry).transpose());
+    let entries =
+        files(root, session, prefix, is_skipped).filter_map(async |entry| entry.map(DirEntry::entry).transpose());
     entries.boxed()
 }
 
 /// Returns every file below the folder `prefix` whose name is that of a key or of a temporary file.
 /// Only the folders on the current path are in memory.
-pub(crate) fn files(root: RootDir, session: Arc<Session>, prefix: String) -> BoxStream<'static, Result<DirEntry>> {
+pub(crate) fn files(
+    root: RootDir,
+    session: Arc<Session>,
+    prefix: String,
+    is_skipped: IsSkipped,
+) -> BoxStream<'static, Result<DirEntry>> {
     let files = async_stream::try_stream! {
         let mut stack = Vec::new();
         if is_folder(&root, &session, &prefix).await? {
@@ -57,6 +72,9 @@ pub(crate) fn files(root: RootDir, session: Arc<Session>, prefix: String) -> Box
                 stack.pop();
                 continue;
             };
+            if is_skipped(&entry.name) {
+                continue;
+            }
             if entry.name.ends_with('/') {
                 let folder = read_folder(&root, &session, &entry.name).await?;
                 stack.push(folder);

@@ -41,7 +41,7 @@ const STANDBY_CONFLICTS: [&str; 7] = ["at", "lsn", "xid", "name", "immediate", "
 pub(crate) struct Restore {
     /// The database, `globals`, CLUSTER/SUBJECT, or backup to restore.
     pub(crate) subject: Option<String>,
-    /// Restore a base backup; the subject is the name of the cluster.
+    /// Restore a base backup; the subject is the name of the cluster. Implied by --to-dir.
     #[arg(long, conflicts_with_all = ["run", "to"])]
     pub(crate) base: bool,
     /// Restore everything from this run (id or `latest`), globals first.
@@ -84,31 +84,35 @@ pub(crate) struct Restore {
     /// and foreign servers that a restore would activate.
     #[arg(long, requires = "target")]
     pub(crate) plan: bool,
-    /// Restore the newest backup at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
+    /// Restore the newest backup at or before this time: 2026-06-07, or "2026-06-07 12:00+02".
     ///
-    /// With --base and a WAL archive, recover to this time, or to the end of the archive: latest.
+    /// Without an offset, the time is in UTC. With --base and a WAL archive, recover to this time,
+    /// or to the end of the archive: latest.
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
     /// Recover to this position in the WAL.
-    #[arg(long, value_name = "LSN", requires = "base", conflicts_with = "at")]
+    #[arg(long, value_name = "LSN", requires = "to_dir", conflicts_with = "at")]
     pub(crate) lsn: Option<Lsn>,
     /// Recover to the end of this transaction.
-    #[arg(long, value_name = "XID", requires = "base", conflicts_with_all = ["at", "lsn"])]
+    #[arg(long, value_name = "XID", requires = "to_dir", conflicts_with_all = ["at", "lsn"])]
     pub(crate) xid: Option<u64>,
     /// Recover to this restore point.
-    #[arg(long, value_name = "NAME", requires = "base", conflicts_with_all = ["at", "lsn", "xid"])]
+    #[arg(long, value_name = "NAME", requires = "to_dir", conflicts_with_all = ["at", "lsn", "xid"])]
     pub(crate) name: Option<String>,
     /// Recover only until the backup is consistent.
-    #[arg(long, requires = "base", conflicts_with_all = ["at", "lsn", "xid", "name"])]
+    #[arg(long, requires = "to_dir", conflicts_with_all = ["at", "lsn", "xid", "name"])]
     pub(crate) immediate: bool,
     /// Recover along this timeline [default: the newest one that continues the backup].
-    #[arg(long, value_name = "NUMBER", requires = "base")]
+    #[arg(long, value_name = "NUMBER", requires = "to_dir")]
     pub(crate) timeline: Option<u32>,
     /// Stay read-only at the end of recovery, until pg_wal_replay_resume().
-    #[arg(long, requires = "base")]
+    #[arg(long, requires = "to_dir")]
     pub(crate) pause: bool,
+    /// Start the server, and wait until its recovery has ended.
+    #[arg(long, requires = "to_dir", conflicts_with_all = ["standby", "pause", "plan"])]
+    pub(crate) start: bool,
     /// Make a standby, which fetches WAL from the archive until it is promoted.
-    #[arg(long, requires_all = ["base", "to_dir"], conflicts_with_all = STANDBY_CONFLICTS)]
+    #[arg(long, requires = "to_dir", conflicts_with_all = STANDBY_CONFLICTS)]
     pub(crate) standby: bool,
     /// Let the standby stream from this primary.
     ///

@@ -6,21 +6,28 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Subcommand, ValueHint};
 use longshore_core::unit::TimeSpan;
 
-use super::{Identity, Json, quantity};
+use super::{Identity, Json, Local, quantity};
 
 /// The explanation of the exit codes of `wal push`.
-const PUSH_HELP: &str = "Exit codes: 0 if every required destination has the file, else 1. PostgreSQL counts no\n\
-    failure of a command that ends with a code above 125.";
+const PUSH_HELP: &str = "Exit codes: 0 if every required destination has the file, else 1. PostgreSQL\n\
+    counts no failure of a command that ends with a code above 125.";
 
 /// The explanation of the exit codes of `wal fetch`.
-const FETCH_HELP: &str = "Exit codes: 0 delivered; 1 no destination has the file, and all of them were asked;\n\
-    150 a destination could not be asked; 151 every copy is damaged; 152 usage or configuration; 153 a bug.\n\
-    PostgreSQL takes 1 to 125 for the end of the WAL, and stops recovery for 126 and more. A standby is not\n\
-    stopped if a destination could not be asked: the code is then 1, and PostgreSQL asks again.";
+const FETCH_HELP: &str = "Exit codes:\n  \
+    0    delivered\n  \
+    1    no destination has the file, and all of them were asked\n  \
+    150  a destination could not be asked\n  \
+    151  every copy is damaged\n  \
+    152  a mistake on the command line or in the configuration, or a wrong identity\n  \
+    153  a bug\n\
+    PostgreSQL takes 1 to 125 for the end of the WAL, and stops recovery for more.\n\
+    A standby is not stopped if a destination could not be asked: the code is then\n\
+    1, and PostgreSQL asks again.";
 
 /// The explanation of `wal receive`.
-const RECEIVE_HELP: &str = "Runs until SIGTERM or SIGINT, and exits with 0 then. A server or a destination that cannot be\n\
-    reached is tried again. Exits with 2 if the server does not have the WAL any more.\n\n\
+const RECEIVE_HELP: &str = "Runs until SIGTERM or SIGINT, and exits with 0 then. A server or a destination\n\
+    that cannot be reached is tried again. Exits with 2 if the server does not have\n\
+    the WAL any more.\n\n\
     Examples:\n  \
     longshore wal receive --create-slot\n  \
     longshore wal receive --cluster main --synchronous";
@@ -101,6 +108,11 @@ pub(crate) struct Receive {
 pub(crate) struct WalStatus {
     #[command(flatten)]
     pub(crate) archive: Archive,
+    /// Connect to the server, and show how much of its WAL is not archived yet.
+    #[arg(long)]
+    pub(crate) server: bool,
+    #[command(flatten)]
+    pub(crate) local: Local,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -6,6 +6,7 @@ mod standby;
 mod target;
 
 use longshore_core::error::printable;
+use longshore_core::key::Timestamp;
 use longshore_core::plugin::{DataDirectory, DatabaseTarget, Recovery, Target};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -42,16 +43,20 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
     let policy = EncryptionPolicy::new(config, &identities, unsealed);
-    let requested = Requested::of(&args, config)?;
-    if args.base {
-        let base = |words: String| if words.contains('/') { words } else { format!("{words}/{}", Subject::Base) };
-        args.subject = args.subject.map(base);
-    }
     if args.run.is_none()
         && let Some(words) = &args.subject
     {
         args.subject = Some(full_name(config, words, args.from.as_deref()).await?);
+        // Only base backups are unpacked into a data directory.
+        args.base |= args.to_dir.is_some();
     }
+    if args.base {
+        let is_file = |words: &str| words.strip_prefix("base-").is_some_and(|time| Timestamp::parse(time).is_some());
+        let is_cluster = |words: &str| !words.contains('/') && !is_file(words);
+        let base = |words: String| if is_cluster(&words) { format!("{words}/{}", Subject::Base) } else { words };
+        args.subject = args.subject.map(base);
+    }
+    let requested = Requested::of(&args, config)?;
     let chosen = match &requested {
         Some(requested) => requested.choose(&args, context, &identities, &policy).await?,
         None => choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?,

@@ -70,6 +70,11 @@ async fn abandon(context: &Context, args: &Abandon) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// Returns true if the same request may succeed later.
+fn is_temporary(error: &Error) -> bool {
+    !matches!(error.kind(), Kind::Corrupt | Kind::Usage)
+}
+
 /// Fetches one file.
 async fn fetch(context: &Context, args: &Fetch) -> Result<Exit> {
     let Context { config, registry, .. } = context;
@@ -83,8 +88,13 @@ async fn fetch(context: &Context, args: &Fetch) -> Result<Exit> {
     match fetch_file(config, registry, archive, &identities, (name, &args.path)).await {
         Ok(Fetched::Delivered) => Ok(Exit::Done),
         Ok(Fetched::Absent) => Ok(Exit::Absent),
-        // PostgreSQL asks again on a standby. Damage does not pass.
-        Err(error) if error.kind() != Kind::Corrupt && !args.strict && Path::new("standby.signal").exists() => {
+        // An identity that does not fit is a mistake in the configuration.
+        Err(error) if error.stage() == Stage::Decrypt && error.kind() == Kind::Denied => {
+            context.output.error(&error);
+            Ok(Exit::Usage)
+        }
+        // PostgreSQL asks again on a standby. Damage and mistakes do not pass.
+        Err(error) if is_temporary(&error) && !args.strict && Path::new("standby.signal").exists() => {
             context.output.error(&error);
             Ok(Exit::Absent)
         }

@@ -76,6 +76,15 @@ pub struct DataDirectory {
     pub existing: ExistingFiles,
     /// The recovery from archived WAL that the restored cluster begins with, if any.
     pub recovery: Option<Recovery>,
+    /// The start of a server on the restored files, if it is requested.
+    pub start: Option<Start>,
+}
+
+/// The start of a server on restored files, which ends when the server accepts writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Start {
+    /// The directory of the server's programs, if they are not to be searched for.
+    pub bin_dir: Option<PathBuf>,
 }
 
 /// The handling of existing files in a data directory to restore into.

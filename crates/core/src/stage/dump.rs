@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use crate::base::BaseFacts;
+use crate::base::{BaseFacts, Lsn};
 use crate::check::{Check, Finding};
 use crate::compress::Compression;
 use crate::discovery::{Discovery, Requirements};
@@ -96,6 +96,20 @@ pub trait Archiving: Send + Sync {
     /// Writes a restore point and ends the segment that contains it, so that the server archives
     /// the segment. Fails with [`Refused`](crate::error::Kind::Refused) on a standby.
     async fn end_segment(&self) -> Result<EndedSegment>;
+
+    /// Returns the position up to which the server has WAL.
+    async fn position(&self) -> Result<WalPosition>;
+}
+
+/// The position up to which a server has WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalPosition {
+    /// The system identifier of the cluster.
+    pub system_identifier: u64,
+    /// The size of a segment in bytes.
+    pub segment_bytes: u64,
+    /// The end of what the server has written, or on a standby replayed.
+    pub lsn: Lsn,
 }
 
 /// A segment of WAL that the server has ended.

@@ -5,13 +5,16 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::ready;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::check::Check;
 use crate::error::Result;
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::stream::ByteStream;
+use crate::wal_key::is_in_archive;
 
 /// A destination that can be written to.
 #[async_trait]
@@ -39,6 +42,13 @@ pub trait Store: Ship {
     /// folder has the syntax of a key; a missing folder is empty. Foreign and incomplete objects
     /// are omitted. Any failure is an `Err` item; a list is never silently short.
     async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>>;
+
+    /// Lists all objects except those of WAL archives, which may be a thousand times as many as the
+    /// others.
+    async fn list_backups(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        let entries = self.list(None).await?;
+        Ok(entries.try_filter(|entry| ready(!is_in_archive(&entry.key))).boxed())
+    }
 
     /// Returns the object under `key` without its content. Fails with
     /// [`NotFound`](crate::error::Kind::NotFound) if the object does not exist.

@@ -57,6 +57,10 @@ impl Store for Resume {
         self.store.list(under).await
     }
 
+    async fn list_backups(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.store.list_backups().await
+    }
+
     async fn stat(&self, key: &Key) -> Result<Entry> {
         self.store.stat(key).await
     }

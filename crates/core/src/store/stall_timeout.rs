@@ -123,6 +123,10 @@ impl Store for StallTimeout {
         self.with_timeout(self.store.list(under)).await.map(|entries| self.with_item_timeouts(entries))
     }
 
+    async fn list_backups(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.with_timeout(self.store.list_backups()).await.map(|entries| self.with_item_timeouts(entries))
+    }
+
     async fn stat(&self, key: &Key) -> Result<Entry> {
         self.with_timeout(self.store.stat(key)).await
     }

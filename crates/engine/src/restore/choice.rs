@@ -288,6 +288,7 @@ fn choose_subject(catalogs: &Chains<'_>, words: &str, job: Option<&str>, at: Opt
         };
         return Err(adopted_file_error(catalogs.catalogs, words).unwrap_or_else(none));
     }
+    let oldest = candidates.iter().map(|(_, backup)| recoverable_from(backup)).min();
     let early_enough =
         candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
     // A backup that a wrong clock dated in the future may be the oldest of all. The first of
@@ -295,9 +296,20 @@ fn choose_subject(catalogs: &Chains<'_>, words: &str, job: Option<&str>, at: Opt
     let rank = |backup: &Backup| (at.is_some() || !is_in_future(backup), backup.manifest.time);
     let newest = early_enough.reduce(|best, next| if rank(next.1) > rank(best.1) { next } else { best });
     newest.map(chosen_from).ok_or_else(|| {
+        let hint = "`longshore list` shows all backups; a newer backup is never restored instead";
+        let oldest =
+            oldest.map(|oldest| format!("the oldest good one is of {}; ", oldest.format("%Y-%m-%d %H:%M:%S UTC")));
         Error::new(Stage::Restore, Kind::Refused, words, "no good backup is that old")
-            .hint("`longshore list` shows all backups; a newer backup is never restored instead")
+            .hint(oldest.unwrap_or_default() + hint)
     })
+}
+
+/// Returns the moment of the state that a backup contains.
+fn recoverable_from(backup: &Backup) -> DateTime<Utc> {
+    match backup.manifest.base {
+        Some(_) => backup.manifest.recoverable_from(),
+        None => backup.manifest.time.time(),
+    }
 }
 
 /// Returns a warning for each newer backup of the series without a good copy.

@@ -68,8 +68,10 @@ pub enum IssueKind {
     BackupsLost,
     /// The newest base backup continues one that a destination does not show.
     ParentTrusted,
-    /// Archived WAL has a gap before the newest base backup.
-    WalGap,
+    /// A destination lacks archived WAL that another destination has.
+    WalMissing,
+    /// Two timelines have WAL after the newest base backup that does not belong to one history.
+    WalForked,
     /// The newest backup lacks tables of the previous one.
     TablesVanished,
     /// A drill of the newest backup failed without showing whether the backup is damaged.
@@ -92,7 +94,7 @@ pub enum IssueKind {
     DamagedPages,
     /// No WAL was archived for longer than the configured age.
     WalStale,
-    /// Archived WAL after the newest base backup is missing, or ambiguous.
+    /// Archived WAL after the newest base backup is at no destination, or ambiguous.
     WalLost,
     /// The newest backup is damaged.
     Damaged,
@@ -115,7 +117,8 @@ impl IssueKind {
         match self {
             Self::NoLimit => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted | Self::WalGap => Level::Warning,
+            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted => Level::Warning,
+            Self::WalMissing | Self::WalForked => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
             Self::DamagedPages | Self::WalStale | Self::WalLost | Self::Damaged => Level::Critical,

@@ -80,6 +80,10 @@ impl BackupVerifier<'_> {
                 }
                 // It was pruned meanwhile.
                 Err(error) if is_missing(&error) => {}
+                Err(error) if error.kind() == Kind::Corrupt => {
+                    let hint = "if another destination has it, delete this file, and run `longshore sync`; else make a base backup now";
+                    all.push(failed_result(&at.name, key.as_str(), &error.hint(hint)));
+                }
                 Err(error) => all.push(failed_result(&at.name, key.as_str(), &error)),
             }
         }

@@ -84,6 +84,8 @@ pub struct StagedRecovery {
     folder: TempDir,
     files: Vec<String>,
     settings: Vec<(String, String)>,
+    /// The position that the recovery passes: that of the target, or the end of the backup.
+    reaches: Lsn,
     /// The timeline on which recovery ends.
     pub timeline: u32,
     /// The number of segments.
@@ -104,6 +106,7 @@ impl StagedRecovery {
             folder: self.folder.path().to_owned(),
             files: self.files.clone(),
             end: RecoveryEnd::Target,
+            reaches: Some(self.reaches),
         }
     }
 }
@@ -243,12 +246,16 @@ impl<'a> RecoveryPlan<'a> {
             settings.extend(self.settings.iter().cloned());
         }
         let target = found.moment(&request.target, self.from);
-        settings.extend(found.settings(&target, &end_of(lineage, archive.size))?);
+        let of_target = found.settings(&target, &end_of(lineage, archive.size))?;
+        let position = of_target.iter().find(|(name, _)| name == "recovery_target_lsn");
+        let reaches = position.and_then(|(_, lsn)| lsn.parse().ok()).unwrap_or(archive.backup.stop);
+        settings.extend(of_target);
         Ok(StagedRecovery {
             folder,
             segments: files.len() - histories.files.len(),
             files,
             settings,
+            reaches,
             timeline: lineage.timeline,
             last_record: found.last_record.unwrap_or(archive.backup.stop),
             last_transaction: found.last_transaction,

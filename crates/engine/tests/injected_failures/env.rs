@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) restored: Mutex<BTreeMap<String, Bytes>>,
     /// The folder of scratch servers.
     pub(crate) scratch: PathBuf,
+    /// The position of the WAL that a receiver has reported as durable.
+    reported: AtomicU64,
 }
 
 /// The existing environments, by their names in configurations.
@@ -47,6 +49,16 @@ impl Shared {
     /// Returns the environment of this name.
     pub(crate) fn of(name: &str) -> Arc<Self> {
         Arc::clone(&ENVS.lock().unwrap()[name])
+    }
+
+    /// Returns the position of the WAL that a receiver has reported as durable.
+    pub(crate) fn reported(&self) -> u64 {
+        self.reported.load(Ordering::Relaxed)
+    }
+
+    /// Sets the position of the WAL that a receiver has reported as durable.
+    pub(crate) fn set_reported(&self, position: u64) {
+        self.reported.store(position, Ordering::Relaxed);
     }
 
     /// Returns the environment that a connection names.
@@ -127,7 +139,8 @@ impl TestEnv {
             (name, FaultyStore::new(name, store, injector.clone()))
         });
         let stores = BTreeMap::from(stores);
-        let shared = Arc::new(Shared { injector, stores, restored: Mutex::default(), scratch });
+        let shared =
+            Arc::new(Shared { injector, stores, restored: Mutex::default(), scratch, reported: AtomicU64::new(0) });
         ENVS.lock().unwrap().insert(name.clone(), Arc::clone(&shared));
         let path = folder.path().join("config.toml");
         std::fs::write(&path, settings(&name, &folder.path().display().to_string()) + more).unwrap();

@@ -12,6 +12,7 @@ mod wal;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use longshore_testkit::injection::Fault;
@@ -44,10 +45,9 @@ fn next_second() {
 fn on_own_clock<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let (tick, mut ticks) = tokio::sync::mpsc::channel(1);
+    let (end, ended) = std::sync::mpsc::channel::<()>();
     let ticking = std::thread::spawn(move || {
-        while tick.blocking_send(()).is_ok() {
-            std::thread::sleep(TICK);
-        }
+        while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) && tick.blocking_send(()).is_ok() {}
     });
     let ticked = async {
         while ticks.recv().await.is_some() {
@@ -61,7 +61,7 @@ fn on_own_clock<T>(work: impl Future<Output = T>) -> T {
             () = ticked => unreachable!("the clock ends after the work"),
         }
     });
-    drop(ticks);
+    drop((ticks, end));
     ticking.join().unwrap();
     done
 }

@@ -18,7 +18,7 @@ use longshore_core::meter::{Algorithm, Digest, meter};
 use longshore_core::plugin::{Cluster, Identities, JobContext, Plugin, RestorePlugin, StoreContext, Target};
 use longshore_core::stage::{
     Decrypt, DiscoveredSubject, Discovery, Dump, Dumped, Encrypt, Examine, Restore, RestoreRequest, Restored, Scratch,
-    ScratchCluster, Store, Verified, Verify, VerifyReport,
+    ScratchCluster, Store, Verified, Verify, VerifyReport, WalSource,
 };
 use longshore_core::stream::{ByteStream, OnEnd, collect};
 use longshore_core::subject::Subject;
@@ -75,7 +75,8 @@ impl Plugin<dyn Dump> for Server {
     }
 }
 
-struct Source(Arc<Shared>);
+/// The server, which is dumped, or whose WAL is received.
+pub(crate) struct Source(pub(crate) Arc<Shared>);
 
 #[async_trait]
 impl Check for Source {
@@ -93,6 +94,10 @@ impl Dump for Source {
             subjects().into_iter().map(|subject| DiscoveredSubject { estimated_bytes: Some(1), ..discovered(subject) });
         survey.subjects = surveyed.collect();
         turn.end().await.map(|()| survey)
+    }
+
+    fn wal_source(&self) -> Option<&dyn WalSource> {
+        Some(self)
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {

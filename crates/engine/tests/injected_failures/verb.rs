@@ -107,7 +107,7 @@ impl Verb {
                 Ok(VerbReport { success, intact, text: format!("{report:?}"), ..VerbReport::default() })
             }
             Self::Prune => {
-                let pruned = prune(&env.config, &request()).await?;
+                let pruned = prune(&env.config, &prune_request()).await?;
                 let success = !pruned.is_empty() && pruned.iter().all(Pruned::succeeded);
                 Ok(VerbReport { success, text: format!("{pruned:?}"), ..VerbReport::default() })
             }
@@ -222,13 +222,13 @@ async fn restored(env: &TestEnv) -> Result<VerbReport> {
 }
 
 /// Returns a request that applies all policies at all destinations.
-fn request() -> Request<'static> {
+pub(crate) fn prune_request() -> Request<'static> {
     Request { job: None, destination: None, mode: Mode::Act, overrides: Overrides::default(), retire: None }
 }
 
 /// Prunes without a fault, which removes leftovers of interrupted writers.
 pub(crate) async fn clean_up(env: &TestEnv) {
-    let pruned = prune(&env.config, &request()).await.unwrap();
+    let pruned = prune(&env.config, &prune_request()).await.unwrap();
     assert!(pruned.iter().all(Pruned::succeeded), "{pruned:?}");
 }
 

@@ -8,24 +8,35 @@ use crate::support::damage::{self, Verdict};
 use crate::support::real::{self, Unpacked};
 use crate::support::{pages, tar, verify};
 
-#[test]
-fn pg_verifybackup_agrees() {
-    for installation in Installation::all() {
-        let source = real::Source::start(&installation, &[]);
-        let members = tar::members(&source.back_up(&["-X", "none"]).merged());
-        let relation = source.cluster.psql("postgres", "SELECT pg_relation_filepath('stars')");
-        let unpacked = Unpacked::new(&installation, &members);
-        for case in damage::of_all_kinds(&relation) {
-            let damaged = case.of(&members);
-            let ours = verify(&tar::archive(&damaged));
-            let context = format!("{}, {}: {ours:?}", installation.version, case.name);
-            if let Err(error) = &ours {
-                assert!(matches!(error.kind, ErrorKind::Damaged | ErrorKind::Unsupported), "{context}");
-            }
-            assert_eq!(ours.is_ok(), case.verdict == Verdict::Intact, "{context}");
-            let theirs = unpacked.is_intact_with(&damaged);
-            assert_eq!(theirs, case.verdict != Verdict::Damaged, "pg_verifybackup of {context}");
+fn pg_verifybackup_agrees(installation: &Installation) {
+    let source = real::Source::start(installation, &[]);
+    let members = tar::members(&source.back_up(&["-X", "none"]).merged());
+    let relation = source.cluster.psql("postgres", "SELECT pg_relation_filepath('stars')");
+    let unpacked = Unpacked::new(installation, &members);
+    for case in damage::of_all_kinds(&relation) {
+        let damaged = case.of(&members);
+        let ours = verify(&tar::archive(&damaged));
+        let context = format!("{}, {}: {ours:?}", installation.version, case.name);
+        if let Err(error) = &ours {
+            assert!(matches!(error.kind, ErrorKind::Damaged | ErrorKind::Unsupported), "{context}");
         }
+        assert_eq!(ours.is_ok(), case.verdict == Verdict::Intact, "{context}");
+        let theirs = unpacked.is_intact_with(&damaged);
+        assert_eq!(theirs, case.verdict != Verdict::Damaged, "pg_verifybackup of {context}");
+    }
+}
+
+#[test]
+fn pg_verifybackup_of_the_newest_release_agrees() {
+    pg_verifybackup_agrees(&Installation::of_major(18));
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    fn pg_verifybackup_of_each_release_agrees() {
+        Installation::all().iter().for_each(pg_verifybackup_agrees);
     }
 }
 

@@ -158,14 +158,13 @@ fn random_times(rng: &mut Rng) -> Vec<DateTime<Utc>> {
     times
 }
 
-#[test]
-fn restic_keeps_the_same_for_the_same_reasons() {
+/// Compares the decisions of random policies about random backups.
+fn restic_keeps_the_same(policies: usize) {
     const HOSTS: usize = 60;
-    const POLICIES: usize = 120;
     let mut rng = Rng::new(1);
     let hosts: Hosts = (0..HOSTS).map(|_| random_times(&mut rng)).collect();
     let repository = repository(&hosts);
-    let policies: Vec<Policy> = (0..POLICIES).map(|_| random_policy(&mut rng)).collect();
+    let policies: Vec<Policy> = (0..policies).map(|_| random_policy(&mut rng)).collect();
     for policy in policies {
         let mut theirs = by_restic(&repository, &policy);
         // Newer versions of restic also keep the oldest snapshot while a count is not used up.
@@ -182,6 +181,18 @@ fn restic_keeps_the_same_for_the_same_reasons() {
                 hosts[*host]
             );
         }
+    }
+}
+
+#[test]
+fn restic_keeps_the_same_for_the_same_reasons() {
+    restic_keeps_the_same(30);
+}
+
+mod slow {
+    #[test]
+    fn restic_keeps_the_same_by_many_policies() {
+        super::restic_keeps_the_same(120);
     }
 }
 

@@ -41,7 +41,7 @@ fn template(installation: &Installation) -> PathBuf {
     template
 }
 
-fn initdb(installation: &Installation, data: &Path) -> std::process::Command {
+pub(super) fn initdb(installation: &Installation, data: &Path) -> std::process::Command {
     let mut initdb = as_server_user(&installation.program("initdb"));
     initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
     initdb.args(["--no-sync", "-k", "-D"]).arg(data);

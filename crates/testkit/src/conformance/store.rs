@@ -70,6 +70,19 @@ pub async fn lists_one_folder(fixture: &Fixture) {
     }
 }
 
+/// Tests archives of two clusters, and keys that only look like those of archives.
+pub async fn lists_backups_without_archived_wal(fixture: &Fixture) {
+    let kept = ["beside/shop/x", "beside/wal0/x", "besides/wal/wal-2026", "besides/wal/x/1"];
+    let archived = ["beside/wal/70/0000000100000000/x", "besides/wal/7/history/x", "besides/wal/71/zz/x"];
+    for text in kept.iter().chain(&archived) {
+        fixture.ship.ship(&key(text), from_bytes("x")).await.unwrap();
+    }
+    fixture.list_until("beside", 3).await;
+    let entries: Vec<_> = fixture.store.list_backups().await.unwrap().try_collect().await.unwrap();
+    let found = entries.iter().map(|entry: &Entry| entry.key.as_str()).filter(|key| key.starts_with("beside"));
+    assert_eq!(found.collect::<Vec<_>>(), kept);
+}
+
 /// Tests empty and larger objects, and what is no object.
 pub async fn reports_sizes(fixture: &Fixture) {
     for (text, length) in [("size/empty.dump", 0), ("size/small.dump", 1), ("size/large.dump", CHUNK_BYTES + 1)] {

@@ -100,6 +100,7 @@ macro_rules! store_behaviours {
             rejects_ranges_past_the_end,
             missing_keys_are_not_found,
             lists_one_folder,
+            lists_backups_without_archived_wal,
             reports_sizes,
             removed_keys_are_gone,
             removing_a_missing_key_succeeds,

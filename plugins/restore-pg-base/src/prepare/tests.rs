@@ -130,7 +130,7 @@ fn backup_without_wal_needs_a_recovery() {
     let error = check_with(&target, &manifest).into_plan().unwrap_err();
     assert!(error.chain().contains("does not contain its WAL, from 0/2000028"), "{}", error.chain());
     let (folder, end) = (parent.path().to_owned(), RecoveryEnd::Target);
-    target.recovery = Some(Recovery { settings: Vec::new(), folder, files: Vec::new(), end });
+    target.recovery = Some(Recovery { settings: Vec::new(), folder, files: Vec::new(), end, reaches: None });
     check_with(&target, &manifest).into_plan().unwrap();
 }
 

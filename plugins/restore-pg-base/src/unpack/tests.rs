@@ -76,6 +76,7 @@ fn wal_of_the_recovery_replaces_that_of_the_backup() {
         folder: staged.path().to_owned(),
         files: vec![SEGMENT.to_owned()],
         end: RecoveryEnd::Target,
+        reaches: None,
     };
     let plan = Plan { recovery: Some(recovery), ..plan(&parent) };
     let tar = complete(backup().file(&format!("pg_wal/{SEGMENT}"), b"a longer beginning"));

@@ -84,7 +84,12 @@ async fn many() -> Fixture {
 }
 
 longshore_testkit::huge_conformance!(huge);
-longshore_testkit::many_conformance!(many);
+
+mod listing {
+    mod slow {
+        longshore_testkit::many_conformance!(super::super::many);
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_uploads_have_one_winner() {

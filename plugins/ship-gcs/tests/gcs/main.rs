@@ -68,7 +68,7 @@ async fn huge() -> Fixture {
 
 /// More than two pages; more keys would take the emulator minutes.
 async fn many() -> Fixture {
-    Fixture::new(new_bucket(json!({})), ()).scaled(Scale { many_keys: 2500, ..Scale::default() })
+    Fixture::new(new_bucket(json!({})), ()).scaled(Scale { many_keys: 2100, ..Scale::default() })
 }
 
 longshore_testkit::huge_conformance!(huge);

@@ -90,7 +90,7 @@ async fn read_write_account_conforms_except_for_publishing() {
     let sshd = Sshd::start();
     let (store, folder) = (restricted(&sshd, Account::Rsync), sshd.backups());
     assert_eq!(store.limits().uploads, Some(1));
-    let scale = Scale { many_keys: 10_000, ..Scale::default() };
+    let scale = Scale { many_keys: 2000, ..Scale::default() };
     let fixture = Fixture::new(store, sshd).in_folder(folder).scaled(scale).racing(Race::Latest);
     conformance::stores_empty_bodies(&fixture).await;
     conformance::separates_keys_with_a_common_prefix(&fixture).await;

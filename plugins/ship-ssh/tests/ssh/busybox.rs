@@ -15,7 +15,7 @@ async fn conforms_on_busybox() {
     let folder = sshd.backups();
     // A list starts a process for each file there, and each test lists the files of the tests
     // before it.
-    let scale = Scale { many_keys: 50, ..Scale::default() };
+    let scale = Scale { many_keys: 50, large_bytes: 8 << 20, ..Scale::default() };
     conformance::store(&Fixture::new(store, sshd).in_folder(folder).scaled(scale)).await;
 }
 

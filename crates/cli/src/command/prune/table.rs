@@ -173,11 +173,13 @@ fn removal_state(failed: bool, mode: Mode) -> State {
 pub(in crate::command) fn print_removals(output: Output, pruned: &Pruned) {
     let removed: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
     if removed > 0 {
-        output.note(format_args!("removed {removed} old backups at \"{}\"", pruned.destination));
+        let noun = if removed == 1 { "backup" } else { "backups" };
+        output.note(format_args!("removed {removed} old {noun} at \"{}\"", pruned.destination));
     }
     for wal in pruned.wal.iter().filter(|wal| !wal.removed.is_empty()) {
         let count = wal.removed.len();
-        output.note(format_args!("removed {count} old files of WAL at \"{}\"", pruned.destination));
+        let noun = if count == 1 { "file" } else { "files" };
+        output.note(format_args!("removed {count} old {noun} of WAL at \"{}\"", pruned.destination));
     }
     // Name each file: its name is that of a backup file.
     for swept in pruned.swept.iter().filter(|swept| swept.orphan && swept.error.is_none()) {

@@ -36,9 +36,9 @@ impl<'a> Requested<'a> {
     ///
     /// Fails with [`Kind::Usage`] if the cluster has no archive.
     pub(super) fn of(args: &Restore, config: &'a Config) -> Result<Option<Self>> {
-        // A certain backup is named with the cluster first.
+        // The cluster, the word "base", and the name of the file of a certain backup.
         let words = args.subject.as_deref().filter(|_| args.base);
-        let cluster = words.map(|words| words.split('/').next().unwrap_or(words));
+        let cluster = words.and_then(|words| words.split('/').next());
         let has_archive = cluster.is_some_and(|cluster| config.wal.contains_key(cluster));
         let target = match (&args.at, args.lsn, args.xid, &args.name) {
             (Some(at), ..) if at == LATEST => Some(RecoveryTarget::Latest),
@@ -69,7 +69,7 @@ impl<'a> Requested<'a> {
                 Ok(Some(Self {
                     request: RecoveryRequest { target, timeline: args.timeline, action },
                     archive: config.wal_archive(cluster)?,
-                    is_named: words != cluster,
+                    is_named: words.is_some_and(|words| words.split('/').count() > 2),
                     scratch_dir: args.scratch_dir.clone(),
                 }))
             }

@@ -39,7 +39,8 @@ pub(super) fn standby(
     // A hot standby does not start with smaller values than those of its primary.
     let least = manifest.base.iter().flat_map(|facts| &facts.settings);
     settings.extend(least.map(|(name, value)| setting(name, value.to_string())));
-    let recovery = Recovery { settings, folder: PathBuf::new(), files: Vec::new(), end: RecoveryEnd::Never };
+    let recovery =
+        Recovery { settings, folder: PathBuf::new(), files: Vec::new(), end: RecoveryEnd::Never, reaches: None };
     Ok(Target::DataDirectory(DataDirectory { recovery: Some(recovery), ..directory.clone() }))
 }
 

@@ -7,7 +7,7 @@ use longshore_core::error::printable;
 use longshore_core::key::BackupName;
 use longshore_core::plugin::{
     Cluster, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, Scripts, SearchPath, Section, Selection,
-    Statistics, Target, TargetContent, TargetDatabase,
+    Start, Statistics, Target, TargetContent, TargetDatabase,
 };
 use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -52,7 +52,12 @@ pub(super) fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Re
             let message = "only base backups are restored into a data directory";
             usage(dump.backup.name.as_str(), message, "pass --to CONNECTION, or choose a base backup with --base")
         }
-        (Some(directory), _, None) => data_directory(args, directory).map(Target::DataDirectory),
+        (Some(directory), _, None) => {
+            let directory = data_directory(args, directory)?;
+            let bin_dir = source(context, chosen).and_then(|cluster| cluster.bin_dir.clone());
+            let start = args.start.then_some(Start { bin_dir });
+            Ok(Target::DataDirectory(DataDirectory { start, ..directory }))
+        }
         // The contents of a base backup are listed, or written to a file.
         (None, Some(_), None) => data_directory(args, Path::new(".")).map(Target::DataDirectory),
         (None, ..) => database_target(args, context, chosen).map(Target::Database),
@@ -76,7 +81,7 @@ fn data_directory(args: &Restore, directory: &Path) -> Result<DataDirectory> {
     }
     let existing = if args.delta { ExistingFiles::Replaced } else { ExistingFiles::Refused };
     let path = absolute(directory)?;
-    Ok(DataDirectory { path, tablespaces, owner: args.owner.clone(), existing, recovery: None })
+    Ok(DataDirectory { path, tablespaces, owner: args.owner.clone(), existing, recovery: None, start: None })
 }
 
 /// Returns the database or server that `--to` names.

@@ -1,54 +1,48 @@
 //! `longshore wal status`: the archived WAL of each timeline.
 
-use indicatif::HumanBytes;
+use chrono::Utc;
+use indicatif::{BinaryBytes, HumanBytes};
 use longshore_core::Result;
 use longshore_engine::wal::inventory::Timeline;
-use longshore_engine::wal::status::{ArchivedWal, archived_wal};
+use longshore_engine::wal::status::{Archives, ProblemKind, archived_wal, compare_with_server};
 
 use crate::args::wal::WalStatus;
 use crate::command::Context;
 use crate::exit_code::Exit;
 use crate::output::{Cell, Column, Priority, State, Table};
+use crate::time_zone::TimeZone;
 
 pub(super) async fn status(context: &Context, args: &WalStatus) -> Result<Exit> {
     let Context { config, output, .. } = context;
     let settings = config.wal_archive(args.archive.cluster.as_deref())?;
-    let (mut archives, mut exit) = (Vec::new(), Exit::Done);
-    let mut empty = Vec::new();
-    for (destination, read) in archived_wal(config, settings).await {
-        match read {
-            Ok(read) if read.is_empty() => empty.push(destination),
-            Ok(read) => archives.extend(read),
-            Err(error) => {
-                output.error(&error);
-                exit = Exit::Failed;
-            }
-        }
+    let (mut state, errors) = archived_wal(config, settings, Utc::now()).await;
+    if args.server {
+        compare_with_server(config, settings, &mut state).await?;
     }
-    let has_gaps = archives.iter().flat_map(|archive| &archive.timelines).any(|timeline| !is_whole(timeline));
+    for error in &errors {
+        output.error(error);
+    }
     if args.json.json {
-        output.json(&archives);
-    } else if archives.is_empty() && exit == Exit::Done {
+        output.json(&state);
+    } else if !state.archives.is_empty() {
+        show(context, &state, TimeZone::of(args.local.local));
+    } else if errors.is_empty() {
         output.note(format_args!("no WAL of \"{}\" is archived yet", settings.cluster));
-    } else {
-        show(context, &archives);
-        for destination in empty {
-            output.warning(format_args!("\"{destination}\" has no WAL of \"{}\"", settings.cluster));
-        }
     }
-    Ok(match exit {
-        Exit::Done if has_gaps => Exit::Damaged,
-        exit => exit,
+    let is_lost = state.problems.iter().any(|problem| problem.kind == ProblemKind::Lost);
+    Ok(match (errors.is_empty(), is_lost) {
+        (false, _) => Exit::Failed,
+        (true, true) => Exit::Damaged,
+        (true, false) => Exit::Done,
     })
 }
 
-fn is_whole(timeline: &Timeline) -> bool {
-    timeline.gaps.is_empty() && timeline.ambiguous.is_empty() && timeline.has_history
-}
-
-fn show(context: &Context, archives: &[ArchivedWal]) {
-    let all = || archives.iter().flat_map(|archive| archive.timelines.iter().map(move |timeline| (archive, timeline)));
+fn show(context: &Context, state: &Archives, zone: TimeZone) {
+    let output = context.output;
+    let all = || state.archives.iter().flat_map(|archive| archive.timelines.iter().map(move |it| (archive, it)));
     let rows = all().map(|(archive, timeline)| -> Vec<Cell> {
+        let is_newest = archive.timelines.last() == Some(timeline);
+        let lag = archive.lag_bytes.filter(|_| is_newest);
         vec![
             archive.destination.as_str().into(),
             archive.system_identifier.as_str().into(),
@@ -57,7 +51,8 @@ fn show(context: &Context, archives: &[ArchivedWal]) {
             without_timeline(&timeline.last).into(),
             timeline.segments.to_string().into(),
             HumanBytes(timeline.bytes).to_string().into(),
-            if is_whole(timeline) { State::Ok } else { State::Damaged }.into(),
+            lag.map_or_else(Cell::default, |lag| BinaryBytes(lag).to_string().into()),
+            if is_whole(timeline) { State::Ok } else { State::Partial }.into(),
         ]
     });
     let columns = [
@@ -68,30 +63,35 @@ fn show(context: &Context, archives: &[ArchivedWal]) {
         Column::fixed("LAST"),
         Column::number("SEGMENTS"),
         Column::number("BYTES").priority(Priority::Low),
+        Column::number("LAG").unless_blank(),
         Column::fixed("STATE"),
     ];
-    context.output.table(&Table::new(columns).rows(rows));
-    for (archive, timeline) in all() {
-        for gap in &timeline.gaps {
-            context
-                .output
-                .warning(format_args!("timeline {} at \"{}\": {gap}", timeline.timeline, archive.destination));
-        }
-        if !timeline.has_history {
-            context.output.warning(format_args!(
-                "timeline {number} at \"{}\": {number:08X}.history is missing, without which recovery cannot follow it: \
-                 `longshore wal push pg_wal/{number:08X}.history` at the server",
+    output.table(&Table::new(columns).rows(rows));
+    for archive in &state.archives {
+        if let (Some(from), Some(until)) = (archive.recoverable_from, archive.recoverable_until) {
+            output.line(format_args!(
+                "\"{}\" recovers to any moment from {} to {} ({})",
                 archive.destination,
-                number = timeline.timeline
-            ));
-        }
-        for name in &timeline.ambiguous {
-            context.output.warning(format_args!(
-                "timeline {} at \"{}\": several files of the name {name} with different content",
-                timeline.timeline, archive.destination
+                zone.second(from),
+                zone.second(until),
+                zone.name()
             ));
         }
     }
+    for problem in &state.problems {
+        let message = format!("\"{}\": {}", problem.destination, problem.message);
+        match problem.kind {
+            ProblemKind::Past => output.note(format_args!("{message}: not needed after the newest base backup")),
+            ProblemKind::Lost | ProblemKind::Behind | ProblemKind::Forked => output.warning(message),
+        }
+    }
+    if state.problems.iter().any(|problem| problem.kind == ProblemKind::Lost) {
+        output.hint("if the server has the files in pg_wal, archive them with `longshore wal push`; else make a base backup now");
+    }
+}
+
+fn is_whole(timeline: &Timeline) -> bool {
+    timeline.gaps.is_empty() && timeline.ambiguous.is_empty() && timeline.has_history
 }
 
 /// Returns the name of a segment without the timeline, which has a column of its own.

@@ -238,7 +238,7 @@ impl<'s, 'a> Receiver<'s, 'a> {
     }
 
     fn subject(&self) -> String {
-        format!("replication slot \"{}\"", self.options.slot)
+        format!("slot {}", self.options.slot)
     }
 
     /// Returns the error of a stream that the server refuses.

@@ -1,9 +1,7 @@
 //! Servers that archive their WAL into a folder of their data directory.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +9,7 @@ use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::archive_name::SegmentName;
 use longshore_pg_wal::facts::Expected;
 use longshore_pg_wal::segment::SegmentSize;
-use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
+use longshore_testkit::cluster::{Cluster, Installation};
 
 /// The settings of servers that archive.
 pub(crate) const SETTINGS: [&str; 8] = [
@@ -27,23 +25,7 @@ pub(crate) const SETTINGS: [&str; 8] = [
 
 /// Starts a server on a new cluster with segments of `mebibytes`.
 pub(crate) fn start_with_segments(installation: &Installation, mebibytes: u32) -> Cluster {
-    let folder = NewFolder::new();
-    let mut initdb = as_server_user(&installation.program("initdb"));
-    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"]);
-    initdb.arg(folder.data_dir()).arg(format!("--wal-segsize={mebibytes}"));
-    let output = initdb.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Cluster::start_on(folder, installation, &SETTINGS)
-}
-
-/// Returns a command that runs as a user that PostgreSQL accepts.
-fn as_server_user(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    if fs::metadata("/proc/self").unwrap().uid() == 0 {
-        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
-    }
-    command.arg("--").arg(program).current_dir("/");
-    command
+    Cluster::start_with_segments(installation, mebibytes, &SETTINGS)
 }
 
 /// Writes records of many kinds: of any length, with commits, aborts, prepared and nested
