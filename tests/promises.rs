@@ -8,6 +8,7 @@ mod support;
 
 mod backups_reach_hosts_and_buckets;
 mod base_backups_are_verified;
+mod base_backups_come_from_files;
 mod base_backups_drill;
 mod base_backups_restore_clusters;
 mod base_backups_survive_changes;
@@ -61,6 +62,7 @@ mod secrets_stay_secret;
 mod servers_may_use_any_language;
 mod sessions_do_not_inherit_settings;
 mod single_damages_are_detected;
+mod snapshots_become_base_backups;
 mod standbys_can_be_dumped;
 mod status_reports_problems;
 mod stock_tools_can_decode_every_file;

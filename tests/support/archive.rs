@@ -25,15 +25,25 @@ impl ArchiveEnv {
     pub(crate) fn start(installation: &Installation, settings: &[&str]) -> Self {
         let archiving = Self::without_command(installation, settings);
         archiving.configure("");
-        let command = archiving.archive_command();
-        archiving.set(&format!("alter system set archive_command = '{}'", command.replace('\'', "''")));
+        archiving.set_command();
         archiving
+    }
+
+    /// Sets archive_command.
+    pub(crate) fn set_command(&self) {
+        let command = self.archive_command();
+        self.set(&format!("alter system set archive_command = '{}'", command.replace('\'', "''")));
     }
 
     /// Starts a cluster whose WAL waits to be archived, because archive_command is not set.
     pub(crate) fn without_command(installation: &Installation, settings: &[&str]) -> Self {
         let settings = [&["archive_mode=on", "wal_level=replica"], settings].concat();
-        let env = TestEnv::with_cluster(Cluster::start(installation, &settings));
+        Self::of(Cluster::start(installation, &settings))
+    }
+
+    /// Returns the environment of a cluster with archive_mode, whose archive_command is not set.
+    pub(crate) fn of(cluster: Cluster) -> Self {
+        let env = TestEnv::with_cluster(cluster);
         let copy = NewFolder::new();
         let built = Path::new(env!("CARGO_BIN_EXE_longshore"));
         let data_dir = env.cluster.data_dir();

@@ -83,6 +83,11 @@ impl TestEnv {
         test_env
     }
 
+    /// Returns the environment with its cluster shut down.
+    pub(crate) fn with_stopped_cluster(self) -> Self {
+        Self { cluster: self.cluster.stop(), ..self }
+    }
+
     /// Returns a path in the environment.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

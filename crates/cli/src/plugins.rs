@@ -29,6 +29,8 @@ pub(crate) fn registry() -> Registry {
     registry.dump.add::<longshore_dump_pg_base::PgBase>();
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
+    registry.dump.add::<longshore_dump_pg_files::PgFiles>();
+    registry.dump.add::<longshore_dump_pg_files::Snapshot>();
     registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
     registry.verify.add::<longshore_verify_pg_base::PgBase>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();

@@ -204,9 +204,9 @@ fn detect(head: &[u8], name: &str) -> (Format, Subject) {
 }
 
 /// Returns true if a tar that begins with `head` is a base backup: its first member is the file
-/// that a server sends first, or belongs to a tablespace.
+/// that a server sends first, belongs to a tablespace, or begins a copy of files.
 fn is_base_backup(head: &[u8]) -> bool {
-    head.starts_with(b"backup_label\0") || head.starts_with(b"pg_tblspc/")
+    [&b"backup_label\0"[..], b"pg_tblspc/", b"PG_VERSION\0"].iter().any(|first| head.starts_with(first))
 }
 
 /// Removes the digests of definitions from details: a digest would let a reader guess passwords.
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn base_backups_are_recognised_by_their_first_member() {
-        for name in ["backup_label", "pg_tblspc/16398/PG_17_202406281/"] {
+        for name in ["backup_label", "PG_VERSION", "pg_tblspc/16398/PG_17_202406281/"] {
             assert_eq!(detect(&tar(name.as_bytes()), "x"), (Format::Base, Subject::Base), "{name}");
         }
         for name in ["toc.dat", "./toc.dat", "backup_labels", "1234.dat.gz"] {

@@ -44,7 +44,7 @@ pub struct Facts {
     pub control: Control,
     /// The checksums of data pages.
     pub page_checksums: PageChecksums,
-    /// The label that the backup was taken with.
+    /// The label that the backup was taken with; empty for a cluster that was shut down.
     pub label: String,
 }
 

@@ -36,6 +36,11 @@ pub struct InvalidPlace {
 }
 
 impl TablespaceMap {
+    /// Returns the map of these places, each of another tablespace.
+    pub fn new(places: Vec<TablespacePlace>) -> Self {
+        Self(places)
+    }
+
     /// Parses the content of the file, which is empty for a cluster without tablespaces. Refuses
     /// all that servers do not write.
     pub fn parse(content: &[u8]) -> Result<Self> {

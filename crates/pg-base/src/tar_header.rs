@@ -83,6 +83,73 @@ impl Member {
     }
 }
 
+/// The attributes of a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// The permissions.
+    pub mode: u32,
+    /// The number of the owner.
+    pub uid: u64,
+    /// The number of the owner's group.
+    pub gid: u64,
+    /// The time of the last change, in seconds since 1970.
+    pub modified: i64,
+}
+
+/// The most bytes of a name, and of the prefix before it, in a ustar header.
+pub(crate) const NAME_BYTES: usize = 100;
+pub(crate) const PREFIX_BYTES: usize = 155;
+
+/// The owner and the group that servers write.
+const OWNER: &str = "postgres";
+
+/// Returns the header of a member. Returns `None` if the path does not fit.
+pub(crate) fn encode(path: &[u8], kind: Kind, size_bytes: u64, attributes: Attributes) -> Option<Block> {
+    let mut header = tar::Header::new_ustar();
+    let path = if kind == Kind::Directory { [path, b"/"].concat() } else { path.to_vec() };
+    let (prefix, name) = split(&path)?;
+    write_name(&mut header, prefix, name);
+    header.set_entry_type(match kind {
+        Kind::File => tar::EntryType::Regular,
+        Kind::Directory => tar::EntryType::Directory,
+        Kind::Link => tar::EntryType::Symlink,
+    });
+    header.set_mode(attributes.mode);
+    header.set_uid(attributes.uid);
+    header.set_gid(attributes.gid);
+    header.set_mtime(attributes.modified.try_into().unwrap_or_default());
+    header.set_size(size_bytes);
+    header.set_username(OWNER).ok()?;
+    header.set_groupname(OWNER).ok()?;
+    header.set_cksum();
+    Some(*header.as_bytes())
+}
+
+/// Splits a path into a prefix and a name that fit.
+fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    if path.len() <= NAME_BYTES {
+        return Some((b"", path));
+    }
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    slashes
+        .filter_map(|at| Some((path.get(..at)?, path.get(at + 1..)?)))
+        .find(|(prefix, name)| prefix.len() <= PREFIX_BYTES && (1..=NAME_BYTES).contains(&name.len()))
+}
+
+/// Writes a name and a prefix that fit.
+pub(crate) fn write_name(header: &mut tar::Header, prefix: &[u8], name: &[u8]) {
+    fill(&mut header.as_old_mut().name, name);
+    if let Some(ustar) = header.as_ustar_mut() {
+        fill(&mut ustar.prefix, prefix);
+    }
+}
+
+/// Writes `value`, and zeros after it.
+fn fill(field: &mut [u8], value: &[u8]) {
+    let padded = value.iter().copied().chain(std::iter::repeat(0));
+    field.iter_mut().zip(padded).for_each(|(to, from)| *to = from);
+}
+
 /// Returns the sum of a header's bytes, with the checksum itself as blanks.
 fn checksum(block: &Block) -> u32 {
     let summand = |(at, byte): (usize, &u8)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) };

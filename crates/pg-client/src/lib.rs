@@ -13,6 +13,9 @@
 //! | `session` | the settings that sessions rely on |
 //! | `service_file` | the options that a libpq service sends |
 //! | [`money`] | the locale of values of type money |
+//! | [`open_session`] | a session that stays open between its statements |
+//! | [`cluster_files`] | facts about the files of a cluster that only SQL supplies |
+//! | [`archiving`] | the test of a WAL archive at its source |
 //! | [`pooler`] | the proof that a connection passes no connection pooler |
 //! | [`failure`] | the error kind and the hint of a failed command |
 //! | `diagnosis` | the cause of a refused connection |
@@ -27,10 +30,12 @@
 //! | [`isolation_policy`] | the decision about backups that act outside of their database |
 //! | [`watchdog`] | a shell that cleans up after a drill, even if Longshore is killed |
 
+pub mod archiving;
 pub mod argument;
 mod cause;
 pub mod child;
 pub mod client;
+pub mod cluster_files;
 pub mod conninfo;
 pub mod database;
 mod diagnosis;
@@ -41,6 +46,7 @@ pub mod isolation_policy;
 pub mod leftover;
 pub mod limits;
 pub mod money;
+pub mod open_session;
 pub mod pooler;
 pub mod server;
 pub mod server_error;

@@ -175,7 +175,7 @@ fn candidates(name: &str, bin_dir: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// Returns a command whose child does not inherit the passphrase.
-pub(crate) fn command(path: &Path) -> Command {
+pub fn command(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_remove(PASSPHRASE);
     command

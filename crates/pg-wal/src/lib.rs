@@ -12,6 +12,7 @@
 //! | [`history`] | timeline history files |
 //! | [`page`] | headers of WAL pages |
 //! | [`record`] | headers and CRCs of WAL records |
+//! | [`record_end`] | the end of a record, over the headers of pages |
 //! | [`walk`] | one segment, read from the first record to the last: [`SegmentFacts`] |
 //! | [`facts`] | the contents of a segment, and its comparison with its name |
 
@@ -21,6 +22,7 @@ pub mod history;
 pub mod lsn;
 pub mod page;
 pub mod record;
+pub mod record_end;
 pub mod segment;
 pub mod walk;
 

@@ -57,6 +57,11 @@ impl NewFolder {
         Self(Folder::new())
     }
 
+    /// Creates the folder in `base`, such as a mounted file system.
+    pub fn new_in(base: &Path) -> Self {
+        Self(Folder::new_in(base))
+    }
+
     /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -81,6 +86,16 @@ impl Cluster {
     /// With the server's log, if the server does not start.
     pub fn start(installation: &Installation, settings: &[&str]) -> Self {
         let folder = Folder::new();
+        template::copy(installation, &folder.data());
+        Self::start_in(installation, folder, settings)
+    }
+
+    /// Starts a server whose folder is in `base`, such as a mounted file system.
+    ///
+    /// # Panics
+    /// With the server's log, if the server does not start.
+    pub fn start_within(base: &Path, installation: &Installation, settings: &[&str]) -> Self {
+        let folder = Folder::new_in(base);
         template::copy(installation, &folder.data());
         Self::start_in(installation, folder, settings)
     }
@@ -127,6 +142,19 @@ impl Cluster {
             }
         }
         panic!("ten ports in a row were taken by other processes");
+    }
+
+    /// Shuts the server down. The cluster then has its files and no server.
+    ///
+    /// # Panics
+    /// If the server does not end.
+    #[must_use]
+    pub fn stop(mut self) -> Self {
+        let mut pg_ctl = process::as_server_user(&self.installation.program("pg_ctl"));
+        pg_ctl.args(["stop", "-w", "-m", "fast", "-D"]).arg(self.data_dir());
+        process::run(pg_ctl);
+        self.server.wait().expect("the server can be waited for");
+        self
     }
 
     /// Returns the connection string for the Unix socket, in libpq's keyword format.

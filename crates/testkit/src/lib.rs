@@ -11,6 +11,7 @@
 //! | [`proxy`] | a proxy that cuts, stalls, throttles and corrupts connections |
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | temporary object stores, two of them emulators |
 //! | [`cluster`], [`sample`] | temporary PostgreSQL clusters, and sample databases |
+//! | [`loop_mount`] | file systems that can make snapshots |
 //! | [`pgbouncer`], [`session_pool`] | two kinds of connection poolers in front of a cluster |
 //! | [`restic`] | a restic repository with snapshots of any date |
 //! | [`sshd`] | a temporary SSH server with several kinds of accounts |
@@ -29,6 +30,7 @@ pub mod folder_conformance;
 pub mod garage;
 pub mod gcs;
 pub mod injection;
+pub mod loop_mount;
 pub mod memory;
 pub mod pgbouncer;
 mod port;

@@ -19,6 +19,7 @@ mod run;
 mod seal;
 mod ship;
 mod small;
+mod snapshot;
 mod verify;
 mod wal;
 
@@ -33,7 +34,7 @@ pub(crate) use comparison::measure;
 type Measure = fn(&Bench) -> Result<Vec<Comparison>>;
 
 /// The benchmarks by name.
-const BENCHES: [(&str, Measure); 10] = [
+const BENCHES: [(&str, Measure); 11] = [
     ("run", run::comparisons),
     ("verify", verify::comparisons),
     ("seal", seal::comparisons),
@@ -42,6 +43,7 @@ const BENCHES: [(&str, Measure); 10] = [
     ("restore", restore::comparisons),
     ("list", list::comparisons),
     ("base", base::comparisons),
+    ("snapshot", snapshot::comparisons),
     ("wal", wal::comparisons),
     ("retention", retention::comparisons),
 ];

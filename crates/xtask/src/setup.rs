@@ -17,6 +17,7 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure_scheduler(&system)?;
     debian::ensure_german()?;
     debian::ensure(&debian::CEPH)?;
+    debian::ensure(&debian::FILE_SYSTEMS)?;
     garage::ensure()?;
     emulator::ensure()?;
     postgresql::ensure(&system)
@@ -32,6 +33,11 @@ pub(crate) fn for_bench() -> Result<Installation> {
 pub(crate) fn for_ship_bench() -> Result<()> {
     garage::ensure()?;
     debian::ensure(&debian::SCRIPT_PROGRAMS)
+}
+
+/// Installs the file systems of the snapshot benchmark.
+pub(crate) fn for_snapshot_bench() -> Result<()> {
+    debian::ensure(&debian::FILE_SYSTEMS)
 }
 
 /// Installs the requirements of the demo. Returns the system's PostgreSQL.

@@ -13,13 +13,14 @@ use longshore_core::stream::{ByteStream, OnEnd};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::incremental::truncation::{Search, StaleBlock};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::cluster_files;
 use longshore_pg_replication::{BaseBackup, Event};
 use serde_json::{Map, Value};
 
+use crate::failure;
 use crate::merged_tar::MergedTar;
 use crate::slot::HeldSlot;
 use crate::spool::Spool;
-use crate::{catalog, failure};
 
 /// A base backup whose first byte has not been read.
 pub(crate) struct Backup {
@@ -87,7 +88,7 @@ impl Backup {
             expect_no_new_tablespace(&client, &names, &subject).await?;
             // All WAL has been sent, so others can use the WAL senders while the manifest passes.
             drop(slot);
-            let finished = catalog::time(&client).await;
+            let finished = cluster_files::time(&client).await;
             let warnings = failure::warnings(backup.notices());
             drop(backup);
             if let Some(manifest) = &mut manifest {
@@ -137,7 +138,7 @@ async fn expect_no_new_tablespace(client: &Client, before: &BTreeMap<String, Str
     if before.is_empty() {
         return Ok(());
     }
-    let after = catalog::tablespace_names(client).await;
+    let after = cluster_files::tablespace_names(client).await;
     match after.iter().find(|(oid, _)| !before.contains_key(*oid)) {
         None => Ok(()),
         Some((oid, name)) => {

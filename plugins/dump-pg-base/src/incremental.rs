@@ -13,6 +13,7 @@ use longshore_core::stage::{Dumped, Incremental, Parent};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::incremental::truncation::Truncations;
 use longshore_pg_base::relation_file::{Fork, Relation};
+use longshore_pg_client::cluster_files;
 use longshore_pg_client::tool::Version;
 use longshore_pg_replication::base_backup::{BackupKind, WalPosition};
 use longshore_pg_replication::{Connection, Error as ClientError};
@@ -20,7 +21,6 @@ use longshore_pg_wal::Lsn;
 use serde::Deserialize;
 use tokio::fs::File;
 
-use crate::catalog;
 use crate::failure;
 use crate::own_client::{BASE, OwnClient};
 use crate::source::Session;
@@ -55,7 +55,7 @@ impl Incremental for OwnClient {
             return Err(refused("the earlier backup is of another cluster"));
         }
         // Queried before the backup, since the server waits for the reader of a running one.
-        let names = catalog::tablespace_names(self.client()).await;
+        let names = cluster_files::tablespace_names(self.client()).await;
         let (slot, mut connection) = self.open().await?;
         self.expect_summaries(&mut connection).await?;
         let timeline = connection.identify_system().await;

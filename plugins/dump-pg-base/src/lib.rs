@@ -10,7 +10,6 @@
 //! | `settings.rs` | the settings, and the options that follow from them |
 //! | `own_client.rs` | the stage that uses Longshore's own replication client |
 //! | `incremental.rs` | incremental backups, and the conditions under which they are right |
-//! | `archiving.rs` | the test of a WAL archive: settings, and a segment that is archived at once |
 //! | `wal_source.rs` | WAL that is received while the server writes it |
 //! | `source.rs` | replication connections, and the identity of the server |
 //! | `slot.rs` | the replication slot that reserves WAL |
@@ -22,7 +21,6 @@
 //! | `failure.rs` | errors with their kinds and hints |
 //! | `program.rs` | the stage that runs pg_basebackup instead |
 
-mod archiving;
 mod backup;
 mod catalog;
 mod check;
@@ -42,8 +40,8 @@ use longshore_core::plugin::{JobContext, Plugin};
 use longshore_core::stage::Dump;
 use longshore_pg_client::client::Client;
 
-pub use catalog::TABLESPACES;
-pub use settings::{Checkpoint, DamagedPages, PgBase, ReplicationClient, Wal};
+pub use longshore_pg_base::settings::{Checkpoint, DamagedPages, Wal};
+pub use settings::{PgBase, ReplicationClient};
 
 use own_client::OwnClient;
 use program::Program;

@@ -14,16 +14,18 @@ use longshore_core::stream::OnEnd;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::incremental::truncation::{Search, Truncations};
+use longshore_pg_base::settings::Wal;
 use longshore_pg_client::client::Client;
+use longshore_pg_client::cluster_files;
 use longshore_pg_replication::base_backup::{BackupKind, Options};
 use longshore_pg_replication::{BaseBackup, Connection};
 use tokio::sync::OnceCell;
 
 use crate::backup::{Backup, Results};
-use crate::settings::{PgBase, Wal};
+use crate::settings::PgBase;
 use crate::slot::HeldSlot;
 use crate::source::{Identity, Session, Source};
-use crate::{catalog, check, failure};
+use crate::{check, failure};
 
 /// The subject of errors: the only one of this stage.
 pub(crate) const BASE: &str = "base";
@@ -104,7 +106,8 @@ impl OwnClient {
         truncations: Truncations,
     ) -> Result<Dumped> {
         let version = self.identity().await?.version.to_string();
-        let (estimated_bytes, details) = (estimated_bytes(&backup), catalog::details(backup.tablespaces(), &names));
+        let tablespaces = backup.tablespaces().iter().map(|tablespace| (tablespace.oid, tablespace.path.as_path()));
+        let (estimated_bytes, details) = (estimated_bytes(&backup), cluster_files::details(tablespaces, &names));
         let (notes, manifest) = (OnEnd::new(), OnEnd::new());
         let backup = Backup {
             backup,
@@ -172,7 +175,7 @@ impl Dump for OwnClient {
                 server_version: version.to_string(),
                 system_identifier: Some(system_identifier.to_string()),
             },
-            subjects: vec![discovered(catalog::size(&self.client).await)],
+            subjects: vec![discovered(cluster_files::size(&self.client).await)],
             missing: Vec::new(),
             not_captured: Vec::new(),
             // Replication connections do not count towards max_connections.
@@ -185,7 +188,7 @@ impl Dump for OwnClient {
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         expect_base(subject)?;
         // Queried before the backup, since the server waits for the reader of a running one.
-        let names = catalog::tablespace_names(&self.client).await;
+        let names = cluster_files::tablespace_names(&self.client).await;
         let (slot, connection) = self.open().await?;
         let backup = connection.base_backup(&self.options(BackupKind::Full)?).await;
         let backup = backup
@@ -202,7 +205,7 @@ impl Dump for OwnClient {
     }
 
     fn archiving(&self) -> Option<&dyn Archiving> {
-        Some(self)
+        Some(&self.client)
     }
 
     fn wal_source(&self) -> Option<&dyn WalSource> {
@@ -210,7 +213,7 @@ impl Dump for OwnClient {
     }
 
     async fn data_directory(&self) -> Option<PathBuf> {
-        catalog::data_directory(&self.client).await
+        cluster_files::data_directory(&self.client).await
     }
 }
 

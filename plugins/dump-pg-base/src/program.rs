@@ -18,12 +18,13 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Exit, Pipes, Process, Stderr};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::cluster_files;
 use longshore_pg_client::pooler;
 use longshore_pg_client::server::Server;
 use longshore_pg_client::tool::Tool;
 use tokio::sync::OnceCell;
 
-use crate::catalog::{self, ProgramFacts};
+use crate::catalog::ProgramFacts;
 use crate::own_client::{compression, discovered, expect_base};
 use crate::settings::PgBase;
 
@@ -83,7 +84,7 @@ impl Dump for Program {
         tracing::debug!(target: "longshore::base", tool = %tool, "found");
         Ok(Discovery {
             server: server.record(&self.client).await?,
-            subjects: vec![discovered(catalog::size(&self.client).await)],
+            subjects: vec![discovered(cluster_files::size(&self.client).await)],
             missing: Vec::new(),
             not_captured: Vec::new(),
             // Replication connections do not count towards max_connections.
@@ -104,7 +105,7 @@ impl Dump for Program {
         let (setter, client, label) = (notes.clone(), self.client.clone(), subject.to_string());
         let failure = async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await;
         let success = move |stderr: Stderr| {
-            let details = catalog::details(&[], &BTreeMap::new());
+            let details = cluster_files::details([].into_iter(), &BTreeMap::new());
             setter.set(DumpNotes { warnings: stderr.warnings, details, ..DumpNotes::default() });
         };
         Ok(Dumped {
@@ -120,7 +121,7 @@ impl Dump for Program {
     }
 
     async fn data_directory(&self) -> Option<PathBuf> {
-        catalog::data_directory(&self.client).await
+        cluster_files::data_directory(&self.client).await
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use longshore_core::plugin::ExistingFiles;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_base::control::FILE_BYTES;
+use longshore_pg_base::control::{Control, FILE_BYTES, State};
 use longshore_pg_base::label::{self, BackupLabel};
 use longshore_pg_base::{manifest, tablespace_map};
 
@@ -250,7 +250,11 @@ impl NewCluster<'_> {
 
     /// Fails if the backup lacks a file that every complete backup has.
     fn expect_complete(&self) -> Result<()> {
-        let is_missing = |name: &&&str| !self.seen.top_files.contains(**name);
+        let control = self.seen.control.as_deref().and_then(|control| Control::parse(control).ok());
+        let is_shut_down = control.is_some_and(|control| control.state == State::ShutDown);
+        // A server starts the files of a cluster that was shut down without a label.
+        let needs = |name: &str| name != label::NAME || !is_shut_down;
+        let is_missing = |name: &&&str| needs(name) && !self.seen.top_files.contains(**name);
         let missing = REQUIRED.iter().find(is_missing).copied();
         match missing.or_else(|| self.seen.control.is_none().then_some(CONTROL)) {
             Some(name) => Err(incomplete(name, "missing: the base backup is incomplete")),

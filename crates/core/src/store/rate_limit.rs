@@ -163,7 +163,7 @@ impl RateLimiter {
     }
 
     /// Returns the same body, delayed so that all bodies together keep to the rate.
-    fn limit(self: Arc<Self>, body: ByteStream) -> ByteStream {
+    pub fn limit(self: Arc<Self>, body: ByteStream) -> ByteStream {
         body.then(move |chunk| {
             let limiter = Arc::clone(&self);
             async move {

@@ -5,14 +5,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tar::EntryType;
 
-use crate::tar_header::Block;
+use crate::tar_header::{Block, NAME_BYTES, PREFIX_BYTES, write_name};
 
 /// The name of the manifest.
 pub(super) const MANIFEST: &str = "backup_manifest";
-
-/// The most bytes of a name, and of the prefix before it, in a ustar header.
-const NAME_BYTES: usize = 100;
-const PREFIX_BYTES: usize = 155;
 
 /// The headers that a merge adds, and their models.
 #[derive(Debug, Default)]
@@ -92,18 +88,4 @@ pub(super) fn moved(block: &Block, oid: u32) -> Option<Bytes> {
     }
     header.set_cksum();
     Some(Bytes::copy_from_slice(header.as_bytes()))
-}
-
-/// Writes a name and a prefix that fit.
-fn write_name(header: &mut tar::Header, prefix: &[u8], name: &[u8]) {
-    fill(&mut header.as_old_mut().name, name);
-    if let Some(ustar) = header.as_ustar_mut() {
-        fill(&mut ustar.prefix, prefix);
-    }
-}
-
-/// Writes `value`, and zeros after it.
-fn fill(field: &mut [u8], value: &[u8]) {
-    let padded = value.iter().copied().chain(std::iter::repeat(0));
-    field.iter_mut().zip(padded).for_each(|(to, from)| *to = from);
 }

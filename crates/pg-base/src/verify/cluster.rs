@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use super::contents::Seen;
 use super::wal::Expected;
-use crate::control::Control;
+use crate::control::{Control, State};
 use crate::error::{Error, Result};
 use crate::facts::{Facts, PageChecksums, Tablespace};
-use crate::label::BackupLabel;
+use crate::label::{BackupLabel, Source};
 use crate::manifest::{self, Manifest};
 use crate::page::{PAGE_BYTES, PAGES_PER_SEGMENT};
 use crate::tablespace_map::TablespaceMap;
+use longshore_pg_wal::Lsn;
 
 /// The releases whose backups can be verified.
 const VERSIONS: std::ops::RangeInclusive<u32> = 15..=18;
@@ -21,14 +22,23 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 15..=18;
 pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
     let version = version(seen.version.as_deref())?;
     let control = seen.control.ok_or_else(|| missing("global/pg_control"))?;
-    let label = seen.label.ok_or_else(|| missing("backup_label"))?;
-    check_control(&control, version, &manifest, &label)?;
-    check_start(&label, &manifest)?;
-    let incremental_from = label.incremental_from;
+    let (label, mut pages) = (seen.label, seen.pages);
+    check_control(&control, version, &manifest, label.as_ref())?;
+    let (timeline, start_lsn) = match &label {
+        Some(label) => (label.start_timeline, label.start_lsn),
+        // A cluster that was shut down needs no label: recovery begins at its last checkpoint.
+        None if control.state == State::ShutDown => (control.timeline, control.redo),
+        None => return Err(missing("backup_label")),
+    };
+    check_start((timeline, start_lsn), &manifest)?;
+    pages.set_start(start_lsn);
+    let incremental_from = label.as_ref().and_then(|label| label.incremental_from);
     if let (Some(path), None) = (seen.incremental_file, incremental_from) {
         return Err(Error::damaged(path, 0, "incremental file, but backup_label names no earlier backup"));
     }
-    label.check_start_segment(control.wal_segment_size)?;
+    if let Some(label) = &label {
+        label.check_start_segment(control.wal_segment_size)?;
+    }
     check_tablespaces(seen.tablespace_map.as_ref(), &seen.tablespaces)?;
     let expected = Expected {
         ranges: &manifest.wal_ranges,
@@ -39,9 +49,8 @@ pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
     let wal = seen.segments.check(&expected)?;
     let page_checksums = match control.data_checksum_version {
         0 => PageChecksums::Off,
-        _ => seen.pages.finish(),
+        _ => pages.finish(),
     };
-    let (timeline, start_lsn) = (label.start_timeline, label.start_lsn);
     Ok(Facts {
         version,
         system_identifier: control.system_identifier,
@@ -51,7 +60,7 @@ pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
         wal_ranges: manifest.wal_ranges,
         wal,
         incremental_from,
-        source: label.source,
+        source: label.as_ref().map_or(Source::Primary, |label| label.source),
         files: seen.files,
         file_bytes: seen.file_bytes,
         files_without_checksum: 0,
@@ -60,7 +69,7 @@ pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
         tablespace_map: seen.tablespace_map,
         control,
         page_checksums,
-        label: label.label,
+        label: label.map(|label| label.label).unwrap_or_default(),
     })
 }
 
@@ -80,7 +89,7 @@ fn version(content: Option<&[u8]>) -> Result<u32> {
     }
 }
 
-fn check_control(control: &Control, version: u32, manifest: &Manifest, label: &BackupLabel) -> Result<()> {
+fn check_control(control: &Control, version: u32, manifest: &Manifest, label: Option<&BackupLabel>) -> Result<()> {
     const PATH: &str = "global/pg_control";
     match control.major() {
         Some(major) if major == version => {}
@@ -97,7 +106,7 @@ fn check_control(control: &Control, version: u32, manifest: &Manifest, label: &B
     if let Some(listed) = manifest.system_identifier.filter(|listed| *listed != identifier) {
         return Err(Error::damaged(PATH, 0, format!("system identifier {identifier}, but {listed} in the manifest")));
     }
-    if control.checkpoint < label.checkpoint {
+    if let Some(label) = label.filter(|label| control.checkpoint < label.checkpoint) {
         let message = format!("checkpoint {} before {} in backup_label", control.checkpoint, label.checkpoint);
         return Err(Error::damaged(PATH, 0, message));
     }
@@ -111,16 +120,15 @@ fn check_control(control: &Control, version: u32, manifest: &Manifest, label: &B
     Ok(())
 }
 
-/// Checks that backup_label and the manifest name one start.
-fn check_start(label: &BackupLabel, manifest: &Manifest) -> Result<()> {
-    let labelled = (label.start_timeline, label.start_lsn);
+/// Checks that the manifest names the start of the backup.
+fn check_start(expected: (u32, Lsn), manifest: &Manifest) -> Result<()> {
     match manifest.start() {
-        Some(start) if start == labelled => Ok(()),
+        Some(start) if start == expected => Ok(()),
         start => {
             let (timeline, lsn) = start.unwrap_or_default();
             let message = format!(
-                "WAL from {lsn} on timeline {timeline}, but {} on timeline {} in backup_label",
-                labelled.1, labelled.0
+                "WAL from {lsn} on timeline {timeline}, but {} on timeline {} in backup_label or pg_control",
+                expected.1, expected.0
             );
             Err(Error::damaged(manifest::NAME, 0, message))
         }

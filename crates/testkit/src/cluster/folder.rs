@@ -25,8 +25,12 @@ impl Folder {
     /// Creates a folder in the system's temporary folder, and removes folders there whose owners
     /// were killed.
     pub(crate) fn new() -> Self {
-        let base = std::env::temp_dir();
-        sweep(&base);
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// Creates a folder in `base`, as [`Folder::new`] does.
+    pub(super) fn new_in(base: &Path) -> Self {
+        sweep(base);
         let mode = Permissions::from_mode(0o711);
         let directory = tempfile::Builder::new().prefix(PREFIX).permissions(mode).tempdir_in(base);
         let directory = directory.expect("a temporary folder can be made");

@@ -38,7 +38,7 @@ pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
         // Two backups of the same second have the same name.
         ("longshore run", format!("rm -rf {near}/main; {run}")),
     ];
-    commands.extend(pg_backrest.as_ref().map(|it| ("pgbackrest backup, two processes", it.backup())));
+    commands.extend(pg_backrest.as_ref().map(|it| ("pgbackrest backup, two processes", it.backup(2))));
     let backups = compare("one base backup to a disk", bench.rounds, bytes, &commands)?;
 
     shell(&format!("rm -rf {near}/main; {run} && {pipe}"))?;

@@ -1,11 +1,15 @@
 //! A database for benchmarks, equal in every run, and shell commands for it.
 
+use std::path::Path;
 use std::process::Command;
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
 use super::comparison::bytes_of;
 use crate::{Result, setup};
+
+/// The settings of the server.
+const SETTINGS: [&str; 2] = ["shared_buffers=1GB", "fsync=off"];
 
 /// The name of the database.
 pub(super) const NAME: &str = "bench";
@@ -25,7 +29,7 @@ impl Database {
     }
 
     fn start(installation: Installation) -> Self {
-        let cluster = Cluster::start(&installation, &["shared_buffers=1GB", "fsync=off"]);
+        let cluster = Cluster::start(&installation, &SETTINGS);
         Self { installation, cluster, bytes: 0 }
     }
 
@@ -39,6 +43,13 @@ impl Database {
     /// support.
     pub(super) fn make_on_system(scale: u32) -> Result<Self> {
         Self::start(setup::for_demo()?).fill(scale)
+    }
+
+    /// Creates the database of [`Database::make`], or of [`Database::make_on_system`], in a folder.
+    pub(super) fn make_within(folder: &Path, on_system: bool, scale: u32) -> Result<Self> {
+        let installation = if on_system { setup::for_demo()? } else { setup::for_bench()? };
+        let cluster = Cluster::start_within(folder, &installation, &SETTINGS);
+        Self { installation, cluster, bytes: 0 }.fill(scale)
     }
 
     fn fill(self, scale: u32) -> Result<Self> {

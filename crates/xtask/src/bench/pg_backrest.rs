@@ -40,11 +40,11 @@ impl PgBackRest {
         Ok(Self { folder: new_folder, program, source, server })
     }
 
-    /// Returns the command that makes a full backup.
-    pub(super) fn backup(&self) -> String {
+    /// Returns the command that makes a full backup with this number of processes.
+    pub(super) fn backup(&self, processes: u32) -> String {
         let Self { program, source, server, .. } = self;
         format!(
-            "{program} {source} {server} --process-max=2 {COMPRESSION} --type=full --repo1-retention-full=1 --start-fast \
+            "{program} {source} {server} --process-max={processes} {COMPRESSION} --type=full --repo1-retention-full=1 --start-fast \
              --no-archive-check backup"
         )
     }

@@ -43,6 +43,13 @@ pub(super) const CEPH: [Package; 4] = [
     Package::new("ceph-common", "ceph"),
 ];
 
+/// The file systems whose snapshots the tests make, in addition to the system's.
+pub(super) const FILE_SYSTEMS: [Package; 3] = [
+    Package::new("btrfs-progs", "mkfs.btrfs"),
+    Package::new("xfsprogs", "mkfs.xfs"),
+    Package::new("zfs-fuse", "zfs-fuse"),
+];
+
 /// The programs of the scripts in the comparison.
 pub(super) const SCRIPT_PROGRAMS: [Package; 1] = [Package::new("rclone", "rclone")];
 

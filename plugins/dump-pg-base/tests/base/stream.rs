@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use longshore_core::manifest::Format;
 use longshore_core::subject::Subject;
-use longshore_dump_pg_base::TABLESPACES;
+use longshore_pg_client::cluster_files::TABLESPACES;
 use longshore_testkit::cluster::{Cluster, Installation};
 use serde_json::json;
 

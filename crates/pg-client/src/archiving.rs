@@ -10,7 +10,7 @@ use longshore_core::stage::{Archiving, EndedSegment, WalPosition};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
-use crate::own_client::OwnClient;
+use crate::client::Client;
 
 /// The settings that decide about archiving, as far as the role may read them.
 const SETTINGS: &str = "select json_object_agg(name, setting) from pg_catalog.pg_settings
@@ -28,11 +28,13 @@ const RECEIVER: &str = "select to_json(exists(select from pg_catalog.pg_stat_rep
 const END_SEGMENT: &str =
     "select case when pg_is_in_recovery() then json_build_object('name', null) else json_build_object(
     'name', pg_walfile_name(pg_create_restore_point('longshore check')),
+    'system_identifier', (select system_identifier::text from pg_control_system()),
     'segment_bytes', (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'),
     'next', pg_switch_wal()) end";
 
 /// The end of the WAL of a primary or of a standby.
 const POSITION: &str = "select json_build_object(
+    'system_identifier', (select system_identifier::text from pg_control_system()),
     'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end,
     'segment_bytes', (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'))";
 
@@ -45,6 +47,7 @@ const SLOT: &str = "select json_build_object('is_lost', coalesce(bool_or(wal_sta
 #[derive(Deserialize)]
 struct Position {
     lsn: Lsn,
+    system_identifier: String,
     segment_bytes: u64,
 }
 
@@ -60,25 +63,27 @@ struct Slot {
 struct Ended {
     name: Option<String>,
     #[serde(default)]
+    system_identifier: String,
+    #[serde(default)]
     segment_bytes: u64,
 }
 
 #[async_trait]
-impl Archiving for OwnClient {
+impl Archiving for Client {
     async fn check(&self) -> Vec<Finding> {
-        let subject = format!("cluster {}", self.source().name());
-        match self.client().query::<BTreeMap<String, String>>(SETTINGS).await {
+        let subject = format!("cluster {}", self.name());
+        match self.query::<BTreeMap<String, String>>(SETTINGS).await {
             Ok(mut settings) => {
-                if self.client().query::<bool>(RECEIVER).await.is_ok_and(|is_received| is_received) {
+                if self.query::<bool>(RECEIVER).await.is_ok_and(|is_received| is_received) {
                     // The receiver archives all WAL, so archive_command may be unset.
                     settings.retain(|name, _| name == "full_page_writes");
                 }
                 let mut findings = judge(&subject, &settings);
-                match self.client().query::<Slot>(SLOT).await {
+                match self.query::<Slot>(SLOT).await {
                     Ok(slot) => findings.extend(judge_slot(&subject, &slot)),
                     Err(error) => findings.push(Finding::failed(&subject, &error)),
                 }
-                match self.client().query::<Option<String>>(FAILURE).await {
+                match self.query::<Option<String>>(FAILURE).await {
                     Ok(None) => {}
                     Ok(Some(segment)) => findings.push(failed(
                         &subject,
@@ -94,20 +99,25 @@ impl Archiving for OwnClient {
     }
 
     async fn end_segment(&self) -> Result<EndedSegment> {
-        let refused = |message: &str| Error::new(Stage::Connect, Kind::Refused, self.source().name(), message);
-        let system_identifier = self.identity().await?.system_identifier;
-        let Ended { name, segment_bytes } = self.client().query(END_SEGMENT).await.map_err(|error| {
+        let refused = |message: &str| Error::new(Stage::Connect, Kind::Refused, self.name(), message);
+        let Ended { name, system_identifier, segment_bytes } = self.query(END_SEGMENT).await.map_err(|error| {
             error.hint(
                 "use a superuser, or grant EXECUTE on pg_create_restore_point(text) and pg_switch_wal() to the role",
             )
         })?;
         let name = name.ok_or_else(|| refused("the server is a standby, which ends no segments"))?;
+        let system_identifier = system_identifier
+            .parse()
+            .map_err(|error| refused("the server's system identifier is not a number").because(error))?;
         Ok(EndedSegment { system_identifier, segment_bytes, name })
     }
 
     async fn position(&self) -> Result<WalPosition> {
-        let system_identifier = self.identity().await?.system_identifier;
-        let Position { lsn, segment_bytes } = self.client().query(POSITION).await?;
+        let Position { lsn, system_identifier, segment_bytes } = self.query(POSITION).await?;
+        let system_identifier = system_identifier.parse().map_err(|error| {
+            let message = "the server's system identifier is not a number";
+            Error::new(Stage::Connect, Kind::Failed, self.name(), message).because(error)
+        })?;
         Ok(WalPosition { system_identifier, segment_bytes, lsn })
     }
 }

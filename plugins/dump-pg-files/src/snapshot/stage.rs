@@ -1,0 +1,133 @@
+//! The stage that reads a snapshot.
+
+use std::fs;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use chrono::Utc;
+use longshore_core::Result;
+use longshore_core::check::{Check, Finding};
+use longshore_core::plugin::JobContext;
+use longshore_core::stage::{Archiving, Discovery, Dump, Dumped};
+use longshore_core::subject::Subject;
+use longshore_pg_base::settings::Wal;
+use longshore_pg_client::client::Client;
+
+use super::held::Held;
+use super::maker::Maker;
+use super::settings::Snapshot;
+use super::volume::expect_whole;
+use crate::backup::{self, Backup};
+use crate::dumper::{blocking, choices, discover, dumped, expect_base, known_data_directory, locate, version};
+use crate::listing::{Listing, UnloggedContent};
+use crate::location::{Location, unreadable};
+use crate::session::{BackupSession, ServerFacts};
+use crate::settings::{PgFiles, label};
+use crate::source::Source;
+use crate::{BASE, check};
+
+/// A stage with its settings.
+pub(crate) struct SnapshotDumper {
+    settings: Snapshot,
+    /// The settings of the backup itself.
+    files: PgFiles,
+    site: JobContext,
+    client: Client,
+}
+
+impl SnapshotDumper {
+    pub(crate) fn new(settings: Snapshot, site: JobContext, client: Client) -> Self {
+        Self { files: settings.files(), settings, site, client }
+    }
+
+    /// Returns the maker of snapshots of these folders, after a check that they are whole.
+    async fn maker(&self, location: Location) -> Result<Maker> {
+        let location = blocking(move || {
+            let location = without_links(location)?;
+            expect_whole(&location)?;
+            Ok(location)
+        })
+        .await?;
+        Maker::new(&self.settings, location, self.client.name()).await
+    }
+}
+
+/// Returns the folders by paths without links, as the list of mounts has them.
+fn without_links(location: Location) -> Result<Location> {
+    let resolved = |path: PathBuf| fs::canonicalize(&path).map_err(|error| unreadable(&path, error));
+    let tablespaces = location.tablespaces.into_iter().map(|(oid, path)| Ok((oid, resolved(path)?)));
+    Ok(Location { tablespaces: tablespaces.collect::<Result<_>>()?, data: resolved(location.data)? })
+}
+
+#[async_trait]
+impl Dump for SnapshotDumper {
+    async fn discover(&self) -> Result<Discovery> {
+        discover(&self.client).await
+    }
+
+    async fn dump(&self, subject: &Subject) -> Result<Dumped> {
+        expect_base(subject)?;
+        let PgFiles { wal, checkpoint, damaged_pages, .. } = self.files;
+        // The volumes are found before the backup begins, so that the snapshot follows it at once.
+        let facts = ServerFacts::query(&self.client).await?;
+        let version = version(&facts.version, self.client.name())?;
+        let major = version.major;
+        let live = locate(&self.files, &facts, self.client.name()).await?;
+        let (held, warnings) = Held::prepare(self.maker(live.clone()).await?).await?;
+        let mut session = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await?;
+        let started = std::time::Instant::now();
+        let location = held.create(major).await?;
+        let created = started.elapsed();
+        let end = session.stop().await?;
+        tracing::info!(target: "longshore::snapshot", ?created, stopped = ?started.elapsed(), "made a snapshot");
+        let listed = location.clone();
+        let listing = blocking(move || Listing::of(&listed, major, UnloggedContent::Omitted)).await?;
+        let source = Source::Running(Box::new(session));
+        let backup = Backup {
+            choices: choices(&self.files, &source),
+            source,
+            live_data: live.data,
+            location,
+            listing,
+            major,
+            wal,
+            damaged_pages,
+            snapshot: Some(backup::Snapshot { held, end }),
+            warnings,
+        };
+        Ok(dumped(backup, &self.files, &self.site, &version))
+    }
+
+    fn needs_wal_archive(&self) -> bool {
+        self.files.wal == Wal::Archive
+    }
+
+    fn archiving(&self) -> Option<&dyn Archiving> {
+        Some(&self.client)
+    }
+
+    async fn data_directory(&self) -> Option<PathBuf> {
+        known_data_directory(&self.files, &self.client).await
+    }
+}
+
+#[async_trait]
+impl Check for SnapshotDumper {
+    async fn check(&self) -> Vec<Finding> {
+        let (mut findings, location) = check::findings(&self.files, &self.client).await;
+        let subject = format!("cluster {}", self.client.name());
+        let Some(location) = location else { return findings };
+        let maker = self.maker(location).await;
+        match maker.and_then(|maker| maker.existing().map(|names| (maker, names))) {
+            Ok((maker, names)) => {
+                findings.push(Finding::good(&subject, maker.description()));
+                let remedy = "the next run removes it, unless another run uses it";
+                findings.extend(
+                    names.iter().map(|name| Finding::warning(&subject, format!("snapshot {name} exists"), remedy)),
+                );
+            }
+            Err(error) => findings.push(Finding::failed(&subject, &error)),
+        }
+        findings
+    }
+}
