@@ -8,7 +8,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`merge`] | the server's archives as one tar that unpacks to a data directory |
-//! | [`write`] | the same tar, written from the files of a data directory |
+//! | [`write`](mod@write) | the same tar, written from the files of a data directory |
 //! | [`exclusion`] | the files that no base backup contains |
 //! | [`verify`] | the one tar, checked while it passes: [`Facts`] or an [`Error`] |
 //! | [`facts`] | the contents of a verified backup |
