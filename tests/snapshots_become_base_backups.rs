@@ -139,6 +139,32 @@ fn kill(run: &mut Child) {
 }
 
 #[test]
+fn interrupted_run_removes_its_snapshot() {
+    let mount = LoopMount::btrfs();
+    let cluster = Cluster::start_within(&mount.path(), &Installation::newer(), &[]);
+    let test_env = TestEnv::with_cluster(cluster);
+    let dump = "[{ type = 'snapshot', with = 'btrfs', checkpoint = 'fast', max_rate = '2MiB' }]";
+    test_env.configure(&Job { dump, ..Job::default() });
+    for pause in [0, 100, 400, 1000] {
+        let mut run = test_env.start(&["run"]);
+        wait_for("the snapshot", || (!snapshots(&mount.path()).is_empty()).then_some(()));
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        let signalled = Command::new("kill").args(["-s", "TERM", &run.id().to_string()]).status();
+        assert!(signalled.unwrap().success());
+        assert_eq!(run.wait().unwrap().code(), Some(143));
+        assert_eq!(snapshots(&mount.path()), [""; 0], "after {pause} ms");
+    }
+    // So does a run whose destination fails at once.
+    fs::remove_dir_all(test_env.local().join("main")).unwrap();
+    fs::create_dir(test_env.local().join("main")).unwrap();
+    fs::write(test_env.local().join("main/base"), "a file").unwrap();
+    for attempt in 0..3 {
+        test_env.longshore(&["run"]).expect(2);
+        assert_eq!(snapshots(&mount.path()), [""; 0], "attempt {attempt}");
+    }
+}
+
+#[test]
 fn killed_run_leaves_nothing_after_the_next_one() {
     let test_env = TestEnv::new();
     let programs = Programs::new(&test_env);

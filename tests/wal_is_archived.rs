@@ -28,6 +28,9 @@ fn server_archives_with_the_binary() {
     assert!(archived.iter().all(|file| file.ends_with(".zst.age")), "{archived:?}");
     assert_eq!(archive.env.cluster.psql("postgres", "select failed_count from pg_stat_archiver"), "0");
     archive.longshore(&["wal", "status"]).expect(0).stdout_shows(&second[8..]);
+    // Without a base backup, nothing but the files has the size of a segment.
+    let identity = archive.env.identity().display().to_string();
+    archive.longshore(&["verify", "main/wal", "-i", &identity]).expect(0).omits("damaged");
     // WAL is neither a backup nor a leftover of one.
     archive.longshore(&["list"]).expect(0).omits("belong");
 }

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::error::{Error, Kind, Result, Stage};
@@ -83,6 +84,36 @@ impl CleanupScope {
         };
         // Without a runtime, a later sweep has to clean up.
         drop(self.spawn(recorded));
+    }
+}
+
+/// A cleanup that will be needed. The scope of the task that reserves it waits for it from then on,
+/// even if its owner is dropped later, by a thread or a task without a scope.
+#[derive(Debug)]
+pub struct ReservedCleanup {
+    scope: CleanupScope,
+    runtime: Option<Handle>,
+    /// The scope waits until it is dropped.
+    _reserved: TaskTrackerToken,
+}
+
+impl ReservedCleanup {
+    /// Reserves a cleanup in the scope of the current task.
+    pub fn new() -> Self {
+        let scope = CleanupScope::current();
+        Self { runtime: Handle::try_current().ok(), _reserved: scope.0.tracker.token(), scope }
+    }
+
+    /// Starts the cleanup, like [`spawn_cleanup`].
+    pub fn spawn(self, work: impl Future<Output = Result<()>> + Send + 'static) {
+        let _entered = self.runtime.as_ref().map(Handle::enter);
+        self.scope.spawn_cleanup(work);
+    }
+}
+
+impl Default for ReservedCleanup {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -191,6 +222,27 @@ mod tests {
         let subjects = || scope.failures().iter().map(|error| error.subject().to_owned()).collect::<Vec<_>>();
         assert_eq!(subjects(), ["a file"]);
         assert!(subjects().is_empty(), "failures are returned once");
+    }
+
+    #[tokio::test]
+    async fn reserved_cleanup_is_waited_for() {
+        let (scope, cleaned_up) = (CleanupScope::default(), Arc::new(AtomicBool::new(false)));
+        let reserved = scope.run(async { ReservedCleanup::new() }).await;
+        let done = Arc::clone(&cleaned_up);
+        // A thread that has neither a runtime nor a scope drops the owner later.
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            reserved.spawn(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                done.store(true, Ordering::Relaxed);
+                Ok(())
+            });
+        });
+        scope.wait().await;
+        assert!(cleaned_up.load(Ordering::Relaxed));
+        thread.join().unwrap();
+        drop(scope.run(async { ReservedCleanup::new() }).await);
+        scope.wait().await;
     }
 
     #[tokio::test]

@@ -32,6 +32,7 @@ use crate::catalogs::{Catalogued, read_with_wal};
 use crate::details::fetch_record;
 use crate::error_report::ErrorReport;
 use crate::run_history::last_runs;
+use crate::wal::status::Completeness;
 
 pub use self::not_captured::NotCaptured;
 pub use self::report::{
@@ -86,7 +87,8 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
         let message = format!("a run report cannot be read: {}", error.chain());
         Issue { destination: name.clone(), ..destination_issue(IssueKind::Unknown, "", message) }
     }));
-    let (wal, of_wal) = wal::wal(config, request.job, &read, now);
+    let completeness = Completeness::of(read.len() == destinations.len());
+    let (wal, of_wal) = wal::wal(config, request.job, (&read, completeness), now);
     attention.extend(of_wal);
     let criteria = Criteria { config, job: request.job, max_age: request.max_age, reported: &last_runs, now };
     if let Some(job) = request.job.filter(|job| !config.jobs.contains_key(*job)) {

@@ -4,8 +4,8 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use longshore_core::Result;
 use longshore_core::error::printable;
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::control;
 use longshore_pg_base::exclusion::{UnloggedRelations, is_emptied, is_omitted};
 use longshore_pg_base::write::Attributes;
@@ -109,6 +109,10 @@ impl Listing {
         if metadata.is_file() {
             self.bytes = self.bytes.saturating_add(metadata.len());
             self.entries.push(Entry::File(member));
+        } else if !metadata.is_dir() && is_of_databases(&member) {
+            let message = "neither a file nor a folder, so the backup would lack it";
+            return Err(Error::new(Stage::Dump, Kind::Refused, path.display().to_string(), message)
+                .hint("if it is a link, move its target back, or use a tablespace"));
         } else if !metadata.is_dir() {
             self.special.push(printable(&String::from_utf8_lossy(&member)).to_string());
         } else {
@@ -133,6 +137,12 @@ pub(crate) fn attributes(metadata: &Metadata) -> Attributes {
         gid: metadata.gid().into(),
         modified: metadata.mtime(),
     }
+}
+
+/// Returns true for a path in a folder that databases need. Others contain settings and logs.
+fn is_of_databases(member: &[u8]) -> bool {
+    let top = member.split(|byte| *byte == b'/').next().unwrap_or_default();
+    top == b"base" || top == b"global" || (top.starts_with(b"pg_") && (member.contains(&b'/') || !top.contains(&b'.')))
 }
 
 /// Returns true for the folder of a tablespace, which is a link.
@@ -213,5 +223,9 @@ mod tests {
         let whole = Listing::of(&Location::of(&data).unwrap(), 17, UnloggedContent::Copied).unwrap();
         assert!(whole.entries.contains(&Entry::File((*b"base/5/8").into())));
         assert_eq!(listing.warning().unwrap(), "skipped, neither files nor directories: log/link");
+        // A database must not be missing silently.
+        std::os::unix::fs::symlink(&fast, data.join("base/7")).unwrap();
+        let refused = Listing::of(&Location::of(&data).unwrap(), 17, UnloggedContent::Omitted).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Refused, "{refused}");
     }
 }

@@ -54,7 +54,10 @@ pub(crate) async fn start(
         .await
         .map_err(|error| Error::io(Stage::Restore, subject.as_str(), "is restored, but pg_ctl does not run", error))?;
     let log = data.join(LOG);
-    let hint = format!("read {}, and start the server with pg_ctl", log.display());
+    let hint = format!(
+        "read {}, and start the server with pg_ctl; if another server uses its port: --options \"-p PORT\"",
+        log.display()
+    );
     if !output.status.success() {
         return Err(failed(Kind::Failed, format!("the server does not start:\n{}", last_lines(&log))).hint(hint));
     }

@@ -7,20 +7,20 @@ use longshore_core::unit::format_age;
 
 use super::{Issue, IssueKind, WalStatus, destination_issue};
 use crate::catalogs::Catalogued;
-use crate::wal::status::{ArchivedWal, ProblemKind, archives};
+use crate::wal::status::{ArchivedWal, Completeness, ProblemKind, archives};
 
 /// Returns the state of the archives of all clusters, or of the cluster of one job, and their
 /// problems.
 pub(super) fn wal(
     config: &Config,
     job: Option<&str>,
-    read: &[Catalogued],
+    (read, completeness): (&[Catalogued], Completeness),
     now: DateTime<Utc>,
 ) -> (Vec<WalStatus>, Vec<Issue>) {
     let only = job.map(|job| config.jobs.get(job).map(|job| job.site.cluster.name.as_str()));
     let (mut all, mut issues) = (Vec::new(), Vec::new());
     for settings in config.wal.values().filter(|archive| only.is_none_or(|only| only == Some(&archive.cluster))) {
-        let state = archives(settings, read, now);
+        let state = archives(settings, read, completeness, now);
         let found: Vec<_> =
             state.archives.iter().filter_map(|archived| WalStatus::of(&settings.cluster, archived)).collect();
         let problems = state

@@ -13,6 +13,7 @@ use longshore_core::plugin::IDENTITY_HINT;
 use longshore_core::subject::Subject;
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::segment::SegmentSize;
 
 use super::{BackupVerifier, DAY_SECONDS, READS, Scope, VerifyResult, failed_result, is_missing};
@@ -53,11 +54,12 @@ impl BackupVerifier<'_> {
         files: &[ArchivedFile],
     ) -> Result<Vec<VerifyResult>> {
         let name = format!("{}/wal/{}", folder.cluster, folder.system_identifier);
-        let reader = Reader {
+        let recorded = recorded_size(at, &folder);
+        let mut reader = Reader {
             registry: self.registry,
             identities: self.identities,
             system_identifier: folder.system_identifier,
-            size: size_of(at, &folder, files),
+            size: recorded.unwrap_or_else(|| segment_size(files)),
         };
         let mut selected = select(scope, &folder, files);
         if self.identities.is_empty() {
@@ -69,6 +71,15 @@ impl BackupVerifier<'_> {
             selected.retain(readable);
         }
         let archive = ArchiveAt::new(&at.name, Arc::clone(&at.store), folder);
+        if recorded.is_none() {
+            // The names alone permit larger segments, too.
+            for key in selected.iter().filter(|key| matches!(key.name, ArchiveName::Segment(_))).take(SIZE_READS) {
+                if let Ok(size) = reader.size_of(&archive, key).await {
+                    reader.size = size;
+                    break;
+                }
+            }
+        }
         let reads = selected.into_iter().map(async |key| (&key.key, reader.read(&archive, key).await));
         let (mut all, mut bytes, mut count) = (Vec::new(), 0, 0);
         let mut reads = stream::iter(reads).buffered(READS);
@@ -107,14 +118,16 @@ impl BackupVerifier<'_> {
     }
 }
 
-/// Returns the size of a segment, which the base backups of the cluster record.
-fn size_of(at: &Catalogued, folder: &WalFolder, files: &[ArchivedFile]) -> SegmentSize {
+/// The most segments that are read to find their size: one may be damaged.
+const SIZE_READS: usize = 3;
+
+/// Returns the size of a segment, if a base backup of the cluster records it.
+fn recorded_size(at: &Catalogued, folder: &WalFolder) -> Option<SegmentSize> {
     let identifier = folder.system_identifier.to_string();
     let mut recorded = at.catalog.backups().map(|backup| &backup.manifest).filter(|manifest| {
         manifest.subject == Subject::Base && manifest.cluster.server.system_identifier.as_ref() == Some(&identifier)
     });
-    let recorded = recorded.find_map(|manifest| SegmentSize::new(manifest.base.as_ref()?.wal_segment_bytes).ok());
-    recorded.unwrap_or_else(|| segment_size(files))
+    recorded.find_map(|manifest| SegmentSize::new(manifest.base.as_ref()?.wal_segment_bytes).ok())
 }
 
 /// Returns the files of an archive that the scope selects.

@@ -144,21 +144,17 @@ impl Reader<'_> {
         self.open(archive.store.fetch(&file.key, None).await?, file).await
     }
 
+    /// Returns the size of a segment, which is that of its content.
+    pub(crate) async fn size_of(&self, archive: &ArchiveAt, file: &WalKey) -> Result<SegmentSize> {
+        let content = self.content(archive.store.fetch(&file.key, None).await?, file).await?;
+        SegmentSize::new(content.len() as u64).map_err(|error| {
+            Error::new(Stage::Verify, Kind::Corrupt, file.key.as_str(), "has not the size of a segment").because(error)
+        })
+    }
+
     /// Decrypts a file, and returns its content, checked to the last record.
     pub(crate) async fn open(&self, sealed: ByteStream, file: &WalKey) -> Result<Bytes> {
-        let subject = file.key.as_str();
-        let compressed = match self.encryption(file)? {
-            None => sealed,
-            Some(_) if self.identities.is_empty() => {
-                let message = "encrypted, and there is no identity";
-                return Err(Error::new(Stage::Decrypt, Kind::Usage, subject, message).hint(IDENTITY_HINT));
-            }
-            Some(encryption) => {
-                self.registry.decrypt.build(encryption, self.identities)?.decrypt(sealed, subject).await?
-            }
-        };
-        let (FileSize::Exactly(limit) | FileSize::AtMost(limit)) = file.name.file_size(self.size);
-        let content = collect(decompress(compressed, subject), limit as usize, Stage::Verify, subject).await?;
+        let content = self.content(sealed, file).await?;
         let (name, system_identifier, size, expected) = (file.name, self.system_identifier, self.size, file.digest);
         let key = file.key.clone();
         blocking(move || {
@@ -174,6 +170,23 @@ impl Reader<'_> {
             }
         })
         .await
+    }
+
+    /// Decrypts a file, and returns its content, which is at most as large as the name permits.
+    async fn content(&self, sealed: ByteStream, file: &WalKey) -> Result<Bytes> {
+        let subject = file.key.as_str();
+        let compressed = match self.encryption(file)? {
+            None => sealed,
+            Some(_) if self.identities.is_empty() => {
+                let message = "encrypted, and there is no identity";
+                return Err(Error::new(Stage::Decrypt, Kind::Usage, subject, message).hint(IDENTITY_HINT));
+            }
+            Some(encryption) => {
+                self.registry.decrypt.build(encryption, self.identities)?.decrypt(sealed, subject).await?
+            }
+        };
+        let (FileSize::Exactly(limit) | FileSize::AtMost(limit)) = file.name.file_size(self.size);
+        collect(decompress(compressed, subject), limit as usize, Stage::Verify, subject).await
     }
 
     /// Returns the encryption of a file, by the suffix of its key.

@@ -52,6 +52,20 @@ pub struct Archives {
     pub problems: Vec<Problem>,
 }
 
+/// The destinations that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completeness {
+    Complete,
+    /// At least one destination could not be read.
+    Partial,
+}
+
+impl Completeness {
+    pub(crate) fn of(is_complete: bool) -> Self {
+        if is_complete { Self::Complete } else { Self::Partial }
+    }
+}
+
 /// Reads the archives of a cluster, and the base backups with which a recovery begins. Returns also
 /// the errors of the destinations that cannot be read.
 pub async fn archived_wal(config: &Config, settings: &WalArchive, now: DateTime<Utc>) -> (Archives, Vec<Error>) {
@@ -64,7 +78,7 @@ pub async fn archived_wal(config: &Config, settings: &WalArchive, now: DateTime<
             Err(error) => errors.push(error),
         }
     }
-    (archives(settings, &all, now), errors)
+    (archives(settings, &all, Completeness::of(errors.is_empty()), now), errors)
 }
 
 /// Adds the WAL that the server of a cluster has and that an archive lacks. Fails if no job reads
@@ -90,11 +104,20 @@ pub async fn compare_with_server(config: &Config, settings: &WalArchive, archive
 }
 
 /// Returns the archives of a cluster, given the catalogs of the destinations that were read.
-pub(crate) fn archives(settings: &WalArchive, read: &[Catalogued], now: DateTime<Utc>) -> Archives {
+pub(crate) fn archives(
+    settings: &WalArchive,
+    read: &[Catalogued],
+    completeness: Completeness,
+    now: DateTime<Utc>,
+) -> Archives {
     let bases = bases(&settings.cluster, read);
     let destinations = read.iter().filter(|at| settings.ship.contains(&at.name));
     let all: Vec<_> = destinations.map(|at| (at.name.clone(), archives_at(&settings.cluster, at, &bases))).collect();
-    let problems = problems(&all, bases.last().copied(), now);
+    let mut problems = problems(&all, bases.last().copied(), now);
+    if completeness == Completeness::Partial {
+        // The missing WAL, or a newer base backup, may be where nothing could be read.
+        problems.retain(|problem| matches!(problem.kind, ProblemKind::Behind | ProblemKind::Forked));
+    }
     Archives { archives: all.into_iter().flat_map(|(_, archives)| archives).collect(), problems }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::mem;
 
 use chrono::Utc;
-use longshore_core::cleanup::spawn_cleanup;
+use longshore_core::cleanup::ReservedCleanup;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use super::maker::Maker;
@@ -19,6 +19,8 @@ struct Parts {
     name: String,
     /// The lock of the folder of snapshots: the snapshots of others who hold it are in use.
     lock: File,
+    /// The program waits for the removal, also if a thread drops the snapshot late.
+    cleanup: ReservedCleanup,
 }
 
 impl Held {
@@ -43,7 +45,7 @@ impl Held {
             warnings.push(format!("removed snapshot {name}, which an interrupted run had left"));
         }
         let name = maker.name(Utc::now());
-        Ok((Self(Some(Parts { maker, name, lock })), warnings))
+        Ok((Self(Some(Parts { maker, name, lock, cleanup: ReservedCleanup::new() })), warnings))
     }
 
     /// Creates and mounts the snapshot. Returns the folders of the cluster in it.
@@ -69,8 +71,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(Parts { maker, name, lock }) = mem::take(&mut self.0) {
-            spawn_cleanup(async move {
+        if let Some(Parts { maker, name, lock, cleanup }) = mem::take(&mut self.0) {
+            cleanup.spawn(async move {
                 let removed = maker.remove(&name).await;
                 drop(lock);
                 removed

@@ -57,6 +57,15 @@ impl Maker {
     /// Finds the volumes of a cluster whose folders are at `live`, without links.
     pub(crate) async fn new(settings: &Snapshot, live: Location, cluster: &str) -> Result<Self> {
         let programs = Programs { folder: settings.program_dir.clone(), timeout: settings.timeout() };
+        let required: &[&str] = match &settings.with {
+            With::Known(Known::Btrfs) => &["btrfs"],
+            With::Known(Known::Zfs) => &["zfs"],
+            With::Known(Known::Lvm) => &["lvs", "lvcreate", "lvremove", "mount", "umount"],
+            With::Known(Known::XfsReflink) | With::Commands(_) => &[],
+        };
+        for name in required {
+            programs.find(name)?;
+        }
         let mut volumes: Vec<Volume> = Vec::new();
         for folder in std::iter::once(&live.data).chain(live.tablespaces.values()) {
             let volume = Volume::of(folder, &settings.with, &programs).await?;
@@ -79,7 +88,7 @@ impl Maker {
                 }
             }
         }
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
         let cluster: String = cluster.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
         Ok(Self {
             with: settings.with.clone(),
@@ -385,16 +394,23 @@ impl Volume {
 /// Returns the folder for snapshots within the file system of the cluster: the configured one, or
 /// the one at the top of the volume.
 fn within_file_system(settings: &Snapshot, live: &Location, volumes: &[Volume]) -> Result<PathBuf> {
+    let is_in_cluster = |path: &Path| {
+        std::iter::once(&live.data).chain(live.tablespaces.values()).any(|folder| path.starts_with(folder))
+    };
     if let Some(folder) = &settings.snapshot_dir {
-        return fs::canonicalize(folder).map_err(|error| {
+        let folder = fs::canonicalize(folder).map_err(|error| {
             Error::io(Stage::Dump, folder.display().to_string(), "cannot be used for snapshots", error)
                 .hint("create snapshot_dir on the file system of the data directory")
-        });
+        })?;
+        if is_in_cluster(&folder) {
+            let message = format!("{} is in the cluster, whose backups would contain the snapshots", folder.display());
+            return Err(Error::new(Stage::Config, Kind::Usage, "snapshot_dir", message)
+                .hint("set snapshot_dir to a folder on the same file system, outside of the data directory"));
+        }
+        return Ok(folder);
     }
     let top = volumes.first().map(|volume| volume.live.clone()).unwrap_or_default();
-    let is_in_cluster =
-        std::iter::once(&live.data).chain(live.tablespaces.values()).any(|folder| top.starts_with(folder));
-    match is_in_cluster {
+    match is_in_cluster(&top) {
         false => Ok(top),
         true => Err(Error::new(
             Stage::Config,

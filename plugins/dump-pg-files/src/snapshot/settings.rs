@@ -118,6 +118,9 @@ impl Snapshot {
                 return usage(name, message, "set the whole path");
             }
         }
+        if self.timeout().is_zero() {
+            return usage("timeout", "no program ends in no time".to_owned(), "set a time such as \"60s\"");
+        }
         if self.size.is_some() && self.with != With::Known(Known::Lvm) {
             return usage("size", "only snapshots by LVM have a size".to_owned(), "remove size");
         }

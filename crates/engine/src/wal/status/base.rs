@@ -10,7 +10,7 @@ use crate::catalogs::Catalogued;
 
 /// The time in which the server archives the last segment of a base backup, or is reported. A
 /// server repeats a failed command after a minute.
-const ARCHIVING_TIME: TimeDelta = TimeDelta::minutes(10);
+pub(super) const ARCHIVING_TIME: TimeDelta = TimeDelta::minutes(10);
 
 /// A good base backup at one destination.
 #[derive(Clone, Copy)]

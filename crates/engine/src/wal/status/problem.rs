@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::ArchivedWal;
-use super::base::Base;
+use super::base::{ARCHIVING_TIME, Base};
 use super::window::{followed, has, position};
-use crate::wal::inventory::Gap;
+use crate::wal::inventory::{Gap, Timeline};
 
 /// A problem of the archived WAL at one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,6 +76,13 @@ impl Judge<'_> {
                 if !timeline.has_history && timeline.timeline != first {
                     add(ProblemKind::Lost, format!("{:08X}.history is missing", timeline.timeline));
                 }
+                if let Some(newest) = self.newest_elsewhere(archive, timeline)
+                    && followed.until.is_none()
+                    && timeline.last_stored.is_some_and(|stored| self.now - stored > ARCHIVING_TIME)
+                {
+                    let message = format!("the segments after {} up to {newest} are missing", timeline.last);
+                    add(ProblemKind::Behind, with_source(message, true));
+                }
                 if let Some(next) = followed.until.filter(|_| followed.is_forked()) {
                     let message = format!(
                         "timeline {} has WAL after a newer one began in {next}: an old primary may still run, and \
@@ -104,6 +111,14 @@ impl Judge<'_> {
         self.newest.is_none_or(|newest| newest.is_of(&archive.system_identifier))
     }
 
+    /// Returns the last segment of a timeline at another destination, if it is a later one.
+    fn newest_elsewhere(&self, archive: &ArchivedWal, timeline: &Timeline) -> Option<&str> {
+        let others = self.all.iter().flat_map(|(_, archives)| archives);
+        let same = others.filter(|other| other.system_identifier == archive.system_identifier);
+        let timelines = same.flat_map(|other| &other.timelines).filter(|other| other.timeline == timeline.timeline);
+        timelines.map(|other| other.last.as_str()).filter(|last| *last > timeline.last.as_str()).max()
+    }
+
     /// Returns true if another destination has all segments of a range.
     fn is_elsewhere(&self, archive: &ArchivedWal, first: &str, last: &str) -> bool {
         let others = self.all.iter().flat_map(|(_, archives)| archives);
@@ -126,7 +141,6 @@ mod tests {
 
     use super::ProblemKind::{Behind, Forked, Lost, Past};
     use super::*;
-    use crate::wal::inventory::Timeline;
     use crate::wal::status::fixture::{base, name, time, timeline};
 
     fn at(destination: &str, timelines: Vec<Timeline>) -> AtDestination {
@@ -173,8 +187,11 @@ mod tests {
         };
         let far = |kind| vec![("far".to_owned(), kind)];
         assert_eq!(kinds(timeline(1, 1, 9, None), timeline(1, 1, 9, Some(4))), far(Behind));
-        assert_eq!(kinds(timeline(1, 1, 3, None), timeline(1, 1, 9, Some(4))), far(Lost));
+        let near = ("near".to_owned(), Behind);
+        assert_eq!(kinds(timeline(1, 1, 3, None), timeline(1, 1, 9, Some(4))), [vec![near], far(Lost)].concat());
         assert_eq!(kinds(timeline(1, 1, 9, None), timeline(1, 4, 9, None)), far(Behind));
+        assert_eq!(kinds(timeline(1, 1, 9, None), timeline(1, 1, 7, None)), far(Behind));
+        assert_eq!(kinds(timeline(1, 1, 9, None), timeline(1, 1, 9, None)), []);
     }
 
     #[test]
