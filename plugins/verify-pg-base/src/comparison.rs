@@ -7,7 +7,7 @@ use longshore_core::comparison::{Comparison, ComparisonOutcome};
 use longshore_core::manifest::Manifest;
 use serde_json::{Map, Value};
 
-use crate::report::{FACTS, METHOD, PROGRAM, SYSTEM_IDENTIFIER, TOTALS};
+use crate::report::{FACTS, METHODS, PROGRAM, SYSTEM_IDENTIFIER, TOTALS};
 
 /// The subject of the record in the details.
 const DETAILS_SUBJECT: &str = "base backup";
@@ -42,7 +42,8 @@ fn manifest_differences(manifest: &Manifest, found: &Map<String, Value>) -> Vec<
     {
         all.extend(parts(MANIFEST_SUBJECT, &recorded, found));
     }
-    let own = manifest.verified.iter().filter(|one| one.method == METHOD && one.by.split(' ').next() == Some(PROGRAM));
+    let is_own = |method: &str| METHODS.contains(&method);
+    let own = manifest.verified.iter().filter(|one| is_own(&one.method) && one.by.split(' ').next() == Some(PROGRAM));
     if let Some(Value::Object(found)) = found.get(TOTALS) {
         for recorded in own.map(|one| &one.totals) {
             all.extend(parts(MANIFEST_SUBJECT, &to_map(recorded), found));
@@ -114,7 +115,7 @@ mod tests {
             "tool": { "name": "BASE_BACKUP", "version": "17.4" },
             "artifact": { "key": "main/base/base-2026-06-07_091500.base.tar", "format": "base", "plaintext": digest,
                 "sealed": digest },
-            "verified": [{ "by": "longshore 0.1.0", "method": METHOD, "totals": { "files": 9, "pages": 70 } }],
+            "verified": [{ "by": "longshore 0.1.0", "method": METHODS[1], "totals": { "files": 9, "pages": 70 } }],
         });
         serde_json::from_value(manifest).unwrap()
     }

@@ -14,7 +14,11 @@ use serde_json::{Map, Value, json};
 use crate::DETAILS;
 
 /// The method of this verifier, as named in manifests.
-pub(crate) const METHOD: &str = "compared with the server's manifest";
+pub(crate) const METHOD: &str = "compared with backup_manifest";
+
+/// The methods of this verifier in manifests: the former name was wrong for manifests that
+/// Longshore computes.
+pub(crate) const METHODS: [&str; 2] = [METHOD, "compared with the server's manifest"];
 
 /// The name of the program in manifests, before its version.
 pub(crate) const PROGRAM: &str = "longshore";
