@@ -104,17 +104,19 @@ impl Reader {
                     let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(task) = next else { return };
                     let block = read_block(&task, &pool, choices.check_pages_since);
-                    // Fails only if no reader of the results is left.
-                    task.result.send(block).ok();
+                    // No reader of the results is left.
+                    if task.result.send(block).is_err() {
+                        return;
+                    }
                 }
             };
             thread::Builder::new().name("read files".to_owned()).spawn(read)?;
         }
         let open = move || {
             let queue = Queue { slots: slot_sender, tasks: task_sender };
-            // Fails only if no reader of the results is left.
-            queue.add_all(&location, entries, choices.check_pages_since.is_some()).ok();
+            queue.add_all(&location, entries, choices.check_pages_since.is_some())
         };
+        // Its result only reports that no reader of the results is left.
         thread::Builder::new().name("open files".to_owned()).spawn(open)?;
         Ok(Self { slots })
     }

@@ -47,6 +47,8 @@ mod slow {
 
     impl Drop for Pool {
         fn drop(&mut self) {
+            // The test may be failing already, and a panic here would hide its reason. A pool that
+            // cannot be destroyed ends with its daemon.
             Command::new("zpool").args(["destroy", "-f", &self.name]).status().ok();
             if let Some(daemon) = &mut self.daemon {
                 daemon.kill().ok();
