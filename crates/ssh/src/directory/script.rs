@@ -159,3 +159,36 @@ impl Directory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::Script;
+
+    /// Returns a function in the place of `[` that creates a folder after each test of one kind, as
+    /// another upload may.
+    fn racing_test(operator: &str) -> String {
+        format!(
+            r#"[() {{
+                builtin [ "$@"
+                result=$?
+                if builtin [ "$1" = {operator} ]; then command mkdir -p race/0; fi
+                return $result
+            }}
+            "#
+        )
+    }
+
+    #[test]
+    fn folders_of_other_uploads_are_accepted() {
+        for operator in ["-d", "-e", "-L"] {
+            let root = tempfile::tempdir().unwrap();
+            let text = racing_test(operator) + &Script::Prepare.text();
+            let arguments = ["-c", &text, "sh", root.path().to_str().unwrap(), "race/0", "draft", "race/0/a.dump"];
+            let output = Command::new("bash").args(arguments).output().unwrap();
+            assert!(output.status.success(), "{operator}: {output:?}");
+            assert!(root.path().join("race/0").is_dir());
+        }
+    }
+}
