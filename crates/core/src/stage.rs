@@ -13,6 +13,7 @@ mod drill;
 mod dump;
 mod encrypt;
 mod restore;
+mod snapshot;
 mod store;
 mod verify;
 mod wal_source;
@@ -21,6 +22,7 @@ pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, Structure
 pub use self::dump::{Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent, WalPosition};
 pub use self::encrypt::{Decrypt, Encrypt};
 pub use self::restore::{Restore, RestoreRequest, Restored};
+pub use self::snapshot::{HeldSnapshot, KeptSnapshot, SnapshotContent, SnapshotFiles, SnapshotMember, Snapshots};
 pub use self::store::{
     Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
 };

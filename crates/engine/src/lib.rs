@@ -19,6 +19,7 @@
 //! | `series_end` | detection of series that have ended |
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
+//! | [`snapshots`] | the snapshots that stay on this host after their backups |
 //! | [`hold`] | holds, which exempt backups from retention |
 //! | `lease` | leases, which exempt backups from retention during a restore |
 //! | `link`, `local_file` | the backups of a chain as one stream; files of this host as streams |
@@ -68,6 +69,7 @@ mod run_history;
 pub mod run_report;
 mod series_end;
 pub mod simulate;
+pub mod snapshots;
 mod stages;
 pub mod status;
 mod survey;

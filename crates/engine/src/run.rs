@@ -2,6 +2,7 @@
 
 pub(crate) mod incremental;
 mod recovery_conflict;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -333,7 +334,10 @@ impl ActiveRun<'_> {
             }
         };
         let span = tracing::info_span!(target: "longshore::run", "copy", subject = %order.subject);
-        let shipped = copying.instrument(span).await;
+        let mut shipped = copying.instrument(span).await;
+        if let Ok(shipped) = &mut shipped {
+            warnings.extend(snapshot::keep(shipped).await);
+        }
         let mut report = artifact_report(&order.subject, shipped, begun.elapsed().as_secs_f64());
         report.warnings.splice(..0, warnings);
         report.notify(&*self.observer);

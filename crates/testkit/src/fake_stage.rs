@@ -61,6 +61,7 @@ pub fn dumped(stream: ByteStream) -> Dumped {
         tool: Tool { name: "testkit".to_owned(), version: "1".to_owned() },
         database: None,
         base_manifest: None,
+        snapshot: None,
         notes,
     }
 }

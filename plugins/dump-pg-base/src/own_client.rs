@@ -128,6 +128,7 @@ impl OwnClient {
             tool: Tool { name: TOOL.to_owned(), version },
             database: None,
             base_manifest: Some(manifest),
+            snapshot: None,
             notes,
         })
     }

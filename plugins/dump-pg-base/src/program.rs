@@ -116,6 +116,7 @@ impl Dump for Program {
             tool: tool.into(),
             database: None,
             base_manifest: None,
+            snapshot: None,
             notes,
         })
     }

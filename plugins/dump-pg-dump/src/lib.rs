@@ -194,6 +194,7 @@ impl Dump for Dumper {
             tool: pg_dump.into(),
             database: Some(DatabaseFacts { monetary, ..database.facts.clone() }),
             base_manifest: None,
+            snapshot: None,
             notes,
         })
     }

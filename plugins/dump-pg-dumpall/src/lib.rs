@@ -270,6 +270,7 @@ impl Dump for Dumper {
             tool: pg_dumpall.into(),
             database: None,
             base_manifest: None,
+            snapshot: None,
             notes,
         })
     }

@@ -50,7 +50,8 @@ pub(crate) struct Backup {
 
 /// A snapshot of a backup that the server has already stopped.
 pub(crate) struct Snapshot {
-    pub(crate) held: Held,
+    /// The snapshot, if it is to be removed after the last file.
+    pub(crate) held: Option<Held>,
     pub(crate) end: BackupEnd,
 }
 
@@ -110,7 +111,7 @@ impl Backup {
             mut warnings,
         } = self;
         let live = Location { data: live_data, tablespaces: BTreeMap::new() };
-        let (held, mut end) = snapshot.map_or((None, None), |Snapshot { held, end }| (Some(held), Some(end)));
+        let (held, mut end) = snapshot.map_or((None, None), |Snapshot { held, end }| (held, Some(end)));
         // The live files precede the end of the backup. Those of a snapshot follow it, so that the
         // server need not keep the WAL while they are read.
         let passes = if end.is_some() { [Pass::Wal, Pass::Files] } else { [Pass::Files, Pass::Wal] };

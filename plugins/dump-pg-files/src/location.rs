@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use longshore_pg_base::control::{self, Control};
+use serde::{Deserialize, Serialize};
 
 use crate::session::ServerFacts;
 
@@ -28,7 +29,7 @@ const CONTROL_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) const OWNER_HINT: &str = "run as the owner of the data directory, such as postgres, or as root";
 
 /// The folders of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Location {
     /// The data directory.
     pub(crate) data: PathBuf,

@@ -84,7 +84,7 @@ struct Stopped {
 }
 
 /// The end of a backup, and the files that the server has composed for it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BackupEnd {
     /// The WAL from the start to the position where the backup is consistent.
     pub(crate) range: WalRange,

@@ -5,12 +5,14 @@
 //! | `settings.rs` | the settings |
 //! | `stage.rs` | the stage |
 //! | `held.rs` | a snapshot that is removed in all cases |
+//! | `kept.rs` | snapshots that stay on the host |
 //! | `maker.rs` | the steps from a snapshot's creation to its removal |
 //! | `volume.rs` | the volumes that contain the files of a cluster |
 //! | `reflink.rs` | copies of files that share their blocks |
 //! | `program.rs` | programs with a time limit |
 
 mod held;
+mod kept;
 mod maker;
 mod program;
 mod reflink;

@@ -1,7 +1,7 @@
 //! The WAL that makes a backup consistent, from the folder of the server.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::manifest::WalRange;
@@ -28,6 +28,11 @@ pub(crate) fn files(data: &Path, range: WalRange, size: SegmentSize) -> Result<V
     names.sort_unstable();
     names.extend(Segment::range(range.timeline, range.start, range.end, size).map(|segment| segment.name(size)));
     Ok(names)
+}
+
+/// Returns the path of a file of WAL below a data directory.
+pub(crate) fn path(data: &Path, name: &str) -> PathBuf {
+    data.join(FOLDER).join(name)
 }
 
 /// Returns the path of a file of WAL in the archive.

@@ -1,9 +1,11 @@
 //! The tars of base backups, read once from the beginning to the end.
 
 use std::error::Error as StdError;
+use std::fs::File;
 use std::io::{self, Read};
 
 use longshore_core::{Error, Kind, Result, Stage};
+use rustix::fs::ioctl_ficlone;
 
 use crate::member::Member;
 
@@ -11,14 +13,30 @@ use crate::member::Member;
 const BLOCK_BYTES: usize = 512;
 
 /// The size of pieces in which files are copied.
-const PIECE_BYTES: usize = 256 << 10;
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
 
 /// Reads a tar, and calls `visit` with each member and its content. Fails if anything but zeros
 /// follows the tar.
-pub(crate) fn read(reader: &mut impl Read, visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
+pub(crate) fn read(reader: &mut impl Read, mut visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
     let mut tars = Tars::new(reader);
-    tars.read_next(visit)?;
+    tars.read_next(&mut visit)?;
     tars.finish()
+}
+
+/// A function that is called with each member and its content.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&Member, Content<'_>) -> Result<()>;
+
+/// The members of one backup, or of several that follow each other.
+pub(crate) trait Members {
+    /// The files that complete a backup: without one of them, no server could start the copy
+    /// correctly, or no program could check it.
+    const REQUIRED: &'static [&'static str];
+
+    /// Reads the next backup.
+    fn read_next(&mut self, visit: Visit<'_>) -> Result<()>;
+
+    /// Fails unless all backups were read.
+    fn finish(self) -> Result<()>;
 }
 
 /// Tars that follow each other without a separator.
@@ -33,21 +51,6 @@ impl<'a, R: Read> Tars<'a, R> {
     /// Returns the tars of a reader.
     pub(crate) fn new(reader: &'a mut R) -> Self {
         Self { reader, buffer: vec![0; PIECE_BYTES], next: None }
-    }
-
-    /// Reads the next tar, and calls `visit` with each member and its content.
-    pub(crate) fn read_next(&mut self, mut visit: impl FnMut(&Member, Content<'_>) -> Result<()>) -> Result<()> {
-        let start = self.next.take();
-        let mut reader = start.as_ref().map_or(&[][..], |block| &block[..]).chain(&mut *self.reader);
-        let mut archive = tar::Archive::new(&mut reader);
-        // Raw entries: servers write no extensions such as long names.
-        let entries = archive.entries().map_err(|error| read_error("tar", error))?.raw(true);
-        for entry in entries {
-            let mut entry = entry.map_err(|error| read_error("tar", error))?;
-            let member = Member::parse(entry.header())?;
-            visit(&member, Content { member: &member, reader: &mut entry, buffer: &mut self.buffer })?;
-        }
-        self.skip_zeros()
     }
 
     /// Reads zeros up to the next tar.
@@ -70,9 +73,26 @@ impl<'a, R: Read> Tars<'a, R> {
         }
         Ok(())
     }
+}
 
-    /// Fails unless all tars were read.
-    pub(crate) fn finish(self) -> Result<()> {
+impl<R: Read> Members for Tars<'_, R> {
+    const REQUIRED: &'static [&'static str] = &["backup_label", "backup_manifest"];
+
+    fn read_next(&mut self, visit: Visit<'_>) -> Result<()> {
+        let start = self.next.take();
+        let mut reader = start.as_ref().map_or(&[][..], |block| &block[..]).chain(&mut *self.reader);
+        let mut archive = tar::Archive::new(&mut reader);
+        // Raw entries: servers write no extensions such as long names.
+        let entries = archive.entries().map_err(|error| read_error("tar", error))?.raw(true);
+        for entry in entries {
+            let mut entry = entry.map_err(|error| read_error("tar", error))?;
+            let member = Member::parse(entry.header())?;
+            visit(&member, Content::new(&member, &mut entry, &mut self.buffer))?;
+        }
+        self.skip_zeros()
+    }
+
+    fn finish(self) -> Result<()> {
         match self.next {
             None => Ok(()),
             Some(_) => Err(Error::new(Stage::Restore, Kind::Corrupt, "tar", "data after the end of the tar")),
@@ -85,9 +105,27 @@ pub(crate) struct Content<'a> {
     member: &'a Member,
     reader: &'a mut dyn Read,
     buffer: &'a mut [u8],
+    /// The file that has the content, and nothing else.
+    file: Option<&'a File>,
 }
 
-impl Content<'_> {
+impl<'a> Content<'a> {
+    /// Returns the content of a member. Pieces are read into `buffer`.
+    pub(crate) fn new(member: &'a Member, reader: &'a mut dyn Read, buffer: &'a mut [u8]) -> Self {
+        Self { member, reader, buffer, file: None }
+    }
+
+    /// Returns the content with the file that has it.
+    pub(crate) fn of_file(self, file: &'a File) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// Lets an empty file share the blocks of the file that has the content. Returns false if the
+    /// file system cannot, or if no file has the content.
+    pub(crate) fn share_blocks(&self, target: &File) -> bool {
+        self.file.is_some_and(|file| ioctl_ficlone(target, file).is_ok())
+    }
+
     /// Passes the content to `write` in pieces. Fails if the tar ends before the content.
     pub(crate) fn copy(self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let subject = || self.member.path.display().to_string();
@@ -176,7 +214,7 @@ mod tests {
         let (mut reader, mut paths) = (&bytes[..], Vec::new());
         let mut tars = Tars::new(&mut reader);
         for count in [2, 3] {
-            tars.read_next(|member, content| {
+            tars.read_next(&mut |member: &Member, content: Content<'_>| {
                 paths.push(member.path.display().to_string());
                 content.copy(|_| Ok(()))
             })

@@ -22,6 +22,11 @@ impl FileWriter {
         Self { file, bytes: 0, existing: (existing == ExistingFiles::Replaced).then(Vec::new) }
     }
 
+    /// Returns the file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Writes the next piece, unless the file has it.
     pub(crate) fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         if !self.has(piece)? {

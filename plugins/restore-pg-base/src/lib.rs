@@ -28,6 +28,7 @@
 //! | `abandoned.rs` | the end of a restore whose caller was dropped |
 //! | `note.rs` | the notes for the operator |
 //! | `start.rs` | the start of a server on the restored files |
+//! | `snapshot.rs` | the files of a snapshot instead of a tar |
 //! | `list.rs` | the contents of a backup |
 
 mod abandoned;
@@ -45,6 +46,7 @@ mod patch;
 mod prepare;
 mod restore;
 mod root;
+mod snapshot;
 mod space;
 mod start;
 mod tablespace;
@@ -58,7 +60,7 @@ use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::phase::Phase;
 use longshore_core::plugin::{DataDirectory, Plugin, RestorePlugin, Target};
-use longshore_core::stage::{Restore, RestoreRequest, Restored};
+use longshore_core::stage::{Restore, RestoreRequest, Restored, SnapshotFiles};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -88,6 +90,22 @@ struct Restorer {
     target: DataDirectory,
 }
 
+impl Restorer {
+    /// Starts the server on the restored files, if the target asks for it.
+    async fn started(&self, manifest: &Manifest, mut restored: Restored) -> Result<Restored> {
+        let DataDirectory { path, recovery, start, .. } = &self.target;
+        if let Some(start) = start {
+            let begun = Instant::now();
+            // The last note explains how to start the server.
+            restored.notes.pop();
+            restored.notes.push(start::start(path, manifest, start, recovery.as_ref()).await?);
+            let seconds = begun.elapsed().as_secs_f64();
+            restored.phases.push(Phase { name: "start".to_owned(), seconds, restores: true });
+        }
+        Ok(restored)
+    }
+}
+
 #[async_trait]
 impl Restore for Restorer {
     async fn prepare(&self, requests: &[RestoreRequest<'_>]) -> Result<Vec<Finding>> {
@@ -103,17 +121,15 @@ impl Restore for Restorer {
     async fn restore(&self, request: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored> {
         expect_base(request.manifest)?;
         let checked = prepare::check(&self.target, &request);
-        let mut restored = restore::restore(checked.into_plan()?, request.manifest, plaintext).await?;
-        let DataDirectory { path, recovery, start, .. } = &self.target;
-        if let Some(start) = start {
-            let begun = Instant::now();
-            // The last note explains how to start the server.
-            restored.notes.pop();
-            restored.notes.push(start::start(path, request.manifest, start, recovery.as_ref()).await?);
-            let seconds = begun.elapsed().as_secs_f64();
-            restored.phases.push(Phase { name: "start".to_owned(), seconds, restores: true });
-        }
-        Ok(restored)
+        let restored = restore::restore(checked.into_plan()?, request.manifest, plaintext).await?;
+        self.started(request.manifest, restored).await
+    }
+
+    async fn restore_snapshot(&self, request: RestoreRequest<'_>, files: SnapshotFiles) -> Result<Restored> {
+        expect_base(request.manifest)?;
+        let checked = prepare::check(&self.target, &request);
+        let restored = restore::restore_files(checked.into_plan()?, request.manifest, files).await?;
+        self.started(request.manifest, restored).await
     }
 
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {

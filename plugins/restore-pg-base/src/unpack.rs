@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use longshore_pg_base::label::{self, BackupLabel};
 use longshore_pg_base::{manifest, tablespace_map};
 
 use crate::abandoned::Abandoned;
-use crate::archive::{Content, Tars};
+use crate::archive::{Content, Members};
 use crate::cluster_files::{AUTO_CONF, rewrite_map, signal, without_folder, write_settings};
 use crate::existing_cluster::REPLACED_CONTROL;
 use crate::file_writer::FileWriter;
@@ -34,10 +34,6 @@ const MOST_MAP_BYTES: u64 = 1 << 20;
 /// The maximum size of `backup_label`, as the verifier has it.
 const MOST_LABEL_BYTES: u64 = 64 << 10;
 
-/// The files that complete a backup: without one of them, no server could start the copy correctly,
-/// or no program could check it.
-const REQUIRED: [&str; 2] = ["backup_label", "backup_manifest"];
-
 /// A complete copy.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unpacked {
@@ -49,13 +45,13 @@ pub(crate) struct Unpacked {
     pub(crate) syncing: Duration,
 }
 
-/// Unpacks the tars of a plan. After an error, or if the caller was dropped, everything that was
+/// Unpacks the backups of a plan. After an error, or if the caller was dropped, everything that was
 /// made is removed again.
-pub(crate) fn unpack(reader: &mut impl Read, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
+pub(crate) fn unpack<M: Members>(members: M, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
     let data = Root::new(&plan.data, plan.owner.clone(), plan.existing)?;
     let mut cluster =
         NewCluster { plan, data, tablespaces: BTreeMap::new(), index: 0, earlier_label: None, seen: Seen::default() };
-    let result = cluster.fill(reader, abandoned);
+    let result = cluster.fill(members, abandoned);
     let roots = [cluster.data].into_iter().chain(cluster.tablespaces.into_values());
     let error = match result {
         Ok(times) => {
@@ -105,12 +101,11 @@ struct Seen {
 
 impl NewCluster<'_> {
     /// Unpacks everything. Returns the time for the files, and the time until all were on the disk.
-    fn fill(&mut self, reader: &mut impl Read, abandoned: &Abandoned) -> Result<(Duration, Duration)> {
+    fn fill<M: Members>(&mut self, mut members: M, abandoned: &Abandoned) -> Result<(Duration, Duration)> {
         let started = Instant::now();
         if self.data.is_filled() {
             self.data.rename(Path::new(CONTROL), Path::new(REPLACED_CONTROL))?;
         }
-        let mut tars = Tars::new(reader);
         for index in 0..=self.plan.earlier {
             self.earlier_label = mem::take(&mut self.seen).label;
             self.index = index;
@@ -118,13 +113,16 @@ impl NewCluster<'_> {
                 self.data.replace_entries();
                 self.tablespaces.values_mut().for_each(Root::replace_entries);
             }
-            tars.read_next(|member, content| self.add(member, content))?;
-            self.expect_complete()?;
+            members.read_next(&mut |member: &Member, content: Content<'_>| match abandoned.is_set() {
+                false => self.add(member, content),
+                true => Err(self.interrupted()),
+            })?;
+            self.expect_complete(M::REQUIRED)?;
             if self.plan.changes_files() {
                 self.remove_other_files()?;
             }
         }
-        tars.finish()?;
+        members.finish()?;
         let auto_conf = Path::new(AUTO_CONF);
         write_settings(self.data.append_to_file(auto_conf)?, self.plan.recovery.as_ref())
             .map_err(|error| self.write_failure(auto_conf, error))?;
@@ -135,11 +133,15 @@ impl NewCluster<'_> {
         self.data.sync()?;
         self.tablespaces.values().try_for_each(Root::sync)?;
         if abandoned.is_set() {
-            let subject = self.data.path().display().to_string();
-            return Err(Error::new(Stage::Restore, Kind::Failed, subject, "the restore was interrupted"));
+            return Err(self.interrupted());
         }
         self.write_control()?;
         Ok((unpacking, started.elapsed()))
+    }
+
+    fn interrupted(&self) -> Error {
+        let subject = self.data.path().display().to_string();
+        Error::new(Stage::Restore, Kind::Failed, subject, "the restore was interrupted")
     }
 
     /// Returns true if the backup is the one to restore, and not one that it continues.
@@ -249,13 +251,13 @@ impl NewCluster<'_> {
     }
 
     /// Fails if the backup lacks a file that every complete backup has.
-    fn expect_complete(&self) -> Result<()> {
+    fn expect_complete(&self, required: &'static [&'static str]) -> Result<()> {
         let control = self.seen.control.as_deref().and_then(|control| Control::parse(control).ok());
         let is_shut_down = control.is_some_and(|control| control.state == State::ShutDown);
         // A server starts the files of a cluster that was shut down without a label.
         let needs = |name: &str| name != label::NAME || !is_shut_down;
         let is_missing = |name: &&&str| needs(name) && !self.seen.top_files.contains(**name);
-        let missing = REQUIRED.iter().find(is_missing).copied();
+        let missing = required.iter().find(is_missing).copied();
         match missing.or_else(|| self.seen.control.is_none().then_some(CONTROL)) {
             Some(name) => Err(incomplete(name, "missing: the base backup is incomplete")),
             None => Ok(()),
@@ -336,6 +338,9 @@ fn add_to(
         return patch::apply(&file, &full, member, content);
     }
     let mut file = open(root, path, index, plan)?;
+    if content.share_blocks(file.file()) {
+        return Ok(());
+    }
     let full: PathBuf = root.path().join(path);
     content.copy(|piece| file.write(piece).map_err(|error| write_failure(&full, error)))?;
     file.finish().map_err(|error| write_failure(&full, error))

@@ -26,6 +26,11 @@ pub(crate) struct List {
     /// List only backups in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
+    /// List the snapshots that base backups were read from and that stay on this host.
+    ///
+    /// They are no backups: they are lost with the disk, and never count as copies.
+    #[arg(long, conflicts_with_all = ["subject", "all", "latest", "since", "state", "destination"])]
+    pub(crate) snapshots: bool,
     #[command(flatten)]
     pub(crate) local: Local,
     #[command(flatten)]

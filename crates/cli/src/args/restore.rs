@@ -34,6 +34,24 @@ const TARGET_OPTIONS: [&str; 19] = [
 /// The options of a recovery that ends, which a standby does not.
 const STANDBY_CONFLICTS: [&str; 7] = ["at", "lsn", "xid", "name", "immediate", "timeline", "pause"];
 
+/// The options of restores from a destination.
+const SNAPSHOT_CONFLICTS: [&str; 14] = [
+    "run",
+    "at",
+    "lsn",
+    "xid",
+    "name",
+    "immediate",
+    "timeline",
+    "pause",
+    "standby",
+    "delta",
+    "plan",
+    "from",
+    "scratch_dir",
+    "allow_unsealed",
+];
+
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true).multiple(true))]
 #[command(group = clap::ArgGroup::new("where").args(["to", "to_dir", "output", "list"]).required(true))]
@@ -122,6 +140,11 @@ pub(crate) struct Restore {
     /// Let the standby use this replication slot of the primary.
     #[arg(long, value_name = "NAME", requires = "primary_conninfo")]
     pub(crate) primary_slot_name: Option<String>,
+    /// Restore this snapshot of the cluster on this host, or the newest one: latest.
+    ///
+    /// The files share their blocks with the snapshot where the file system can.
+    #[arg(long, value_name = "NAME", requires = "to_dir", conflicts_with_all = SNAPSHOT_CONFLICTS)]
+    pub(crate) from_snapshot: Option<String>,
     /// Restore from this destination [default: the fastest].
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<String>,

@@ -3,6 +3,7 @@
 mod entry;
 mod filter;
 mod series;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,9 @@ struct Listing {
 
 pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
     let Context { config, output, .. } = context;
+    if args.snapshots {
+        return Ok(snapshots::list(context, args).await);
+    }
     let filter = Filter::new(args)?;
     let mut listing = Listing::default();
     let mut entries: BTreeMap<BackupName, Entry> = BTreeMap::new();
@@ -71,6 +75,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
         output.json(&listing.entries);
     } else {
         listing.show(*output, &filter, TimeZone::of(args.local.local));
+        snapshots::note(context).await;
     }
     Ok(listing.exit)
 }

@@ -2,6 +2,7 @@
 
 mod recovery;
 mod report;
+mod snapshot;
 mod standby;
 mod target;
 
@@ -39,6 +40,9 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
         let message = "stdout is not supported; the output must be a new file";
         return Err(Error::new(Stage::Config, Kind::Usage, "--output", message)
             .hint("pass a file name, or ./- for a file named -"));
+    }
+    if let Some(name) = &args.from_snapshot {
+        return snapshot::restore(context, &args, name).await;
     }
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };

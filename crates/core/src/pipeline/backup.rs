@@ -22,7 +22,7 @@ use crate::key::{BackupName, Timestamp};
 use crate::manifest::{self, Artifact, Cluster, Manifest, SealedFile, Shipment};
 use crate::meter::{Algorithm, Digest, meter};
 use crate::provenance::Provenance;
-use crate::stage::{DumpNotes, Dumped, Encrypt, Store, Verify, VerifyReport, verifiers_of};
+use crate::stage::{DumpNotes, Dumped, Encrypt, HeldSnapshot, Store, Verify, VerifyReport, verifiers_of};
 use crate::stream::{self, ByteStream, OnEnd};
 use crate::subject::Subject;
 
@@ -89,6 +89,8 @@ pub struct Shipped {
     pub manifest: Option<Manifest>,
     /// The server's manifest of a base backup, which the next incremental backup needs.
     pub base_manifest: Option<Arc<File>>,
+    /// The snapshot that the backup was read from, if it may stay on the host.
+    pub snapshot: Option<Box<dyn HeldSnapshot>>,
     /// Notes about the dump.
     pub notes: DumpNotes,
     /// Statistics of the compression, if the pipeline compressed.
@@ -133,7 +135,8 @@ impl Pipeline {
         }
         let started = Utc::now();
         let begun = Instant::now();
-        let Dumped { stream, format, estimated_bytes, compression, tool, database, base_manifest, notes } = dumped;
+        let Dumped { stream, format, estimated_bytes, compression, tool, database, base_manifest, snapshot, notes } =
+            dumped;
         if let Some(bytes) = estimated_bytes {
             observer.event(&Event::BytesPlanned(bytes));
         }
@@ -167,7 +170,15 @@ impl Pipeline {
         let compression_stats = compression_stats.get().copied();
         let base_manifest = base_manifest.and_then(|manifest| manifest.get().cloned());
         if deliveries.iter().all(|delivery| delivery.result.is_err()) {
-            return Ok(Shipped { name, manifest: None, base_manifest: None, notes, compression_stats, deliveries });
+            return Ok(Shipped {
+                name,
+                manifest: None,
+                base_manifest: None,
+                snapshot: None,
+                notes,
+                compression_stats,
+                deliveries,
+            });
         }
 
         let digest_of = |digest: &OnEnd<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
@@ -215,7 +226,15 @@ impl Pipeline {
                 for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
                     delivery.result = Err(error.clone());
                 }
-                return Ok(Shipped { name, manifest: None, base_manifest: None, notes, compression_stats, deliveries });
+                return Ok(Shipped {
+                    name,
+                    manifest: None,
+                    base_manifest: None,
+                    snapshot: None,
+                    notes,
+                    compression_stats,
+                    deliveries,
+                });
             }
         };
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
@@ -235,7 +254,7 @@ impl Pipeline {
             }
         });
         join_all(records).await;
-        Ok(Shipped { name, manifest: Some(manifest), base_manifest, notes, compression_stats, deliveries })
+        Ok(Shipped { name, manifest: Some(manifest), base_manifest, snapshot, notes, compression_stats, deliveries })
     }
 
     /// Waits for the archived WAL of a base backup that contains none.

@@ -15,6 +15,7 @@ use crate::discovery::{Discovery, Requirements};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{DatabaseFacts, Tool};
+use crate::stage::snapshot::{HeldSnapshot, Snapshots};
 use crate::stage::wal_source::WalSource;
 use crate::standby::Standby;
 use crate::stream::{ByteStream, OnEnd};
@@ -60,6 +61,11 @@ pub trait Dump: Check {
 
     /// Returns the stage as one that streams WAL while the server writes it, if it is one.
     fn wal_source(&self) -> Option<&dyn WalSource> {
+        None
+    }
+
+    /// Returns the stage as one whose snapshots can stay on the host, if it is one.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
 
@@ -155,6 +161,8 @@ pub struct Dumped {
     /// The server's manifest of a base backup, which the next incremental backup needs, known at
     /// the end of the stream. The file has no name.
     pub base_manifest: Option<OnEnd<Arc<File>>>,
+    /// The snapshot that the stream reads, if it may stay on the host afterwards.
+    pub snapshot: Option<Box<dyn HeldSnapshot>>,
     /// Notes of the program, known at the end of the stream.
     pub notes: OnEnd<DumpNotes>,
 }

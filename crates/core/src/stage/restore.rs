@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use crate::check::Finding;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result, Stage};
 use crate::left_out::LeftOut;
 use crate::manifest::Manifest;
 use crate::phase::Phase;
+use crate::stage::snapshot::SnapshotFiles;
 use crate::stream::ByteStream;
 
 /// Restores plaintext into the [`Target`](crate::plugin::Target) that the stage was built for.
@@ -23,6 +24,14 @@ pub trait Restore: Send + Sync {
     /// of the plaintext was decrypted. Fails if the plaintext ends in an error, even if the target
     /// accepted the bytes.
     async fn restore(&self, request: RestoreRequest<'_>, plaintext: ByteStream) -> Result<Restored>;
+
+    /// Restores the files of a snapshot on this host, which share their blocks with the snapshot
+    /// where the file system can. Checks the target itself.
+    async fn restore_snapshot(&self, request: RestoreRequest<'_>, _files: SnapshotFiles) -> Result<Restored> {
+        let message = "a snapshot of files cannot be restored into this target";
+        Err(Error::new(Stage::Restore, Kind::Usage, request.manifest.subject.to_string(), message)
+            .hint("restore it into a data directory: --to-dir DIR"))
+    }
 
     /// Lists the contents of the plaintext, one entry a line.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use longshore_core::drill::Verdict;
 use longshore_core::key::BackupName;
 use longshore_core::run_report::{Class, DestinationOutcome, Outcome, SubjectOutcome};
-use longshore_core::{Error, Kind};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result};
 
 use crate::drill;
 use crate::hold::Marked;
@@ -33,6 +34,18 @@ impl CommandResult {
         if count > 0 {
             *self.counts.entry(what.to_owned()).or_default() += count as u64;
         }
+    }
+
+    /// Returns the result of a restore from a snapshot on this host.
+    pub fn restored_snapshot<T>(restored: &Result<T>) -> Self {
+        let mut subject = subject_outcome(&Subject::Base.segment(), outcome(restored.as_ref().err()));
+        let mut result = Self::default();
+        if let Err(error) = restored {
+            subject.error = Some(Class::from(error));
+            result.messages.push((subject.subject.clone(), error.chain()));
+        }
+        result.subjects.push(subject);
+        result
     }
 
     /// Returns the result of a restore.

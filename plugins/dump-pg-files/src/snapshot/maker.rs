@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use longshore_core::{Error, Kind, Result, Stage};
+use serde::{Deserialize, Serialize};
 
-use super::program::Programs;
+use super::kept;
+use super::program::{Programs, words};
 use super::reflink;
 use super::settings::{Commands, Known, Snapshot, With};
-use super::volume::{Mount, subvolume};
+use super::volume::{Mount, Volume};
 use crate::location::{Location, unreadable};
 
 /// The kind of XFS in the list of mounts, whose snapshots have the identifier of the original.
@@ -22,19 +24,6 @@ const XFS: &str = "xfs";
 /// between them.
 const UNMOUNT_ATTEMPTS: usize = 50;
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A volume that contains files of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Volume {
-    /// The folder of the live volume: its mount point, or the root of a subvolume.
-    live: PathBuf,
-    /// The name by which the programs know the volume, if they have one.
-    id: String,
-    /// The folder of the mounted file system that is seen at `live`.
-    inner: PathBuf,
-    /// The kind of the file system.
-    kind: String,
-}
 
 /// A maker of snapshots of a cluster's volumes.
 #[derive(Debug, Clone)]
@@ -53,10 +42,18 @@ pub(crate) struct Maker {
     removed: Arc<Mutex<Option<String>>>,
 }
 
+/// How a snapshot was made, and of what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Made {
+    with: With,
+    live: Location,
+    volumes: Vec<Volume>,
+}
+
 impl Maker {
     /// Finds the volumes of a cluster whose folders are at `live`, without links.
     pub(crate) async fn new(settings: &Snapshot, live: Location, cluster: &str) -> Result<Self> {
-        let programs = Programs { folder: settings.program_dir.clone(), timeout: settings.timeout() };
+        let programs = settings.programs();
         let required: &[&str] = match &settings.with {
             With::Known(Known::Btrfs) => &["btrfs"],
             With::Known(Known::Zfs) => &["zfs"],
@@ -74,10 +71,10 @@ impl Maker {
             }
         }
         let folder = match &settings.with {
-            With::Known(Known::Btrfs | Known::XfsReflink) => within_file_system(settings, &live, &volumes)?,
+            with if with.is_within_file_system() => within_file_system(settings, &live, &volumes)?,
             _ => settings.mount_dir().to_owned(),
         };
-        if matches!(settings.with, With::Known(Known::Btrfs | Known::XfsReflink)) {
+        if settings.with.is_within_file_system() {
             let source = Mount::of(&folder)?.source;
             for volume in &volumes {
                 if Mount::of(&volume.live)?.source != source {
@@ -88,8 +85,6 @@ impl Maker {
                 }
             }
         }
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
-        let cluster: String = cluster.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
         Ok(Self {
             with: settings.with.clone(),
             size: settings.size.clone(),
@@ -97,14 +92,36 @@ impl Maker {
             live,
             volumes,
             folder,
-            prefix: format!("longshore-{cluster}-"),
+            prefix: prefix(cluster),
             removed: Arc::default(),
         })
+    }
+
+    /// Returns the maker of a snapshot that exists.
+    pub(super) fn of_existing(made: Made, folder: &Path, programs: Programs) -> Self {
+        let Made { with, live, volumes } = made;
+        let (folder, prefix) = (folder.to_owned(), String::new());
+        Self { with, size: None, programs, live, volumes, folder, prefix, removed: Arc::default() }
+    }
+
+    /// Returns what a later process must know to use or remove the snapshots.
+    pub(super) fn made(&self) -> Made {
+        Made { with: self.with.clone(), live: self.live.clone(), volumes: self.volumes.clone() }
     }
 
     /// Returns the folder of each snapshot's own folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Returns the beginning of the names of this cluster's snapshots.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns the programs that make snapshots.
+    pub(super) fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     /// Describes the volumes.
@@ -118,7 +135,8 @@ impl Maker {
         format!("{}{}", self.prefix, now.format("%Y%m%dT%H%M%SZ"))
     }
 
-    /// Returns the names of the snapshots of this cluster that exist, or may exist.
+    /// Returns the names of the snapshots of this cluster that exist, or may exist, and are not
+    /// kept.
     pub(crate) fn existing(&self) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -129,16 +147,11 @@ impl Maker {
         for entry in entries {
             let name = entry.map_err(|error| unreadable(&self.folder, error))?.file_name();
             let name = name.into_string().unwrap_or_default();
-            names.extend(self.is_name(&name).then_some(name));
+            let is_left = is_snapshot_name(&self.prefix, &name) && !kept::is_kept(&self.folder.join(&name));
+            names.extend(is_left.then_some(name));
         }
         names.sort_unstable();
         Ok(names)
-    }
-
-    /// Returns true for names that [`Maker::name`] returns.
-    fn is_name(&self, name: &str) -> bool {
-        let stamp = name.strip_prefix(&self.prefix).unwrap_or_default();
-        chrono::NaiveDateTime::parse_from_str(stamp, "%Y%m%dT%H%M%SZ").is_ok()
     }
 
     /// Creates a snapshot, and mounts it. The caller removes it, also after an error.
@@ -168,12 +181,26 @@ impl Maker {
         for command in self.create_commands(name)? {
             self.programs.run(&command).await?;
         }
+        self.mount(name).await?;
+        self.location_in(name)
+    }
+
+    /// Mounts an unmounted snapshot.
+    pub(super) async fn mount(&self, name: &str) -> Result<()> {
         for (index, volume) in self.volumes.iter().enumerate() {
             if let Some(command) = self.mount_command(name, index, volume)? {
                 self.programs.run(&command).await?;
             }
         }
-        self.location_in(name)
+        Ok(())
+    }
+
+    /// Unmounts a snapshot, as far as it is mounted.
+    pub(super) async fn unmount(&self, name: &str) -> Result<()> {
+        for (index, volume) in self.volumes.iter().enumerate().rev() {
+            self.unmount_volume(name, index, volume).await?;
+        }
+        Ok(())
     }
 
     fn create_commands(&self, name: &str) -> Result<Vec<Vec<String>>> {
@@ -230,10 +257,9 @@ impl Maker {
 
     /// Unmounts and removes a snapshot, as far as it exists.
     pub(crate) async fn remove(&self, name: &str) -> Result<()> {
-        for (index, volume) in self.volumes.iter().enumerate().rev() {
-            self.unmount(name, index, volume).await?;
-        }
         let own = self.folder.join(name);
+        kept::remove_record(&own)?;
+        self.unmount(name).await?;
         match &self.with {
             With::Known(Known::XfsReflink) => {
                 let (last, removed_name) = (Arc::clone(&self.removed), name.to_owned());
@@ -275,6 +301,7 @@ impl Maker {
                 self.programs.run(&self.with_volumes(remove, name)).await?;
             }
         }
+        kept::remove_files(&own)?;
         // The folder is the record of the snapshot, so it is removed last.
         for index in 0..self.volumes.len() {
             let target = self.target(name, index);
@@ -283,7 +310,7 @@ impl Maker {
         fs::remove_dir(&own).or_else(allow_missing).map_err(|error| unremoved(&own, error))
     }
 
-    async fn unmount(&self, name: &str, index: usize, volume: &Volume) -> Result<()> {
+    async fn unmount_volume(&self, name: &str, index: usize, volume: &Volume) -> Result<()> {
         let target = self.target(name, index);
         let command = match &self.with {
             With::Known(Known::Btrfs | Known::XfsReflink) => return Ok(()),
@@ -312,7 +339,10 @@ impl Maker {
     }
 
     /// Returns the folders of the cluster in a mounted snapshot.
-    fn location_in(&self, name: &str) -> Result<Location> {
+    pub(super) fn location_in(&self, name: &str) -> Result<Location> {
+        if self.with == With::Known(Known::XfsReflink) {
+            return Ok(reflink::location(&self.live, &self.folder.join(name)));
+        }
         let mapped = |folder: &Path| {
             let containing = self.volumes.iter().enumerate().filter(|(_, volume)| folder.starts_with(&volume.live));
             let (index, volume) = containing
@@ -348,47 +378,17 @@ impl Maker {
     }
 }
 
-impl Volume {
-    /// Finds the volume that contains a folder.
-    async fn of(folder: &Path, with: &With, programs: &Programs) -> Result<Self> {
-        let mount = Mount::of(folder)?;
-        let refused = |message: String, hint: &str| {
-            Err(Error::new(Stage::Dump, Kind::Refused, folder.display().to_string(), message).hint(hint))
-        };
-        let (live, id) = match with {
-            With::Known(Known::Btrfs) => (subvolume(folder)?, String::new()),
-            With::Known(Known::XfsReflink) | With::Commands(_) => (mount.point, String::new()),
-            With::Known(Known::Zfs) => {
-                let zfs = programs.find("zfs")?;
-                if !programs.succeeds(&words(&[&zfs, "list", &mount.source])).await? {
-                    let message = format!("on {} ({}), not on a ZFS dataset", mount.kind, mount.point.display());
-                    return refused(message, "move it to a dataset, or use type = \"pg_files\"");
-                }
-                (mount.point, mount.source)
-            }
-            With::Known(Known::Lvm) => {
-                let lvs = programs.find("lvs")?;
-                let names = ["--noheadings", "--separator", "/", "--options", "vg_name,lv_name"];
-                let command: Vec<String> = [lvs.as_str()]
-                    .iter()
-                    .chain(&names)
-                    .chain(&[mount.source.as_str()])
-                    .map(|word| (*word).to_owned())
-                    .collect();
-                match programs.run(&command).await {
-                    Ok(id) => (mount.point, id.trim().to_owned()),
-                    Err(error) => {
-                        let message = format!("on {}, not on a logical volume", mount.source);
-                        return refused(message, "move it to a logical volume, or use type = \"pg_files\"")
-                            .map_err(|refused: Error| refused.because(error));
-                    }
-                }
-            }
-        };
-        // A subvolume is snapshotted from its own root.
-        let inner = if matches!(with, With::Known(Known::Btrfs)) { PathBuf::new() } else { mount.root };
-        Ok(Self { live, id, inner, kind: mount.kind })
-    }
+/// Returns the beginning of the names of a cluster's snapshots.
+pub(super) fn prefix(cluster: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    let cluster: String = cluster.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+    format!("longshore-{cluster}-")
+}
+
+/// Returns true for names that [`Maker::name`] returns.
+pub(super) fn is_snapshot_name(prefix: &str, name: &str) -> bool {
+    let stamp = name.strip_prefix(prefix).unwrap_or_default();
+    chrono::NaiveDateTime::parse_from_str(stamp, "%Y%m%dT%H%M%SZ").is_ok()
 }
 
 /// Returns the folder for snapshots within the file system of the cluster: the configured one, or
@@ -430,10 +430,6 @@ fn lvm_snapshot(volume: &Volume, name: &str, index: usize) -> String {
 
 fn with_target(command: &[String], name: &str, volume: &Volume, target: &str) -> Vec<String> {
     command.iter().cloned().chain([name.to_owned(), text(&volume.live), target.to_owned()]).collect()
-}
-
-fn words(command: &[&str]) -> Vec<String> {
-    command.iter().map(|word| (*word).to_owned()).collect()
 }
 
 fn text(path: &Path) -> String {

@@ -81,6 +81,11 @@ impl Programs {
     }
 }
 
+/// Returns a command.
+pub(crate) fn words(command: &[&str]) -> Vec<String> {
+    command.iter().map(|word| (*word).to_owned()).collect()
+}
+
 /// Returns true if this process runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -94,23 +99,23 @@ mod tests {
         Programs { folder: None, timeout }
     }
 
-    fn words(text: &str) -> Vec<String> {
+    fn split(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
     }
 
     #[tokio::test]
     async fn program_that_hangs_is_ended() {
-        let error = programs(Duration::from_millis(100)).run(&words("/bin/sleep 1000")).await.unwrap_err();
+        let error = programs(Duration::from_millis(100)).run(&split("/bin/sleep 1000")).await.unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "/bin/sleep 1000"));
     }
 
     #[tokio::test]
     async fn failure_has_the_messages_of_the_program() {
         let programs = programs(Duration::from_secs(20));
-        let error = programs.run(&words("/bin/ls /nowhere")).await.unwrap_err();
+        let error = programs.run(&split("/bin/ls /nowhere")).await.unwrap_err();
         assert!(error.chain().contains("No such file"), "{}", error.chain());
-        assert_eq!(programs.run(&words("/bin/echo a b")).await.unwrap(), "a b\n");
-        assert!(!programs.succeeds(&words("/bin/false")).await.unwrap());
+        assert_eq!(programs.run(&split("/bin/echo a b")).await.unwrap(), "a b\n");
+        assert!(!programs.succeeds(&split("/bin/false")).await.unwrap());
         assert_eq!(programs.find("no-such-program").unwrap_err().kind(), Kind::NotFound);
     }
 }

@@ -23,8 +23,7 @@ const DATA: &str = "data";
 /// Copies the files of a backup into a new folder. Returns the folders of the copy.
 pub(super) fn copy(live: &Location, folder: &Path, major: u32) -> Result<Location> {
     let listing = Listing::of(live, major, UnloggedContent::Omitted)?;
-    let tablespaces = live.tablespaces.keys().map(|oid| (*oid, folder.join(TABLESPACES).join(oid.to_string())));
-    let copy = Location { data: folder.join(DATA), tablespaces: tablespaces.collect() };
+    let copy = location(live, folder);
     let mut made = fs::DirBuilder::new();
     made.mode(0o700);
     for path in [folder.to_owned(), copy.data.clone(), folder.join(TABLESPACES)] {
@@ -42,6 +41,12 @@ pub(super) fn copy(live: &Location, folder: &Path, major: u32) -> Result<Locatio
     // A standby is consistent at a position in pg_control, so all other files precede it.
     copy_file(live, &copy, control::PATH.as_bytes())?;
     Ok(copy)
+}
+
+/// Returns the folders of the copy in a folder.
+pub(super) fn location(live: &Location, folder: &Path) -> Location {
+    let tablespaces = live.tablespaces.keys().map(|oid| (*oid, folder.join(TABLESPACES).join(oid.to_string())));
+    Location { data: folder.join(DATA), tablespaces: tablespaces.collect() }
 }
 
 fn copy_file(live: &Location, copy: &Location, member: &[u8]) -> Result<()> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use longshore_core::unit::TimeSpan;
 use longshore_core::{Error, Kind, Result, Stage};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::program::Programs;
 use crate::settings::PgFiles;
 
 /// The time limit of each program, if the user has set no other.
@@ -29,6 +30,9 @@ pub struct Snapshot {
     pub mount_dir: Option<PathBuf>,
     /// The size of a snapshot by LVM, such as `"10G"`; not for thin volumes.
     pub size: Option<String>,
+    /// The number of snapshots of the job that stay on this host after their backup.
+    #[serde(default)]
+    pub keep_on_host: usize,
     /// The folder of the programs; by default those of the system.
     pub program_dir: Option<PathBuf>,
     /// The location of the WAL that makes the backup consistent.
@@ -49,7 +53,7 @@ pub struct Snapshot {
 }
 
 /// The maker of snapshots.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected \"btrfs\", \"zfs\", \"lvm\", \"xfs-reflink\", or { create = […], mount = […], unmount = […], \
@@ -63,7 +67,7 @@ pub enum With {
 }
 
 /// A file system or volume manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Known {
     /// Snapshots of subvolumes.
@@ -77,7 +81,7 @@ pub enum Known {
 }
 
 /// Programs of the user, each with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commands {
     /// Makes a snapshot. Arguments: the name, and the mount points of the volumes.
@@ -89,6 +93,13 @@ pub struct Commands {
     pub unmount: Vec<String>,
     /// Removes the snapshot, if it exists. Arguments: as of `create`.
     pub remove: Vec<String>,
+}
+
+impl With {
+    /// Returns true if the snapshots are folders in the file system of the cluster.
+    pub(crate) fn is_within_file_system(&self) -> bool {
+        matches!(self, Self::Known(Known::Btrfs | Known::XfsReflink))
+    }
 }
 
 impl Snapshot {
@@ -124,6 +135,14 @@ impl Snapshot {
         if self.size.is_some() && self.with != With::Known(Known::Lvm) {
             return usage("size", "only snapshots by LVM have a size".to_owned(), "remove size");
         }
+        if self.keep_on_host > 0 && self.with.is_within_file_system() && self.snapshot_dir.is_none() {
+            let message = "kept snapshots must be found without the data directory".to_owned();
+            return usage(
+                "keep_on_host",
+                message,
+                "set snapshot_dir to a folder on the same file system, outside of the data directory",
+            );
+        }
         let With::Commands(Commands { create, mount, unmount, remove }) = &self.with else { return Ok(()) };
         for (name, command) in [("create", create), ("mount", mount), ("unmount", unmount), ("remove", remove)] {
             if !command.first().is_some_and(|program| Path::new(program).is_absolute()) {
@@ -141,6 +160,19 @@ impl Snapshot {
     /// Returns the time limit of each program.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.map_or(TIMEOUT, TimeSpan::duration)
+    }
+
+    /// Returns the programs that make snapshots.
+    pub(crate) fn programs(&self) -> Programs {
+        Programs { folder: self.program_dir.clone(), timeout: self.timeout() }
+    }
+
+    /// Returns the folder of kept snapshots, which is known without a server.
+    pub(crate) fn kept_dir(&self) -> &Path {
+        match &self.snapshot_dir {
+            Some(folder) if self.with.is_within_file_system() => folder,
+            _ => self.mount_dir(),
+        }
     }
 
     /// Returns the folder in which snapshots are mounted.
@@ -187,6 +219,7 @@ mod tests {
             (json!({ "with": "btrfs", "snapshot_dir": "snapshots" }), "snapshot_dir"),
             (json!({ "with": "btrfs", "size": "5G" }), "size"),
             (json!({ "with": "btrfs", "threads": 65 }), "threads"),
+            (json!({ "with": "xfs-reflink", "keep_on_host": 2 }), "keep_on_host"),
             (with_create(json!(["snap"])), "create"),
             (with_create(json!([])), "create"),
         ] {

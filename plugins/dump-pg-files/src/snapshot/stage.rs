@@ -1,27 +1,28 @@
 //! The stage that reads a snapshot.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use chrono::Utc;
 use longshore_core::Result;
 use longshore_core::check::{Check, Finding};
 use longshore_core::plugin::JobContext;
-use longshore_core::stage::{Archiving, Discovery, Dump, Dumped};
+use longshore_core::stage::{Archiving, Discovery, Dump, Dumped, HeldSnapshot, KeptSnapshot, SnapshotFiles, Snapshots};
 use longshore_core::subject::Subject;
 use longshore_pg_base::settings::Wal;
 use longshore_pg_client::client::Client;
 
-use super::held::Held;
-use super::maker::Maker;
+use super::held::{Candidate, Held};
+use super::kept;
+use super::maker::{Maker, prefix};
 use super::settings::Snapshot;
 use super::volume::expect_whole;
 use crate::backup::{self, Backup};
 use crate::dumper::{blocking, choices, discover, dumped, expect_base, known_data_directory, locate, version};
 use crate::listing::{Listing, UnloggedContent};
-use crate::location::{Location, unreadable};
-use crate::session::{BackupSession, ServerFacts};
+use crate::location::{self, Location, unreadable};
+use crate::session::{BackupEnd, BackupSession, ServerFacts};
 use crate::settings::{PgFiles, label};
 use crate::source::Source;
 use crate::{BASE, check};
@@ -49,6 +50,40 @@ impl SnapshotDumper {
         })
         .await?;
         Maker::new(&self.settings, location, self.client.name()).await
+    }
+
+    /// Completes a snapshot that stays on the host if its backup succeeds. Returns other snapshots
+    /// as they are.
+    async fn candidate(
+        &self,
+        held: Held,
+        source: &Source,
+        end: &BackupEnd,
+        data: &Path,
+    ) -> Result<(Option<Held>, Option<Box<dyn HeldSnapshot>>)> {
+        let keep = self.settings.keep_on_host;
+        if keep == 0 {
+            return Ok((Some(held), None));
+        }
+        let (end, data) = (end.clone(), data.to_owned());
+        let held = blocking(move || {
+            let size = location::control(&data)?.0.wal_segment_size;
+            held.complete(&end, &data, size).map(|()| held)
+        })
+        .await?;
+        Ok((None, Some(Box::new(Candidate { held, keep, details: source.details() }))))
+    }
+}
+
+#[async_trait]
+impl Snapshots for SnapshotDumper {
+    async fn kept(&self) -> Result<Vec<KeptSnapshot>> {
+        let kept = kept::read(self.settings.kept_dir(), &prefix(self.client.name()))?;
+        Ok(kept.into_iter().map(|(name, record)| record.snapshot(name)).collect())
+    }
+
+    async fn open(&self, snapshot: &KeptSnapshot) -> Result<SnapshotFiles> {
+        kept::open(self.settings.kept_dir(), &snapshot.name, self.settings.programs()).await
     }
 }
 
@@ -83,6 +118,7 @@ impl Dump for SnapshotDumper {
         let listed = location.clone();
         let listing = blocking(move || Listing::of(&listed, major, UnloggedContent::Omitted)).await?;
         let source = Source::Running(Box::new(session));
+        let (held, candidate) = self.candidate(held, &source, &end, &live.data).await?;
         let backup = Backup {
             choices: choices(&self.files, &source),
             source,
@@ -95,7 +131,12 @@ impl Dump for SnapshotDumper {
             snapshot: Some(backup::Snapshot { held, end }),
             warnings,
         };
-        Ok(dumped(backup, &self.files, &self.site, &version))
+        let dumped = dumped(backup, &self.files, &self.site, &version);
+        Ok(Dumped { snapshot: candidate, ..dumped })
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
     }
 
     fn needs_wal_archive(&self) -> bool {

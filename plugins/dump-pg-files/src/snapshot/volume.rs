@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::exclusion::is_emptied;
+use serde::{Deserialize, Serialize};
 
+use super::program::{Programs, words};
+use super::settings::{Known, With};
 use crate::location::{Location, joined, unreadable};
 
 /// The list of mounts of this process.
@@ -61,6 +64,62 @@ impl Mount {
         let source = String::from_utf8_lossy(&unescaped(source)).into_owned();
         let path = |text| PathBuf::from(OsString::from_vec(unescaped(text)));
         Some(Self { root: path(root), point: path(point), kind: kind.to_owned(), source })
+    }
+}
+
+/// A volume that contains files of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    /// The folder of the live volume: its mount point, or the root of a subvolume.
+    pub(crate) live: PathBuf,
+    /// The name by which the programs know the volume, if they have one.
+    pub(crate) id: String,
+    /// The folder of the mounted file system that is seen at `live`.
+    pub(crate) inner: PathBuf,
+    /// The kind of the file system.
+    pub(crate) kind: String,
+}
+
+impl Volume {
+    /// Finds the volume that contains a folder.
+    pub(crate) async fn of(folder: &Path, with: &With, programs: &Programs) -> Result<Self> {
+        let mount = Mount::of(folder)?;
+        let refused = |message: String, hint: &str| {
+            Err(Error::new(Stage::Dump, Kind::Refused, folder.display().to_string(), message).hint(hint))
+        };
+        let (live, id) = match with {
+            With::Known(Known::Btrfs) => (subvolume(folder)?, String::new()),
+            With::Known(Known::XfsReflink) | With::Commands(_) => (mount.point, String::new()),
+            With::Known(Known::Zfs) => {
+                let zfs = programs.find("zfs")?;
+                if !programs.succeeds(&words(&[&zfs, "list", &mount.source])).await? {
+                    let message = format!("on {} ({}), not on a ZFS dataset", mount.kind, mount.point.display());
+                    return refused(message, "move it to a dataset, or use type = \"pg_files\"");
+                }
+                (mount.point, mount.source)
+            }
+            With::Known(Known::Lvm) => {
+                let lvs = programs.find("lvs")?;
+                let names = ["--noheadings", "--separator", "/", "--options", "vg_name,lv_name"];
+                let command: Vec<String> = [lvs.as_str()]
+                    .iter()
+                    .chain(&names)
+                    .chain(&[mount.source.as_str()])
+                    .map(|word| (*word).to_owned())
+                    .collect();
+                match programs.run(&command).await {
+                    Ok(id) => (mount.point, id.trim().to_owned()),
+                    Err(error) => {
+                        let message = format!("on {}, not on a logical volume", mount.source);
+                        return refused(message, "move it to a logical volume, or use type = \"pg_files\"")
+                            .map_err(|refused: Error| refused.because(error));
+                    }
+                }
+            }
+        };
+        // A subvolume is snapshotted from its own root.
+        let inner = if matches!(with, With::Known(Known::Btrfs)) { PathBuf::new() } else { mount.root };
+        Ok(Self { live, id, inner, kind: mount.kind })
     }
 }
 

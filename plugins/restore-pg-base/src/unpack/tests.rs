@@ -9,8 +9,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::abandoned::Abandoned;
+use crate::archive::Tars;
 use crate::owner::Owner;
 use crate::tests::{LABEL, Tar, backup, changed_blocks};
+
+/// Unpacks tars.
+fn unpack(reader: &mut impl std::io::Read, plan: &Plan, abandoned: &Abandoned) -> Result<Unpacked> {
+    super::unpack(Tars::new(reader), plan, abandoned)
+}
 
 /// Returns a plan with new folders.
 fn plan(parent: &TempDir) -> Plan {

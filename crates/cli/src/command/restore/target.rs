@@ -65,7 +65,7 @@ pub(super) fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Re
 }
 
 /// Returns the data directory that `--to-dir` names.
-fn data_directory(args: &Restore, directory: &Path) -> Result<DataDirectory> {
+pub(super) fn data_directory(args: &Restore, directory: &Path) -> Result<DataDirectory> {
     let absolute = |path: &Path| {
         let subject = || path.display().to_string();
         std::path::absolute(path)
