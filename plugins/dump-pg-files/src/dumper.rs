@@ -151,6 +151,7 @@ pub(crate) fn dumped(backup: Backup, settings: &PgFiles, site: &JobContext, vers
         tool: Tool { name: TOOL.to_owned(), version: version.to_string() },
         database: None,
         base_manifest: None,
+        snapshot: None,
         notes,
     }
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
 use longshore_core::plugin::{Recovery, RecoveryEnd};

@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::args::List;
 use crate::command::Context;
-use crate::command::short_name::Times;
 use crate::exit_code::Exit;
 use crate::output::{Column, Table};
 use crate::time_zone::TimeZone;
