@@ -63,6 +63,7 @@ mod servers_may_use_any_language;
 mod sessions_do_not_inherit_settings;
 mod single_damages_are_detected;
 mod snapshots_become_base_backups;
+mod snapshots_stay_on_the_host;
 mod standbys_can_be_dumped;
 mod status_reports_problems;
 mod stock_tools_can_decode_every_file;

@@ -16,7 +16,7 @@ use crate::recovery_reaches_its_target::{restore, start};
 use crate::support::{ArchiveEnv, Job, TestEnv, wait_for};
 
 /// Returns the names of snapshots in a folder.
-fn snapshots(folder: &Path) -> Vec<String> {
+pub(crate) fn snapshots(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with("longshore-main-")).collect()
@@ -82,12 +82,12 @@ fn shipped_snapshot_is_recovered_to_a_moment() {
 }
 
 /// Programs that copy the data directory, of which one waits.
-struct Programs {
+pub(crate) struct Programs {
     folder: PathBuf,
 }
 
 impl Programs {
-    fn new(test_env: &TestEnv) -> Self {
+    pub(crate) fn new(test_env: &TestEnv) -> Self {
         let programs = Self { folder: test_env.make_folder("programs") };
         fs::create_dir(programs.folder.join("copies")).unwrap();
         let data = fs::canonicalize(test_env.cluster.data_dir()).unwrap();
@@ -116,7 +116,7 @@ impl Programs {
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    fn dump(&self, max_rate: &str) -> String {
+    pub(crate) fn dump(&self, max_rate: &str) -> String {
         let command = |name: &str| format!("{name} = ['{}']", self.folder.join(name).display());
         let commands = ["create", "mount", "unmount", "remove"].map(command).join(", ");
         let mounts = self.mounts();
@@ -126,8 +126,12 @@ impl Programs {
         )
     }
 
-    fn mounts(&self) -> PathBuf {
+    pub(crate) fn mounts(&self) -> PathBuf {
         self.folder.join("mounts")
+    }
+
+    pub(crate) fn copies(&self) -> PathBuf {
+        self.folder.join("copies")
     }
 }
 

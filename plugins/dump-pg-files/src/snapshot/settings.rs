@@ -30,9 +30,9 @@ pub struct Snapshot {
     pub mount_dir: Option<PathBuf>,
     /// The size of a snapshot by LVM, such as `"10G"`; not for thin volumes.
     pub size: Option<String>,
-    /// The number of snapshots of the job that stay on this host after their backup.
-    #[serde(default)]
-    pub keep_on_host: usize,
+    /// The number of snapshots of the job that stay on this host after their backup. With 0, a run
+    /// also removes those that stayed before.
+    pub keep_on_host: Option<usize>,
     /// The folder of the programs; by default those of the system.
     pub program_dir: Option<PathBuf>,
     /// The location of the WAL that makes the backup consistent.
@@ -135,7 +135,7 @@ impl Snapshot {
         if self.size.is_some() && self.with != With::Known(Known::Lvm) {
             return usage("size", "only snapshots by LVM have a size".to_owned(), "remove size");
         }
-        if self.keep_on_host > 0 && self.with.is_within_file_system() && self.snapshot_dir.is_none() {
+        if self.keep_on_host.is_some() && self.with.is_within_file_system() && self.snapshot_dir.is_none() {
             let message = "kept snapshots must be found without the data directory".to_owned();
             return usage(
                 "keep_on_host",

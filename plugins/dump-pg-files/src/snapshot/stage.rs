@@ -61,10 +61,7 @@ impl SnapshotDumper {
         end: &BackupEnd,
         data: &Path,
     ) -> Result<(Option<Held>, Option<Box<dyn HeldSnapshot>>)> {
-        let keep = self.settings.keep_on_host;
-        if keep == 0 {
-            return Ok((Some(held), None));
-        }
+        let Some(keep) = self.settings.keep_on_host else { return Ok((Some(held), None)) };
         let (end, data) = (end.clone(), data.to_owned());
         let held = blocking(move || {
             let size = location::control(&data)?.0.wal_segment_size;
