@@ -81,6 +81,36 @@ fn shipped_snapshot_is_recovered_to_a_moment() {
     }
 }
 
+#[test]
+fn crash_consistent_snapshot_is_restored_but_not_recovered() {
+    let installation = Installation::newer();
+    let mount = LoopMount::btrfs();
+    let settings = ["archive_mode=on", "wal_level=replica", "full_page_writes=on"];
+    let archive = ArchiveEnv::of(Cluster::start_within(&mount.path(), &installation, &settings));
+    let more = "[cluster.main.wal]\nship = ['local']\nencrypt = { type = 'none' }\n";
+    let dump = "[{ type = 'snapshot', with = 'btrfs', consistency = 'crash' }]";
+    archive.configure_job(&Job { dump, more, ..Job::default() });
+    archive.set_command();
+    archive.archive();
+    archive.env.longshore(&["check"]).expect(0);
+    while_money_moves(&archive.env.cluster, || {
+        archive.env.longshore(&["run"]).expect(0);
+    });
+    archive.give_files();
+    archive.env.longshore(&["list", "--all"]).expect(0).stdout_shows("crash-consistent");
+    archive.env.longshore(&["status"]).shows("no base backup");
+    archive.env.run_with_identity(&["verify", "--all"]).expect(0);
+    let report = drill(&archive.env, &installation, &["--json"]).expect(0);
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    assert_eq!(report["drills"][0]["verdict"], "good", "{report:#}");
+    let folder = NewFolder::new();
+    restore_from(&archive.env, "local", &folder).expect(0);
+    expect_balanced(&Cluster::start_on(folder, &installation, &[]));
+    let (folder, refused) = restore(&archive, &["--at", "latest"]);
+    refused.expect(5).shows("crash-consistent");
+    assert!(!folder.data_dir().exists());
+}
+
 /// Programs that copy the data directory, of which one waits.
 pub(crate) struct Programs {
     folder: PathBuf,

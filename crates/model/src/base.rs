@@ -29,6 +29,10 @@ pub struct BaseFacts {
     pub wal_segment_bytes: u64,
     /// True if the server was a standby.
     pub from_standby: bool,
+    /// True if the backup is a snapshot that the server took no part in: a server that starts on it
+    /// recovers as after a crash, and archived WAL cannot be added.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub crash_consistent: bool,
     /// True if the cluster has page checksums.
     pub page_checksums: bool,
     /// The number of pages whose checksum was wrong when the backup was made. They are damaged in
@@ -69,6 +73,10 @@ pub struct BaseTablespace {
     pub oid: u32,
     /// The size of its files in bytes.
     pub bytes: u64,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn is_zero(count: &u64) -> bool {

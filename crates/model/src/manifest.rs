@@ -227,6 +227,11 @@ impl Manifest {
         self.base.as_ref().is_some_and(|base| base.incremental_from.is_some())
     }
 
+    /// Returns true for a base backup to which archived WAL can be added.
+    pub fn begins_recovery(&self) -> bool {
+        self.base.as_ref().is_some_and(|base| !base.crash_consistent)
+    }
+
     /// Returns the base backup that an incremental one continues, if its manifest names one.
     pub fn parent(&self) -> Option<&BackupName> {
         let own = self.name().ok()?;

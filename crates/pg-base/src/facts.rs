@@ -28,6 +28,9 @@ pub struct Facts {
     pub incremental_from: Option<IncrementalFrom>,
     /// The server that was backed up.
     pub source: Source,
+    /// True if the files are a snapshot of a running server that took no part: it has no label, and
+    /// all its WAL.
+    pub crash_consistent: bool,
     /// The number of regular files, the manifest not included.
     pub files: u64,
     /// The sum of their sizes.

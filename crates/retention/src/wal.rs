@@ -118,6 +118,7 @@ mod tests {
             wal,
             finished: None,
             wal_segment_bytes: 1 << 24,
+            crash_consistent: false,
             from_standby: false,
             page_checksums: true,
             damaged_pages: 0,

@@ -193,7 +193,7 @@ impl Dump for Dumper {
             }
         };
         let (wal, unlogged) = match source {
-            Source::Running(_) => (wal, UnloggedContent::Omitted),
+            Source::Running(_) | Source::Crashed(_) => (wal, UnloggedContent::Omitted),
             // The last checkpoint of a cluster that was shut down need not be in an archive.
             Source::Stopped(_) => (Wal::Include, UnloggedContent::Copied),
         };

@@ -40,7 +40,7 @@ use longshore_core::stage::Dump;
 use longshore_pg_client::client::Client;
 
 pub use settings::PgFiles;
-pub use snapshot::{Commands, Known, Snapshot, With};
+pub use snapshot::{Commands, Consistency, Known, Snapshot, With};
 
 use dumper::Dumper;
 use snapshot::SnapshotDumper;

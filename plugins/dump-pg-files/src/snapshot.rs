@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `stage.rs` | the stage |
+//! | `crash.rs` | a snapshot of everything, without a backup at the server |
 //! | `held.rs` | a snapshot that is removed in all cases |
 //! | `kept.rs` | snapshots that stay on the host |
 //! | `maker.rs` | the steps from a snapshot's creation to its removal |
@@ -11,6 +12,7 @@
 //! | `reflink.rs` | copies of files that share their blocks |
 //! | `program.rs` | programs with a time limit |
 
+mod crash;
 mod held;
 mod kept;
 mod maker;
@@ -20,7 +22,8 @@ mod settings;
 mod stage;
 mod volume;
 
-pub use settings::{Commands, Known, Snapshot, With};
+pub use settings::{Commands, Consistency, Known, Snapshot, With};
 
+pub(crate) use crash::CrashedCluster;
 pub(crate) use held::Held;
 pub(crate) use stage::SnapshotDumper;

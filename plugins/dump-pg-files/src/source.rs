@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::location::{self, Location, PID_FILE, unreadable};
 use crate::session::{BackupEnd, BackupSession};
+use crate::snapshot::CrashedCluster;
 
 /// The source of a backup.
 pub(crate) enum Source {
@@ -22,6 +23,8 @@ pub(crate) enum Source {
     Running(Box<BackupSession>),
     /// A cluster that was shut down, whose files are a backup as they are.
     Stopped(StoppedCluster),
+    /// A cluster in one snapshot of everything, without a backup at the server.
+    Crashed(CrashedCluster),
 }
 
 impl Source {
@@ -30,6 +33,7 @@ impl Source {
         match self {
             Self::Running(session) => session.start_lsn,
             Self::Stopped(cluster) => cluster.control.redo,
+            Self::Crashed(cluster) => cluster.control.redo,
         }
     }
 
@@ -38,6 +42,7 @@ impl Source {
         match self {
             Self::Running(session) => session.facts.data_checksums == "on",
             Self::Stopped(cluster) => cluster.control.data_checksum_version != 0,
+            Self::Crashed(cluster) => cluster.control.data_checksum_version != 0,
         }
     }
 
@@ -46,6 +51,7 @@ impl Source {
         match self {
             Self::Running(session) => session.expect_alive().await,
             Self::Stopped(cluster) => cluster.expect_unchanged(),
+            Self::Crashed(_) => Ok(()),
         }
     }
 
@@ -54,6 +60,7 @@ impl Source {
         match self {
             Self::Running(session) => session.stop().await,
             Self::Stopped(cluster) => cluster.end(),
+            Self::Crashed(cluster) => Ok(cluster.end.clone()),
         }
     }
 
@@ -62,6 +69,7 @@ impl Source {
         match self {
             Self::Running(session) => session.release().await,
             Self::Stopped(cluster) => cluster.expect_unchanged(),
+            Self::Crashed(_) => Ok(()),
         }
     }
 
@@ -77,8 +85,18 @@ impl Source {
                 let tablespaces = cluster.location.tablespaces.iter().map(|(oid, path)| (*oid, path.as_path()));
                 cluster_files::details(tablespaces, &BTreeMap::new())
             }
+            Self::Crashed(cluster) => cluster.details.clone(),
         }
     }
+}
+
+/// Returns the content of `tablespace_map` as a server composes it.
+pub(crate) fn tablespace_map(location: &Location) -> Vec<u8> {
+    let place = |(oid, path): (&u32, &PathBuf)| TablespacePlace {
+        oid: *oid,
+        path: path.as_os_str().as_encoded_bytes().to_vec(),
+    };
+    TablespaceMap::new(location.tablespaces.iter().map(place).collect()).to_bytes()
 }
 
 /// A cluster that was shut down.
@@ -123,14 +141,9 @@ impl StoppedCluster {
 
     fn end(&self) -> Result<BackupEnd> {
         self.expect_unchanged()?;
-        let place = |(oid, path): (&u32, &PathBuf)| TablespacePlace {
-            oid: *oid,
-            path: path.as_os_str().as_encoded_bytes().to_vec(),
-        };
-        let map = TablespaceMap::new(self.location.tablespaces.iter().map(place).collect());
         let (timeline, start) = (self.control.timeline, self.control.redo);
         let range = WalRange { timeline, start, end: self.checkpoint_end()? };
-        Ok(BackupEnd { range, label: None, tablespace_map: map.to_bytes(), time: None })
+        Ok(BackupEnd { range, label: None, tablespace_map: tablespace_map(&self.location), time: None })
     }
 
     /// Returns the position after the record of the last checkpoint, where a server continues.

@@ -30,6 +30,11 @@ pub(crate) fn files(data: &Path, range: WalRange, size: SegmentSize) -> Result<V
     Ok(names)
 }
 
+/// Returns the folder of WAL in a data directory.
+pub(crate) fn folder(data: &Path) -> PathBuf {
+    data.join(FOLDER)
+}
+
 /// Returns the path of a file of WAL below a data directory.
 pub(crate) fn path(data: &Path, name: &str) -> PathBuf {
     data.join(FOLDER).join(name)

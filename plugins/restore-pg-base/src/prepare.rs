@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) earlier: usize,
     /// The handling of existing files.
     pub(crate) existing: ExistingFiles,
+    /// True if the backup needs no label.
+    pub(crate) crash_consistent: bool,
     /// The recovery that the cluster begins with.
     pub(crate) recovery: Option<Recovery>,
 }
@@ -76,6 +78,7 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
     let mut findings: Vec<Finding> = facts.into_iter().flat_map(backup_warnings).collect();
     let mut obstacles: Vec<Error> = broken_chain(request).into_iter().collect();
     obstacles.extend(facts.filter(|_| target.recovery.is_none()).and_then(missing_wal));
+    obstacles.extend(facts.filter(|_| target.recovery.is_some()).and_then(without_recovery));
     let mut accept = |checked: Result<Folder>| checked.map_err(|error| obstacles.push(error)).ok();
 
     let files = target.existing;
@@ -140,6 +143,7 @@ pub(crate) fn check(target: &DataDirectory, request: &RestoreRequest<'_>) -> Che
             owner,
             earlier: request.earlier.len(),
             existing: files,
+            crash_consistent: facts.is_some_and(|facts| facts.crash_consistent),
             recovery: target.recovery.clone(),
         },
         obstacles,
@@ -176,6 +180,13 @@ fn missing_wal(facts: &BaseFacts) -> Option<Error> {
     let message = format!("the backup does not contain its WAL, from {} to {}", facts.start_lsn, facts.stop_lsn);
     let hint = "recover it from the archived WAL: --at latest, or --immediate for the state at its end";
     Some(Error::new(Stage::Restore, Kind::Refused, "base", message).hint(hint))
+}
+
+/// Returns the error of a backup to which archived WAL cannot be added.
+fn without_recovery(facts: &BaseFacts) -> Option<Error> {
+    let message = "a crash-consistent snapshot, to which archived WAL cannot be added";
+    let error = Error::new(Stage::Restore, Kind::Refused, "base", message);
+    facts.crash_consistent.then(|| error.hint("restore it without a target and not as a standby, or another backup"))
 }
 
 /// Returns the error of an incremental backup whose earlier backups are not those that it

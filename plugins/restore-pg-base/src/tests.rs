@@ -106,6 +106,7 @@ pub(crate) fn facts() -> BaseFacts {
         wal: WalLocation::Included,
         finished: None,
         wal_segment_bytes: 16 << 20,
+        crash_consistent: false,
         from_standby: false,
         page_checksums: true,
         damaged_pages: 0,

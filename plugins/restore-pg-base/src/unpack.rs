@@ -254,8 +254,9 @@ impl NewCluster<'_> {
     fn expect_complete(&self, required: &'static [&'static str]) -> Result<()> {
         let control = self.seen.control.as_deref().and_then(|control| Control::parse(control).ok());
         let is_shut_down = control.is_some_and(|control| control.state == State::ShutDown);
-        // A server starts the files of a cluster that was shut down without a label.
-        let needs = |name: &str| name != label::NAME || !is_shut_down;
+        // A server starts the files of a cluster that was shut down, or a snapshot of everything,
+        // without a label.
+        let needs = |name: &str| name != label::NAME || !(is_shut_down || self.plan.crash_consistent);
         let is_missing = |name: &&&str| needs(name) && !self.seen.top_files.contains(**name);
         let missing = required.iter().find(is_missing).copied();
         match missing.or_else(|| self.seen.control.is_none().then_some(CONTROL)) {

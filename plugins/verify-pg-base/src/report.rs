@@ -64,6 +64,7 @@ fn base_facts(facts: &Facts) -> BaseFacts {
         },
         wal_segment_bytes: facts.control.wal_segment_size.bytes().into(),
         from_standby: facts.source == Source::Standby,
+        crash_consistent: facts.crash_consistent,
         page_checksums: facts.page_checksums != PageChecksums::Off,
         damaged_pages: damaged_pages(facts),
         incremental_from: facts.incremental_from.map(|from| from.lsn),

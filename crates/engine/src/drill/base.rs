@@ -179,7 +179,11 @@ impl Driller<'_> {
         report: &mut Report,
     ) -> Result<Option<StagedRecovery>> {
         let own = manifest.base.as_ref().filter(|base| base.wal == WalLocation::Archive);
-        let Some(target) = self.recover_to.as_ref().or(own.map(|_| &RecoveryTarget::Immediate)) else {
+        let recover_to = self.recover_to.as_ref().filter(|_| manifest.begins_recovery());
+        if self.recover_to.is_some() && recover_to.is_none() {
+            report.notes.push("crash-consistent: drilled without archived WAL, which cannot be added".to_owned());
+        }
+        let Some(target) = recover_to.or(own.map(|_| &RecoveryTarget::Immediate)) else {
             return Ok(None);
         };
         let request = RecoveryRequest { target: target.clone(), timeline: None, action: TargetAction::Promote };

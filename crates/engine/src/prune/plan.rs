@@ -123,7 +123,7 @@ fn plan_with_locks<'a>(
 /// begins: the newest good one that is older.
 fn begin_of_window(owner: Owner<'_>, series: &Series, catalog: &Catalog, now: DateTime<Utc>) -> Option<BackupName> {
     let begin = now.checked_sub_signed(owner.job()?.recovery_window?)?;
-    let bases = catalog.series.get(series)?.iter().filter(|backup| backup.manifest.base.is_some());
+    let bases = catalog.series.get(series)?.iter().filter(|backup| backup.manifest.begins_recovery());
     let older = bases.filter(|backup| backup.candidate().good && backup.manifest.recoverable_from() <= begin);
     older.max_by_key(|backup| backup.manifest.recoverable_from()).map(|backup| backup.name.clone())
 }

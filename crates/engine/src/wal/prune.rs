@@ -116,7 +116,9 @@ fn bases(config: &Config, catalogs: &[Catalogued], archive: &WalArchive) -> Resu
             let manifest = &backup.manifest;
             let is_of_cluster = manifest.cluster.name == archive.cluster && manifest.subject == Subject::Base;
             let identifier = manifest.cluster.server.system_identifier.as_ref().and_then(|text| text.parse().ok());
-            if let (true, Some(identifier), Some(facts)) = (is_of_cluster, identifier, &manifest.base) {
+            // A crash-consistent backup needs no archived WAL, and takes none.
+            let facts = manifest.base.as_ref().filter(|facts| !facts.crash_consistent);
+            if let (true, Some(identifier), Some(facts)) = (is_of_cluster, identifier, facts) {
                 bases.entry(identifier).or_default().push(KeptBase {
                     name: backup.name.clone(),
                     finished: manifest.recoverable_from(),

@@ -7,7 +7,7 @@ use super::contents::Seen;
 use super::wal::Expected;
 use crate::control::{Control, State};
 use crate::error::{Error, Result};
-use crate::facts::{Facts, PageChecksums, Tablespace};
+use crate::facts::{Facts, PageChecksums, Tablespace, Wal};
 use crate::label::{BackupLabel, Source};
 use crate::manifest::{self, Manifest};
 use crate::page::{PAGE_BYTES, PAGES_PER_SEGMENT};
@@ -24,12 +24,14 @@ pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
     let control = seen.control.ok_or_else(|| missing("global/pg_control"))?;
     let (label, mut pages) = (seen.label, seen.pages);
     check_control(&control, version, &manifest, label.as_ref())?;
-    let (timeline, start_lsn) = match &label {
-        Some(label) => (label.start_timeline, label.start_lsn),
-        // A cluster that was shut down needs no label: recovery begins at its last checkpoint.
-        None if control.state == State::ShutDown => (control.timeline, control.redo),
-        None => return Err(missing("backup_label")),
+    let (timeline, start_lsn) = match (&label, control.state) {
+        (Some(label), _) => (label.start_timeline, label.start_lsn),
+        // A cluster that was shut down needs no label: recovery begins at its last checkpoint. So
+        // does the recovery of a snapshot that contains all WAL of a running primary.
+        (None, State::ShutDown | State::InProduction) => (control.timeline, control.redo),
+        (None, _) => return Err(missing("backup_label")),
     };
+    let crash_consistent = label.is_none() && control.state == State::InProduction;
     check_start((timeline, start_lsn), &manifest)?;
     pages.set_start(start_lsn);
     let incremental_from = label.as_ref().and_then(|label| label.incremental_from);
@@ -47,6 +49,10 @@ pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
         major: version,
     };
     let wal = seen.segments.check(&expected)?;
+    let has_checkpoint = manifest.stop().is_some_and(|(_, stop)| stop > control.checkpoint);
+    if crash_consistent && (wal == Wal::NotIncluded || !has_checkpoint) {
+        return Err(missing("backup_label"));
+    }
     let page_checksums = match control.data_checksum_version {
         0 => PageChecksums::Off,
         _ => pages.finish(),
@@ -60,6 +66,7 @@ pub(super) fn facts(seen: Seen, manifest: Manifest) -> Result<Facts> {
         wal_ranges: manifest.wal_ranges,
         wal,
         incremental_from,
+        crash_consistent,
         source: label.as_ref().map_or(Source::Primary, |label| label.source),
         files: seen.files,
         file_bytes: seen.file_bytes,

@@ -97,6 +97,24 @@ impl Maker {
         })
     }
 
+    /// Fails unless the snapshots of all volumes are of one moment.
+    pub(super) fn expect_one_moment(&self) -> Result<()> {
+        let pool = |volume: &Volume| volume.id.split('/').next().unwrap_or_default().to_owned();
+        let is_one_moment = match &self.with {
+            With::Known(Known::Zfs) => self.volumes.iter().all(|volume| pool(volume) == pool(&self.volumes[0])),
+            With::Known(Known::Btrfs | Known::Lvm) => self.volumes.len() == 1,
+            With::Known(Known::XfsReflink) => false,
+            // The user's program makes all snapshots in one call.
+            With::Commands(_) => true,
+        };
+        if is_one_moment {
+            return Ok(());
+        }
+        let message = "the cluster is on several volumes, whose snapshots are not of one moment";
+        Err(Error::new(Stage::Dump, Kind::Refused, self.description(), message)
+            .hint("set consistency = \"backup\", or move the cluster to one volume"))
+    }
+
     /// Returns the maker of a snapshot that exists.
     pub(super) fn of_existing(made: Made, folder: &Path, programs: Programs) -> Self {
         let Made { with, live, volumes } = made;

@@ -22,6 +22,9 @@ const MOUNT_DIR: &str = "/var/lib/longshore/snapshots";
 pub struct Snapshot {
     /// The maker of snapshots.
     pub with: With,
+    /// The consistency of the backup.
+    #[serde(default)]
+    pub consistency: Consistency,
     /// The time limit of each program.
     pub timeout: Option<TimeSpan>,
     /// The folder of snapshots that are made within a file system: of btrfs and XFS.
@@ -50,6 +53,18 @@ pub struct Snapshot {
     pub threads: Option<std::num::NonZeroUsize>,
     /// The data directory, if this host has it at another path than the server.
     pub data_directory: Option<PathBuf>,
+}
+
+/// The consistency of a backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// The server starts a backup before the snapshot, and stops it afterwards.
+    #[default]
+    Backup,
+    /// The server takes no part, and the snapshot contains its WAL. A server that starts on the
+    /// copy recovers as after a crash.
+    Crash,
 }
 
 /// The maker of snapshots.
@@ -134,6 +149,14 @@ impl Snapshot {
         }
         if self.size.is_some() && self.with != With::Known(Known::Lvm) {
             return usage("size", "only snapshots by LVM have a size".to_owned(), "remove size");
+        }
+        if self.consistency == Consistency::Crash && self.with == With::Known(Known::XfsReflink) {
+            let message = "\"crash\" needs a snapshot of one moment, and each file is copied at its own".to_owned();
+            return usage("consistency", message, "set consistency = \"backup\"");
+        }
+        if self.consistency == Consistency::Crash && self.wal == longshore_pg_base::settings::Wal::Archive {
+            let message = "\"crash\" needs the WAL in the snapshot, not in an archive".to_owned();
+            return usage("consistency", message, "set wal = \"include\", or consistency = \"backup\"");
         }
         if self.keep_on_host.is_some() && self.with.is_within_file_system() && self.snapshot_dir.is_none() {
             let message = "kept snapshots must be found without the data directory".to_owned();
@@ -220,6 +243,8 @@ mod tests {
             (json!({ "with": "btrfs", "size": "5G" }), "size"),
             (json!({ "with": "btrfs", "threads": 65 }), "threads"),
             (json!({ "with": "xfs-reflink", "keep_on_host": 2 }), "keep_on_host"),
+            (json!({ "with": "xfs-reflink", "consistency": "crash" }), "consistency"),
+            (json!({ "with": "zfs", "consistency": "crash", "wal": "archive" }), "consistency"),
             (with_create(json!(["snap"])), "create"),
             (with_create(json!([])), "create"),
         ] {

@@ -13,11 +13,12 @@ use longshore_core::subject::Subject;
 use longshore_pg_base::settings::Wal;
 use longshore_pg_client::client::Client;
 
+use super::crash::CrashedCluster;
 use super::held::{Candidate, Held};
 use super::kept;
 use super::maker::{Maker, prefix};
-use super::settings::Snapshot;
-use super::volume::expect_whole;
+use super::settings::{Consistency, Snapshot};
+use super::volume::{expect_wal_inside, expect_whole};
 use crate::backup::{self, Backup};
 use crate::dumper::{blocking, choices, discover, dumped, expect_base, known_data_directory, locate, version};
 use crate::listing::{Listing, UnloggedContent};
@@ -43,13 +44,48 @@ impl SnapshotDumper {
 
     /// Returns the maker of snapshots of these folders, after a check that they are whole.
     async fn maker(&self, location: Location) -> Result<Maker> {
+        let consistency = self.settings.consistency;
         let location = blocking(move || {
             let location = without_links(location)?;
             expect_whole(&location)?;
+            if consistency == Consistency::Crash {
+                expect_wal_inside(&location)?;
+            }
             Ok(location)
         })
         .await?;
-        Maker::new(&self.settings, location, self.client.name()).await
+        let maker = Maker::new(&self.settings, location, self.client.name()).await?;
+        if consistency == Consistency::Crash {
+            maker.expect_one_moment()?;
+        }
+        Ok(maker)
+    }
+
+    /// Makes a snapshot between the start and the stop of a backup at the server.
+    async fn snapshot_in_backup(&self, held: &Held, major: u32) -> Result<(Location, Source, BackupEnd)> {
+        let PgFiles { wal, checkpoint, .. } = self.files;
+        let mut session = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await?;
+        let started = std::time::Instant::now();
+        let location = held.create(major).await?;
+        let created = started.elapsed();
+        let end = session.stop().await?;
+        tracing::info!(target: "longshore::snapshot", ?created, stopped = ?started.elapsed(), "made a snapshot");
+        Ok((location, Source::Running(Box::new(session)), end))
+    }
+
+    /// Makes a snapshot that contains the WAL of the server, which takes no part.
+    async fn crash_snapshot(
+        &self,
+        held: &Held,
+        facts: ServerFacts,
+        live: Location,
+    ) -> Result<(Location, Source, BackupEnd)> {
+        let major = version(&facts.version, self.client.name())?.major;
+        let location = held.create(major).await?;
+        let snapshot = location.clone();
+        let cluster = blocking(move || CrashedCluster::read(&snapshot, &facts, &live)).await?;
+        let end = cluster.end.clone();
+        Ok((location, Source::Crashed(cluster), end))
     }
 
     /// Completes a snapshot that stays on the host if its backup succeeds. Returns other snapshots
@@ -99,27 +135,28 @@ impl Dump for SnapshotDumper {
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         expect_base(subject)?;
-        let PgFiles { wal, checkpoint, damaged_pages, .. } = self.files;
+        let PgFiles { wal, damaged_pages, .. } = self.files;
         // The volumes are found before the backup begins, so that the snapshot follows it at once.
         let facts = ServerFacts::query(&self.client).await?;
         let version = version(&facts.version, self.client.name())?;
         let major = version.major;
         let live = locate(&self.files, &facts, self.client.name()).await?;
         let (held, warnings) = Held::prepare(self.maker(live.clone()).await?).await?;
-        let mut session = BackupSession::start(&self.client, &label(Utc::now()), checkpoint, wal, BASE).await?;
-        let started = std::time::Instant::now();
-        let location = held.create(major).await?;
-        let created = started.elapsed();
-        let end = session.stop().await?;
-        tracing::info!(target: "longshore::snapshot", ?created, stopped = ?started.elapsed(), "made a snapshot");
+        let (location, source, end) = match self.settings.consistency {
+            Consistency::Backup => self.snapshot_in_backup(&held, major).await?,
+            Consistency::Crash => self.crash_snapshot(&held, facts, live.clone()).await?,
+        };
+        let wal_from = match self.settings.consistency {
+            Consistency::Backup => live.data,
+            Consistency::Crash => location.data.clone(),
+        };
         let listed = location.clone();
         let listing = blocking(move || Listing::of(&listed, major, UnloggedContent::Omitted)).await?;
-        let source = Source::Running(Box::new(session));
-        let (held, candidate) = self.candidate(held, &source, &end, &live.data).await?;
+        let (held, candidate) = self.candidate(held, &source, &end, &wal_from).await?;
         let backup = Backup {
             choices: choices(&self.files, &source),
             source,
-            live_data: live.data,
+            live_data: wal_from,
             location,
             listing,
             major,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::program::{Programs, words};
 use super::settings::{Known, With};
 use crate::location::{Location, joined, unreadable};
+use crate::wal;
 
 /// The list of mounts of this process.
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -154,6 +155,20 @@ pub(crate) fn subvolume(path: &Path) -> Result<PathBuf> {
         Error::new(Stage::Dump, Kind::Refused, path.display().to_string(), "the root of its subvolume is not visible")
             .hint("mount the whole subvolume")
     })
+}
+
+/// Fails if the folder of WAL is not in the data directory: a snapshot of the data directory lacks
+/// it.
+pub(crate) fn expect_wal_inside(location: &Location) -> Result<()> {
+    let folder = wal::folder(&location.data);
+    let found = folder.symlink_metadata().map_err(|error| unreadable(&folder, error))?;
+    let data = location.data.metadata().map_err(|error| unreadable(&location.data, error))?;
+    if found.is_dir() && found.dev() == data.dev() {
+        return Ok(());
+    }
+    let message = "not in the data directory: the snapshot would lack the WAL";
+    Err(Error::new(Stage::Dump, Kind::Refused, folder.display().to_string(), message)
+        .hint("move it back into the data directory, or set consistency = \"backup\""))
 }
 
 /// Fails if a folder of the cluster is on another volume than the folder that contains it: the

@@ -1,6 +1,7 @@
 //! Backups of the files of real servers.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
+mod crash;
 mod programs;
 mod refused;
 mod snapshot;

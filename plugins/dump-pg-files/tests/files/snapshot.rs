@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use crate::support::{create_tablespace, expect_idle, read, snapshot_stage, take, take_fails};
 
 /// The settings of a server that survives a crash, which test clusters else do without.
-const DURABLE: [&str; 1] = ["full_page_writes=on"];
+pub(crate) const DURABLE: [&str; 1] = ["full_page_writes=on"];
 
 /// Returns the names of snapshots in a folder.
-fn snapshots(folder: &Path) -> Vec<String> {
+pub(crate) fn snapshots(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     entries.filter(|name| name.starts_with("longshore-main-")).collect()
 }
@@ -83,7 +83,7 @@ async fn reflinks_of_a_busy_cluster_are_a_base_backup() {
 }
 
 /// Creates a subvolume for the server's user, and a tablespace in it.
-fn make_subvolume_tablespace(cluster: &Cluster, mount: &Path) {
+pub(crate) fn make_subvolume_tablespace(cluster: &Cluster, mount: &Path) {
     let path = mount.join("annex");
     assert!(Command::new("btrfs").args(["subvolume", "create"]).arg(&path).output().unwrap().status.success());
     let owner = fs::metadata(cluster.data_dir()).unwrap();
@@ -192,11 +192,10 @@ async fn file_system_without_snapshots_is_refused() {
     expect_idle(&cluster).await;
 }
 
-#[tokio::test]
-async fn wal_may_be_on_another_file_system() {
-    let (mount, other) = (LoopMount::btrfs(), LoopMount::xfs());
+/// Starts a cluster whose WAL is on another file system.
+pub(crate) fn move_wal(mount: &Path, other: &Path) -> Cluster {
     let installation = Installation::of_major(17);
-    let folder = longshore_testkit::cluster::NewFolder::new_in(&mount.path());
+    let folder = longshore_testkit::cluster::NewFolder::new_in(mount);
     {
         // Moves pg_wal of a stopped cluster.
         let cluster = Cluster::start(&installation, &[]);
@@ -204,13 +203,19 @@ async fn wal_may_be_on_another_file_system() {
         let data = cluster.data_dir();
         assert!(Command::new("cp").arg("-a").arg(&data).arg(folder.data_dir()).output().unwrap().status.success());
     }
-    let moved = other.path().join("wal");
+    let moved = other.join("wal");
     let wal = folder.data_dir().join("pg_wal");
     assert!(Command::new("cp").arg("-a").arg(&wal).arg(&moved).output().unwrap().status.success());
     fs::remove_dir_all(&wal).unwrap();
     fs::remove_file(folder.data_dir().join("postmaster.pid")).unwrap();
     std::os::unix::fs::symlink(&moved, &wal).unwrap();
-    let cluster = Cluster::start_on(folder, &installation, &DURABLE);
+    Cluster::start_on(folder, &installation, &DURABLE)
+}
+
+#[tokio::test]
+async fn wal_may_be_on_another_file_system() {
+    let (mount, other) = (LoopMount::btrfs(), LoopMount::xfs());
+    let cluster = move_wal(&mount.path(), &other.path());
     let taken = take(&*snapshot_stage(&cluster, json!({ "with": "btrfs", "checkpoint": "fast" }))).await.unwrap();
     assert_eq!(taken.facts().wal, Wal::Included);
     taken.pg_verifybackup(&cluster);

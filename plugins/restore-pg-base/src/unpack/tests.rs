@@ -23,7 +23,15 @@ fn unpack(reader: &mut impl std::io::Read, plan: &Plan, abandoned: &Abandoned) -
 fn plan(parent: &TempDir) -> Plan {
     let tablespaces = BTreeMap::from([(16398, TablespaceFolder::Outside(parent.path().join("stars")))]);
     let data = parent.path().join("data");
-    Plan { data, tablespaces, owner: None, earlier: 0, existing: ExistingFiles::Refused, recovery: None }
+    Plan {
+        data,
+        tablespaces,
+        owner: None,
+        earlier: 0,
+        existing: ExistingFiles::Refused,
+        crash_consistent: false,
+        recovery: None,
+    }
 }
 
 fn complete(tar: Tar) -> Vec<u8> {

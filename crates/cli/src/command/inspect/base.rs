@@ -59,6 +59,10 @@ fn lines(inspected: &Inspected, facts: &BaseFacts, record: &BaseRecord) -> Vec<(
     let wrappings = inspected.wrappings.iter().map(String::as_str);
     let files = counted(facts.files, "file", "files");
     let incremental = facts.incremental_from.map(|lsn| format!("changes since the backup that started at {lsn}"));
+    let consistency = match facts.crash_consistent {
+        true => "of a crash: a snapshot that the server took no part in; archived WAL cannot be added",
+        false => "",
+    };
     let settings: Vec<String> = facts.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
     vec![
         ("format", wrappings.chain(["base backup"]).collect::<Vec<_>>().join(", ")),
@@ -69,6 +73,7 @@ fn lines(inspected: &Inspected, facts: &BaseFacts, record: &BaseRecord) -> Vec<(
         ("start LSN", format!("{}, where recovery starts", facts.start_lsn)),
         ("stop LSN", format!("{}, where the cluster is consistent", facts.stop_lsn)),
         ("incremental", incremental.unwrap_or_default()),
+        ("consistency", consistency.to_owned()),
         ("WAL", wal(facts)),
         ("contents", format!("{files}, {}", HumanBytes(facts.file_bytes))),
         ("settings", settings.join(", ")),
@@ -153,6 +158,7 @@ mod tests {
             wal: WalLocation::Included,
             finished: None,
             wal_segment_bytes: 16 << 20,
+            crash_consistent: false,
             from_standby: true,
             page_checksums: true,
             damaged_pages: 12,

@@ -22,6 +22,9 @@ const INTACT: &str = "whole";
 /// The type of an incremental base backup.
 const INCREMENTAL: &str = "incremental";
 
+/// The type of a base backup from a snapshot that the server took no part in.
+const CRASH_CONSISTENT: &str = "crash-consistent";
+
 /// The state of an unencrypted backup where an encrypted one is expected.
 const UNENCRYPTED: &str = "unsealed";
 
@@ -241,11 +244,12 @@ impl Entry {
         }))
     }
 
-    /// Returns `full` or `incremental` for a base backup, and nothing for a dump.
+    /// Returns `full`, `incremental` or `crash-consistent` for a base backup, and nothing for a dump.
     fn backup_type(&self) -> &'static str {
         match &self.description {
             Description::Backup(manifest) if manifest.is_incremental() => INCREMENTAL,
-            Description::Backup(manifest) if manifest.base.is_some() => "full",
+            Description::Backup(manifest) if manifest.begins_recovery() => "full",
+            Description::Backup(manifest) if manifest.base.is_some() => CRASH_CONSISTENT,
             _ => "",
         }
     }
@@ -293,14 +297,14 @@ pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
         Column::sentence("DESTINATIONS").min(20),
         name_column(),
     ];
-    let has_incremental = entries.iter().any(|entry| entry.backup_type() == INCREMENTAL);
+    let has_types = entries.iter().any(|entry| [INCREMENTAL, CRASH_CONSISTENT].contains(&entry.backup_type()));
     let rows = entries.iter().zip(&names).map(|(entry, name)| {
         vec![
             name.series.as_str().into(),
             entry.job().into(),
             times.cell(name),
             entry.age().into(),
-            if has_incremental { entry.backup_type() } else { "" }.into(),
+            if has_types { entry.backup_type() } else { "" }.into(),
             HumanBytes(entry.bytes()).to_string().into(),
             entry.dump_verification(),
             entry.later_checks(),

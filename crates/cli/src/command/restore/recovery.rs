@@ -88,6 +88,7 @@ impl<'a> Requested<'a> {
             RecoveryTarget::Time(time) if !self.is_named => Some(time),
             _ => None,
         };
+        let mut crash_consistent = None;
         loop {
             let selector = Selector::Subject {
                 words: args.subject.clone().unwrap_or_default(),
@@ -95,22 +96,32 @@ impl<'a> Requested<'a> {
                 at,
                 globals: Globals::Leave,
             };
-            let choice = choose(&context.config, &selector, args.from.as_deref(), policy).await?;
+            let choice = choose(&context.config, &selector, args.from.as_deref(), policy).await;
+            let choice = choice.map_err(|error| match &crash_consistent {
+                Some(name) => error.hint(format!(
+                    "{name} is crash-consistent, so archived WAL cannot be added: restore it without a target"
+                )),
+                None => error,
+            })?;
             let Some(manifest) = choice.backups.first().map(|chosen| &chosen.backup.manifest) else {
                 return Ok(choice);
             };
             if self.is_named || self.fits(context, identities, manifest).await? {
                 return Ok(choice);
             }
+            if !manifest.begins_recovery() {
+                crash_consistent = crash_consistent.or(manifest.name().ok());
+            }
             // A name has the precision of seconds.
             at = Some(manifest.time.time() - chrono::TimeDelta::seconds(1));
         }
     }
 
-    /// Returns true if a backup is consistent before the target, and the requested timeline
-    /// continues it.
+    /// Returns true if archived WAL can be added to a backup, it is consistent before the target,
+    /// and the requested timeline continues it.
     async fn fits(&self, context: &Context, identities: &Identities, manifest: &Manifest) -> Result<bool> {
         let is_before = match (&self.request.target, &manifest.base) {
+            _ if !manifest.begins_recovery() => false,
             (RecoveryTarget::Time(time), _) => manifest.recoverable_from() <= *time,
             (RecoveryTarget::Lsn(lsn), Some(facts)) => facts.stop_lsn <= *lsn,
             _ => true,

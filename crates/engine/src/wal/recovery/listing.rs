@@ -47,6 +47,10 @@ impl Listing {
         let name = manifest.name()?.to_string();
         let unknown = |message: &str| Error::new(Stage::Restore, Kind::Refused, name.as_str(), message);
         let facts = manifest.base.as_ref().ok_or_else(|| unknown("not a base backup with recorded positions"))?;
+        if !manifest.begins_recovery() {
+            return Err(unknown("a crash-consistent snapshot, to which archived WAL cannot be added")
+                .hint("restore it without a target, or choose another base backup: `longshore list`"));
+        }
         let system_identifier = manifest.cluster.server.system_identifier.as_ref().and_then(|text| text.parse().ok());
         let folder = WalFolder {
             cluster: settings.cluster.clone(),

@@ -21,9 +21,11 @@ pub(super) struct Base<'a> {
 }
 
 impl<'a> Base<'a> {
-    /// Returns the base backup of a manifest, if its positions are recorded.
+    /// Returns the base backup of a manifest, if its positions are recorded, and archived WAL can be
+    /// added to it.
     pub(super) fn of(manifest: &'a Manifest, destination: &'a str) -> Option<Self> {
-        Some(Self { manifest, facts: manifest.base.as_ref()?, destination })
+        let facts = manifest.base.as_ref().filter(|_| manifest.begins_recovery())?;
+        Some(Self { manifest, facts, destination })
     }
 
     /// Returns true if the backup is of this cluster.
