@@ -115,5 +115,11 @@ fn convert(error: longshore_pg_base::Error) -> Error {
         ErrorKind::Unsupported => Kind::Refused,
         ErrorKind::Io => Kind::Failed,
     };
-    Error::new(Stage::Dump, kind, BASE, "the files cannot be a base backup").because(printable(&error.to_string()))
+    let converted = Error::new(Stage::Dump, kind, BASE, "the files cannot be a base backup");
+    let converted = converted.because(printable(&error.to_string()));
+    match kind {
+        // PostgreSQL itself has no such files.
+        Kind::Refused => converted.hint("move the file out of the data directory, or give it a shorter name"),
+        _ => converted,
+    }
 }

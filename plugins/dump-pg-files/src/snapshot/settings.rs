@@ -144,6 +144,16 @@ impl Snapshot {
                 return usage(name, message, "set the whole path");
             }
         }
+        let is_within = self.with.is_within_file_system();
+        for (name, path, is_used, other) in [
+            ("snapshot_dir", &self.snapshot_dir, is_within, "mount_dir"),
+            ("mount_dir", &self.mount_dir, !is_within, "snapshot_dir"),
+        ] {
+            if path.is_some() && !is_used {
+                let message = "snapshots of this kind are not made there".to_owned();
+                return usage(name, message, &format!("remove it, or set {other}"));
+            }
+        }
         if self.timeout().is_zero() {
             return usage("timeout", "no program ends in no time".to_owned(), "set a time such as \"60s\"");
         }
@@ -240,6 +250,8 @@ mod tests {
         };
         for (value, subject) in [
             (json!({ "with": "btrfs", "snapshot_dir": "snapshots" }), "snapshot_dir"),
+            (json!({ "with": "btrfs", "mount_dir": "/mnt" }), "mount_dir"),
+            (json!({ "with": "zfs", "snapshot_dir": "/mnt" }), "snapshot_dir"),
             (json!({ "with": "btrfs", "size": "5G" }), "size"),
             (json!({ "with": "btrfs", "threads": 65 }), "threads"),
             (json!({ "with": "xfs-reflink", "keep_on_host": 2 }), "keep_on_host"),
