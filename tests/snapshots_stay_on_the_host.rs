@@ -33,12 +33,12 @@ fn backed_up_row(test_env: &TestEnv) {
 }
 
 /// Restores a snapshot into a new folder on the file system, and returns the running copy.
-fn restored(test_env: &TestEnv, mount: &Path, name: &str, more: &[&str]) -> Cluster {
+fn restored(test_env: &TestEnv, mount: &Path, name: &str, installation: &Installation) -> Cluster {
     let folder = NewFolder::new_in(mount);
     let data = folder.data_dir().display().to_string();
     let restore = ["restore", "main", "--base", "--from-snapshot", name, "--to-dir", &data];
-    test_env.longshore(&[&restore[..], more].concat()).expect(0).shows("restored snapshot longshore-main-");
-    Cluster::start_on(folder, &Installation::newer(), &[])
+    test_env.longshore(&restore).expect(0).shows("restored snapshot longshore-main-");
+    Cluster::start_on(folder, installation, &[])
 }
 
 fn rows(cluster: &Cluster) -> String {
@@ -51,7 +51,8 @@ fn ledger_file(cluster: &Cluster) -> PathBuf {
 }
 
 fn newest_snapshots_stay(mount: &LoopMount, with: &str) {
-    let cluster = Cluster::start_within(&mount.path(), &Installation::newer(), &["full_page_writes=on"]);
+    let installation = Installation::newer();
+    let cluster = Cluster::start_within(&mount.path(), &installation, &["full_page_writes=on"]);
     let test_env = TestEnv::with_cluster(cluster);
     let folder = mount.path().join("snapshots");
     fs::create_dir(&folder).unwrap();
@@ -79,17 +80,17 @@ fn newest_snapshots_stay(mount: &LoopMount, with: &str) {
     let listed = test_env.longshore(&["list", "--all", "--json"]).expect(0);
     assert_eq!(serde_json::from_str::<Vec<Value>>(&listed.stdout).unwrap().len(), 3);
 
-    let newest = restored(&test_env, &mount.path(), "latest", &[]);
+    let newest = restored(&test_env, &mount.path(), "latest", &installation);
     assert_eq!(rows(&newest), "503");
     let blocks = Command::new("filefrag").arg("-v").arg(ledger_file(&newest)).output().unwrap();
     let blocks = String::from_utf8(blocks.stdout).unwrap();
     // The restored server may have written some of them since.
     assert!(blocks.contains("shared"), "{blocks}");
     drop(newest);
-    assert_eq!(rows(&restored(&test_env, &mount.path(), &names[0], &[])), "502");
+    assert_eq!(rows(&restored(&test_env, &mount.path(), &names[0], &installation)), "502");
     let elsewhere = tempfile::tempdir().unwrap();
     fs::set_permissions(elsewhere.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    assert_eq!(rows(&restored(&test_env, elsewhere.path(), "latest", &[])), "503", "on another file system");
+    assert_eq!(rows(&restored(&test_env, elsewhere.path(), "latest", &installation)), "503", "on another file system");
 
     // A run without a backup keeps no snapshot.
     let main = test_env.local().join("main");
@@ -131,7 +132,7 @@ fn snapshots_of_programs_are_mounted_while_used() {
     expect_unmounted();
     assert_eq!((kept(&test_env).len(), snapshots(&programs.copies()).len()), (1, 1));
     let data = programs.mounts().with_file_name("restored");
-    let copy = restored(&test_env, test_env.path("").as_path(), "latest", &["--owner", "postgres"]);
+    let copy = restored(&test_env, test_env.path("").as_path(), "latest", &Installation::system());
     assert_eq!(rows(&copy), "2");
     drop(copy);
     expect_unmounted();

@@ -2,13 +2,14 @@
 //! mapper. The substitutes copy the files, and record their arguments.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
 use longshore_core::Kind;
 use longshore_core::subject::Subject;
 use longshore_testkit::cluster::{Cluster, Installation};
+use longshore_testkit::loop_mount::LoopMount;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -201,4 +202,118 @@ async fn lvm_is_driven_by_its_programs() {
     assert_eq!(made, expected);
     assert!(log[0].starts_with("lvs --noheadings --separator / --options vg_name,lv_name "), "{log:?}");
     assert_eq!((programs.mounts(), fs::read_dir(programs.path("copies")).unwrap().count()), (0, 0));
+}
+
+/// A cluster with a tablespace on another file system, and copies of both by substitutes.
+struct TwoVolumes {
+    cluster: Cluster,
+    programs: Programs,
+    /// The mount points: of the data directory, and of the tablespace.
+    points: [PathBuf; 2],
+    /// The folders of the cluster on them.
+    folders: [PathBuf; 2],
+    _mount: LoopMount,
+}
+
+impl TwoVolumes {
+    fn new() -> Self {
+        let mount = LoopMount::xfs();
+        let cluster = Cluster::start(&Installation::of_major(17), &[]);
+        let annex = mount.path().join("annex");
+        fs::create_dir(&annex).unwrap();
+        let owner = fs::metadata(cluster.data_dir()).unwrap();
+        std::os::unix::fs::chown(&annex, Some(owner.uid()), Some(owner.gid())).unwrap();
+        cluster.psql("postgres", &format!("create tablespace annex location '{}'", annex.display()));
+        cluster.psql("postgres", "create table t tablespace annex as select generate_series(1, 9000) n");
+        let data = fs::canonicalize(cluster.data_dir()).unwrap();
+        let points = [mount_point(&cluster), fs::canonicalize(mount.path()).unwrap()];
+        Self { cluster, programs: Programs::new(), points, folders: [data, annex], _mount: mount }
+    }
+
+    /// Returns a command that copies the volume of this number into a folder.
+    fn copy(&self, number: usize, to: &str) -> String {
+        let (point, folder) = (&self.points[number], &self.folders[number]);
+        let inner = folder.strip_prefix(point).unwrap().display();
+        format!("mkdir -p \"{to}\"/'{inner}'; cp -a '{}/.' \"{to}\"/'{inner}'", folder.display())
+    }
+
+    async fn expect_whole_backup(&self, settings: Value) {
+        let taken = take(&*snapshot_stage(&self.cluster, settings)).await.unwrap();
+        let facts = taken.facts();
+        assert_eq!(facts.tablespaces.len(), 1);
+        assert!(facts.tablespaces[0].bytes > 300_000, "{:?}", facts.tablespaces);
+        taken.pg_verifybackup(&self.cluster);
+        assert_eq!(self.programs.mounts(), 0);
+        assert_eq!(fs::read_dir(self.programs.path("copies")).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn commands_get_all_volumes() {
+    let volumes = TwoVolumes::new();
+    let programs = &volumes.programs;
+    let copies = programs.path("copies").display().to_string();
+    let copy = |number: usize| volumes.copy(number, &format!("{copies}/$1/{number}"));
+    let number = format!("case \"$2\" in '{}') n=1;; *) n=0;; esac", volumes.points[1].display());
+    let settings = json!({
+        "checkpoint": "fast",
+        "mount_dir": programs.path("mounts"),
+        "with": {
+            "create": [programs.write("create", &format!("{}\n{}", copy(0), copy(1)))],
+            "mount": [programs.write("mount", &format!("{number}\n/bin/mount --bind '{copies}/'$1/$n \"$3\""))],
+            "unmount": [programs.write("unmount", "if mountpoint -q \"$3\"; then /bin/umount \"$3\"; fi")],
+            "remove": [programs.write("remove", &format!("rm -rf '{copies}/'$1"))],
+        },
+    });
+    volumes.expect_whole_backup(settings).await;
+    let [data, annex] = volumes.points.each_ref().map(|point| point.display());
+    let log = volumes.programs.log(&[(&volumes.programs.path("mounts"), "MOUNTS")]);
+    let expected = [
+        format!("create NAME {data} {annex}"),
+        format!("mount NAME {data} MOUNTS/NAME/0"),
+        format!("mount NAME {annex} MOUNTS/NAME/1"),
+        format!("unmount NAME {annex} MOUNTS/NAME/1"),
+        format!("unmount NAME {data} MOUNTS/NAME/0"),
+        format!("remove NAME {data} {annex}"),
+    ];
+    assert_eq!(log, expected);
+}
+
+#[tokio::test]
+async fn lvm_makes_a_snapshot_of_each_volume() {
+    let volumes = TwoVolumes::new();
+    let programs = &volumes.programs;
+    let copies = programs.path("copies").display().to_string();
+    let copy = |number: usize| volumes.copy(number, &format!("{copies}/$5"));
+    // The last argument is a device, by which a logical volume is found.
+    programs.write(
+        "lvs",
+        &format!(
+            "case $# in 1) test -d '{copies}/'\"${{1#*/}}\";; *) for last; do :; done; case $last in /dev/loop*) echo '  vg0/annex';; *) echo '  vg0/data';; esac;; esac"
+        ),
+    );
+    programs.write("lvcreate", &format!("case $5 in *-0) {};; *-1) {};; esac", copy(0), copy(1)));
+    programs.write("mount", &format!("/bin/mount --bind '{copies}/'\"${{3##*/}}\" \"$4\""));
+    programs.write("umount", "/bin/umount \"$1\"");
+    programs.write("lvremove", &format!("rm -rf '{copies}/'\"${{2#*/}}\""));
+    let settings = json!({
+        "with": "lvm",
+        "checkpoint": "fast",
+        "mount_dir": programs.path("mounts"),
+        "program_dir": programs.path(""),
+    });
+    volumes.expect_whole_backup(settings).await;
+    let log = volumes.programs.log(&[(&volumes.programs.path("mounts"), "MOUNTS")]);
+    let made: Vec<_> = log.iter().filter(|line| !line.starts_with("lvs")).collect();
+    let expected = [
+        "lvcreate --snapshot --setactivationskip n --name NAME-0 vg0/data",
+        "lvcreate --snapshot --setactivationskip n --name NAME-1 vg0/annex",
+        "mount -o ro /dev/vg0/NAME-0 MOUNTS/NAME/0",
+        "mount -o ro,nouuid /dev/vg0/NAME-1 MOUNTS/NAME/1",
+        "umount MOUNTS/NAME/1",
+        "umount MOUNTS/NAME/0",
+        "lvremove --yes vg0/NAME-0",
+        "lvremove --yes vg0/NAME-1",
+    ];
+    assert_eq!(made, expected);
 }

@@ -2,16 +2,20 @@
 
 mod slow {
     use std::fs::{self, File, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
+    use longshore_core::cleanup::CleanupScope;
+    use longshore_core::manifest::Manifest;
+    use longshore_core::stage::{SnapshotContent, SnapshotMember};
+    use longshore_core::subject::Subject;
     use longshore_testkit::cluster::{Cluster, Installation};
     use serde_json::json;
     use tempfile::TempDir;
 
-    use crate::support::{expect_idle, snapshot_stage, take};
+    use crate::support::{expect_idle, read, snapshot_stage, take};
 
     /// A pool in a file. Dropping it removes the pool, and ends the daemon if this test started it.
     struct Pool {
@@ -97,5 +101,64 @@ mod slow {
         }
         expect_idle(&cluster).await;
         drop(cluster);
+    }
+
+    #[tokio::test]
+    async fn zfs_covers_datasets_and_stays_on_the_host() {
+        let pool = Pool::new();
+        let mounts = tempfile::tempdir().unwrap();
+        let cluster = Cluster::start_within(&pool.path(), &Installation::of_major(17), &["full_page_writes=on"]);
+        let annex = pool.path().join("annex");
+        assert!(Command::new("zfs").args(["create", &format!("{}/annex", pool.name)]).status().unwrap().success());
+        let owner = fs::metadata(cluster.data_dir()).unwrap();
+        chown(&annex, Some(owner.uid()), Some(owner.gid())).unwrap();
+        cluster.psql("postgres", &format!("create tablespace annex location '{}'", annex.display()));
+        cluster.psql("postgres", "create table t tablespace annex as select generate_series(1, 10000) n");
+        for consistency in ["backup", "crash"] {
+            let settings = json!({
+                "with": "zfs",
+                "consistency": consistency,
+                "checkpoint": "fast",
+                "mount_dir": mounts.path(),
+                "keep_on_host": 1,
+            });
+            let stage = snapshot_stage(&cluster, settings);
+            let mut dumped = stage.dump(&Subject::Base).await.unwrap();
+            let snapshot = dumped.snapshot.take().unwrap();
+            let taken = read(dumped).await.unwrap();
+            taken.pg_verifybackup(&cluster);
+            assert_eq!(taken.facts().crash_consistent, consistency == "crash");
+            assert_eq!(snapshot.keep(&manifest()).await.unwrap(), [""; 0]);
+            // A snapshot of each dataset, and no clone.
+            assert_eq!(pool.snapshots().lines().count(), 4, "{}", pool.snapshots());
+            let snapshots = stage.snapshots().unwrap();
+            let kept = snapshots.kept().await.unwrap();
+            assert_eq!(kept.len(), 1);
+            let scope = CleanupScope::default();
+            scope
+                .run(async {
+                    let files = snapshots.open(&kept[0]).await.unwrap();
+                    let is_there = |member: &SnapshotMember| match &member.content {
+                        SnapshotContent::Folder => true,
+                        SnapshotContent::File(path) => path.is_file(),
+                    };
+                    assert!(files.members.iter().all(is_there));
+                    assert!(files.members.iter().any(|member| member.path.ends_with("global/pg_control")));
+                    assert!(files.members.iter().any(|member| member.path.starts_with("pg_tblspc")));
+                    assert_eq!(pool.snapshots().lines().count(), 6, "{}", pool.snapshots());
+                })
+                .await;
+            scope.wait().await;
+            assert_eq!(scope.failures().len(), 0);
+            assert_eq!(pool.snapshots().lines().count(), 4, "{}", pool.snapshots());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        drop(cluster);
+    }
+
+    /// Returns the manifest of any backup.
+    fn manifest() -> Manifest {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/model/testdata/manifest-2.json");
+        serde_json::from_str(&fs::read_to_string(sample).unwrap()).unwrap()
     }
 }
