@@ -234,3 +234,62 @@ fn killed_run_leaves_nothing_after_the_next_one() {
         fs::remove_dir_all(test_env.local().join("main")).unwrap();
     }
 }
+
+/// Changes the permissions of the machine for a moment.
+mod slow {
+    use super::*;
+
+    /// A file with permissions for sudo, which is removed when it is dropped.
+    struct Sudoers(PathBuf);
+
+    impl Sudoers {
+        fn new(text: &str) -> Self {
+            let path = PathBuf::from(format!("/etc/sudoers.d/longshore-test-{}", std::process::id()));
+            let draft = tempfile::NamedTempFile::new().unwrap();
+            fs::write(draft.path(), text).unwrap();
+            let checked = Command::new("visudo").arg("-cf").arg(draft.path()).output();
+            let checked = checked.expect("visudo can be started: run `cargo xtask test`, which installs sudo");
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+            let sudoers = Self(path);
+            fs::write(&sudoers.0, text).unwrap();
+            sudoers
+        }
+    }
+
+    impl Drop for Sudoers {
+        fn drop(&mut self) {
+            // A file that stays permits only snapshots in a folder that is gone.
+            fs::remove_file(&self.0).ok();
+        }
+    }
+
+    /// The example of the manual, with the folders of the test.
+    #[test]
+    fn user_of_the_server_makes_snapshots_with_sudo() {
+        let mount = LoopMount::btrfs();
+        let installation = Installation::newer();
+        let archive = ArchiveEnv::of(Cluster::start_within(&mount.path(), &installation, &["full_page_writes=on"]));
+        let folder = mount.path().join("snapshots");
+        fs::create_dir(&folder).unwrap();
+        let owner = fs::metadata(archive.env.cluster.data_dir()).unwrap();
+        use std::os::unix::fs::{MetadataExt, chown};
+        chown(&folder, Some(owner.uid()), Some(owner.gid())).unwrap();
+        let dump = format!(
+            "[{{ type = 'snapshot', with = 'btrfs', checkpoint = 'fast', snapshot_dir = '{}' }}]",
+            folder.display()
+        );
+        archive.configure_job(&Job { dump: &dump, ..Job::default() });
+        archive.longshore(&["run"]).expect(2).shows("longshore-snapshots(7) has an example");
+        assert_eq!(snapshots(&folder), [""; 0]);
+
+        let manual = include_str!("../crates/cli/doc/longshore-snapshots.7.md");
+        let example = manual.split("For btrfs, with a `snapshot_dir`").nth(1).unwrap();
+        let example = example.split("```").nth(1).unwrap().trim_start_matches("text\n");
+        let example = example.replace("/srv/pg/snapshots", folder.to_str().unwrap());
+        let sudoers = Sudoers::new(&example.replace("/srv/pg ", &format!("{} ", mount.path().display())));
+        archive.longshore(&["check"]).expect(0);
+        archive.longshore(&["run"]).expect(0).shows("base");
+        assert_eq!(snapshots(&folder), [""; 0]);
+        drop(sudoers);
+    }
+}

@@ -43,8 +43,10 @@ pub(super) const CEPH: [Package; 4] = [
     Package::new("ceph-common", "ceph"),
 ];
 
-/// The file systems whose snapshots the tests make, in addition to the system's.
-pub(super) const FILE_SYSTEMS: [Package; 3] = [
+/// The file systems whose snapshots the tests make, in addition to the system's, and the program
+/// that makes them as root for another user.
+pub(super) const FILE_SYSTEMS: [Package; 4] = [
+    Package::new("sudo", "sudo"),
     Package::new("btrfs-progs", "mkfs.btrfs"),
     Package::new("xfsprogs", "mkfs.xfs"),
     Package::new("zfs-fuse", "zfs-fuse"),
