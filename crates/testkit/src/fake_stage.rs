@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
+use longshore_core::base::BaseFacts;
 use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
 use longshore_core::event::Observer;
@@ -140,6 +141,8 @@ pub enum FakeVerify {
     Rejects,
     /// The bytes are good, and these are the confidential details.
     Finds(Map<String, Value>),
+    /// The bytes are a good base backup with these facts.
+    FindsBase(Box<BaseFacts>),
 }
 
 #[async_trait]
@@ -158,18 +161,23 @@ impl Verify for FakeVerify {
         let findings = OnEnd::new();
         let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
         let result = stream::once(async move {
-            match judge {
+            match &judge {
                 Self::Rejects => {
                     let error = Error::new(Stage::Verify, Kind::Corrupt, subject, "rejected on purpose");
                     stream::iter(Some(Err(error)))
                 }
-                Self::Finds(details) => {
+                Self::Finds(_) | Self::FindsBase(_) => {
                     let verification = Verification {
                         by: "testkit".to_owned(),
                         method: "told".to_owned(),
                         totals: Default::default(),
                     };
-                    found.set(VerifyReport { verification, details, base: None });
+                    let (details, base) = match judge {
+                        Self::FindsBase(base) => (Map::new(), Some(*base)),
+                        Self::Finds(details) => (details, None),
+                        Self::Rejects => (Map::new(), None),
+                    };
+                    found.set(VerifyReport { verification, details, base });
                     stream::iter(None)
                 }
             }

@@ -29,6 +29,9 @@ use crate::subject::Subject;
 /// The maximum number of bytes of encrypted details.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
 
+/// The time to wait for archived WAL before the wait is reported.
+const SILENT_WAIT: Duration = Duration::from_secs(10);
+
 /// The stages that every dump of a job passes.
 pub struct Pipeline {
     /// The verifiers, in order.
@@ -243,7 +246,7 @@ impl Pipeline {
             if delivery.result.is_ok() {
                 let needs = spec.needs.get(&destination.name).cloned().unwrap_or_default();
                 let manifest = Manifest { needs, ..manifest.clone() };
-                delivery.result = self.expect_wal(destination, &manifest).await;
+                delivery.result = self.expect_wal(destination, &manifest, observer).await;
                 if delivery.result.is_err() {
                     return;
                 }
@@ -258,12 +261,26 @@ impl Pipeline {
     }
 
     /// Waits for the archived WAL of a base backup that contains none.
-    async fn expect_wal(&self, destination: &Destination, manifest: &Manifest) -> Result<()> {
+    async fn expect_wal(
+        &self,
+        destination: &Destination,
+        manifest: &Manifest,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<()> {
         if !manifest.base.as_ref().is_some_and(|base| base.wal == WalLocation::Archive) {
             return Ok(());
         }
         match &self.needed_wal {
-            Some(needed) => needed.expect(destination, manifest).await,
+            Some(needed) => {
+                let mut arrival = needed.expect(destination, manifest);
+                if let Ok(arrived) = tokio::time::timeout(SILENT_WAIT, &mut arrival).await {
+                    return arrived;
+                }
+                let message =
+                    format!("\"{}\": waiting for the server to archive the WAL of the backup", destination.name);
+                observer.event(&Event::Warned(&message));
+                arrival.await
+            }
             None => {
                 let message = "contains no WAL, and no archive is expected to have it";
                 Err(Error::new(Stage::Ship, Kind::Refused, manifest.subject.to_string(), message)

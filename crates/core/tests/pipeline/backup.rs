@@ -1,20 +1,21 @@
 //! Making a backup: destinations contain the complete backup or none of it, and the manifest is
 //! written last.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use longshore_catalog::catalog::Catalog;
 use longshore_core::compress::Compression;
-use longshore_core::event::ignore;
+use longshore_core::event::{Event, Observer, ignore};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::{Digest, Hash};
-use longshore_core::pipeline::{Depth, Pipeline, read_back};
+use longshore_core::pipeline::{Depth, Destination, NeededWal, Pipeline, read_back};
 use longshore_core::provenance::Provenance;
 use longshore_core::stage::Dumped;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
-use longshore_core::{Kind, Stage};
+use longshore_core::{Kind, Result, Stage};
 use longshore_testkit::fake_stage::{FakeVerify, Xor, dumped, pipeline};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use longshore_testkit::stream::{abandoned_after, fails_after, is_failure, random, random_bytes, stalls_after};
@@ -251,4 +252,46 @@ async fn needs_differ_by_destination() {
     pipeline.back_up(&order, dumped(random(1, 10)), &ignore()).await.unwrap();
     assert_eq!(manifest_of(&near).needs, [globals]);
     assert_eq!(manifest_of(&far).needs, []);
+}
+
+/// Archived WAL that arrives after a minute.
+struct LateWal;
+
+#[async_trait]
+impl NeededWal for LateWal {
+    async fn expect(&self, _: &Destination, _: &Manifest) -> Result<()> {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(())
+    }
+}
+
+/// An observer that keeps warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Observer for Warnings {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Warned(text) = event {
+            self.0.lock().unwrap().push((*text).to_owned());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_archived_wal_is_reported() {
+    let (near, _, mut pipeline) = two_stores();
+    let facts = json!({
+        "timeline": 1, "start_lsn": "0/2000028", "stop_lsn": "0/2000130", "wal": "archive",
+        "wal_segment_bytes": 16 << 20, "from_standby": false, "page_checksums": true, "settings": {},
+        "files": 1, "file_bytes": 3
+    });
+    pipeline.verify = vec![Arc::new(FakeVerify::FindsBase(serde_json::from_value(facts).unwrap()))];
+    pipeline.needed_wal = Some(Arc::new(LateWal));
+    let warnings = Arc::new(Warnings::default());
+    let observer: Arc<dyn Observer> = Arc::clone(&warnings) as _;
+    let shipped = pipeline.back_up(&order(), dumped(random(1, 10)), &observer).await.unwrap();
+    assert!(shipped.deliveries.iter().all(|delivery| delivery.result.is_ok()));
+    assert!(manifest_of(&near).base.is_some());
+    let warnings = warnings.0.lock().unwrap();
+    assert!(warnings.len() == 2 && warnings[0].contains("waiting for the server to archive"), "{warnings:?}");
 }
