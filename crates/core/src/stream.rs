@@ -6,6 +6,7 @@
 //! dropped before [`StreamSender::finish`] fails its stream.
 
 mod buffer_pool;
+mod chunks;
 mod thread;
 
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, Kind, Result, Stage};
 
 pub use buffer_pool::BufferPool;
+pub use chunks::Chunks;
 pub use thread::{StreamReader, StreamWriter, take_bytes, tee, transform};
 
 /// A stream of bytes. Ends cleanly only if its producer succeeded. Nothing follows an `Err`.

@@ -1,10 +1,9 @@
 //! The one tar of a backup, in chunks for the pipeline.
 
-use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
-use longshore_core::stream::{BufferPool, CHUNK_BYTES};
+use longshore_core::stream::Chunks;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::merge::Merge;
 
@@ -22,9 +21,7 @@ pub(crate) struct MergedTar {
     merge: Merge,
     subject: String,
     has_open_archive: bool,
-    pool: BufferPool,
-    pending: Vec<u8>,
-    ready: VecDeque<Bytes>,
+    chunks: Chunks,
 }
 
 impl MergedTar {
@@ -55,50 +52,28 @@ impl MergedTar {
     /// Begins the manifest of `bytes` bytes.
     pub(crate) fn begin_manifest(&mut self, bytes: u64) -> Result<()> {
         let header = self.merge.manifest_header(bytes).map_err(|error| failure::of_merge(&self.subject, error))?;
-        self.append(header);
+        self.chunks.push(header);
         Ok(())
     }
 
     /// Adds data of the archive or the manifest.
     pub(crate) fn push(&mut self, data: Bytes) -> Result<()> {
         let pieces = self.merge.push(data).map_err(|error| failure::of_merge(&self.subject, error))?;
-        pieces.into_iter().for_each(|piece| self.append(piece));
+        pieces.into_iter().for_each(|piece| self.chunks.push(piece));
         Ok(())
     }
 
     /// Ends the tar after the manifest.
     pub(crate) fn finish(&mut self) -> Result<()> {
         let end = mem::take(&mut self.merge).finish().map_err(|error| failure::of_merge(&self.subject, error))?;
-        self.append(end);
-        self.flush();
+        self.chunks.push(end);
+        self.chunks.flush();
         Ok(())
     }
 
     /// Returns the next chunk that is complete.
     pub(crate) fn chunk(&mut self) -> Option<Bytes> {
-        self.ready.pop_front()
-    }
-
-    fn append(&mut self, piece: Bytes) {
-        if self.pending.len() + piece.len() > CHUNK_BYTES {
-            self.flush();
-        }
-        if piece.len() >= CHUNK_BYTES {
-            return self.ready.push_back(piece);
-        }
-        if self.pending.is_empty() {
-            self.pending = self.pool.take();
-            self.pending.clear();
-            self.pending.reserve(CHUNK_BYTES);
-        }
-        self.pending.extend_from_slice(&piece);
-    }
-
-    fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            let chunk = mem::take(&mut self.pending);
-            self.ready.push_back(self.pool.freeze(chunk));
-        }
+        self.chunks.pop()
     }
 
     /// Returns the OID in the name of a tablespace's archive.
@@ -113,6 +88,8 @@ impl MergedTar {
 
 #[cfg(test)]
 mod tests {
+    use longshore_core::stream::CHUNK_BYTES;
+
     use super::*;
 
     /// Returns a header of a regular file, as the server writes it.

@@ -1,11 +1,10 @@
 //! The tar of a backup, in chunks for the pipeline.
 
-use std::collections::VecDeque;
 use std::mem;
 
 use bytes::Bytes;
 use longshore_core::error::printable;
-use longshore_core::stream::{BufferPool, CHUNK_BYTES};
+use longshore_core::stream::Chunks;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::ErrorKind;
 use longshore_pg_base::manifest::WalRange;
@@ -20,15 +19,13 @@ use crate::reader::Block;
 pub(crate) struct Tar {
     writer: Writer,
     trailer: Option<Trailer>,
-    pool: BufferPool,
-    pending: Vec<u8>,
-    ready: VecDeque<Bytes>,
+    chunks: Chunks,
 }
 
 impl Tar {
     pub(crate) fn directory(&mut self, path: &[u8], attributes: Attributes) -> Result<()> {
         let header = self.writer.directory(path, attributes).map_err(convert)?;
-        self.append(header);
+        self.chunks.push(header);
         Ok(())
     }
 
@@ -40,25 +37,25 @@ impl Tar {
         listing: Listing,
     ) -> Result<()> {
         let header = self.writer.begin_file(path, size_bytes, attributes, listing).map_err(convert)?;
-        self.append(header);
+        self.chunks.push(header);
         Ok(())
     }
 
     pub(crate) fn data(&mut self, block: &Block) {
         self.writer.add_data(block.crc32c);
-        self.append(block.bytes.clone());
+        self.chunks.push(block.bytes.clone());
     }
 
     pub(crate) fn end_file(&mut self) -> Result<()> {
         let padding = self.writer.end_file().map_err(convert)?;
-        self.append(padding);
+        self.chunks.push(padding);
         Ok(())
     }
 
     /// Adds a file whose content is known.
     pub(crate) fn whole_file(&mut self, path: &str, content: &[u8], listing: Listing) -> Result<()> {
         let member = self.writer.whole_file(path, content, listing).map_err(convert)?;
-        self.append(member);
+        self.chunks.push(member);
         Ok(())
     }
 
@@ -70,41 +67,18 @@ impl Tar {
 
     /// Returns the next chunk that is complete, and incomplete ones at the end.
     pub(crate) fn chunk(&mut self) -> Option<Bytes> {
-        while self.ready.is_empty()
+        while self.chunks.is_empty()
             && let Some(trailer) = &mut self.trailer
         {
             match trailer.next() {
-                Some(piece) => self.append(piece),
+                Some(piece) => self.chunks.push(piece),
                 None => {
                     self.trailer = None;
-                    self.flush();
+                    self.chunks.flush();
                 }
             }
         }
-        self.ready.pop_front()
-    }
-
-    fn append(&mut self, piece: Bytes) {
-        if self.pending.len() + piece.len() > CHUNK_BYTES {
-            self.flush();
-        }
-        if piece.len() >= CHUNK_BYTES / 2 {
-            self.flush();
-            return self.ready.push_back(piece);
-        }
-        if self.pending.is_empty() {
-            self.pending = self.pool.take();
-            self.pending.clear();
-            self.pending.reserve(CHUNK_BYTES);
-        }
-        self.pending.extend_from_slice(&piece);
-    }
-
-    fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            let chunk = mem::take(&mut self.pending);
-            self.ready.push_back(self.pool.freeze(chunk));
-        }
+        self.chunks.pop()
     }
 }
 
