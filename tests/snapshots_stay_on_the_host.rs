@@ -138,7 +138,7 @@ fn snapshots_of_programs_are_mounted_while_used() {
     expect_unmounted();
     let data = data.display().to_string();
     let unknown = ["restore", "main", "--from-snapshot", "longshore-main-20200101T000000Z", "--to-dir", &data];
-    test_env.longshore(&unknown).expect(1).shows("no such snapshot").shows("longshore list --snapshots");
+    test_env.longshore(&unknown).expect(2).shows("no such snapshot").shows("longshore list --snapshots");
     test_env.longshore(&["restore", "other", "--from-snapshot", "latest", "--to-dir", &data]).expect(1);
     // A folder with files is refused, and the snapshot is not mounted any more.
     let occupied = test_env.cluster.data_dir().display().to_string();
