@@ -85,7 +85,7 @@ fn shipped_snapshot_is_recovered_to_a_moment() {
 fn crash_consistent_snapshot_is_restored_but_not_recovered() {
     let installation = Installation::newer();
     let mount = LoopMount::btrfs();
-    let settings = ["archive_mode=on", "wal_level=replica", "full_page_writes=on"];
+    let settings = ["archive_mode=on", "wal_level=replica", "full_page_writes=on", "fsync=on", "synchronous_commit=on"];
     let archive = ArchiveEnv::of(Cluster::start_within(&mount.path(), &installation, &settings));
     let more = "[cluster.main.wal]\nship = ['local']\nencrypt = { type = 'none' }\n";
     let dump = "[{ type = 'snapshot', with = 'btrfs', consistency = 'crash' }]";
@@ -106,7 +106,7 @@ fn crash_consistent_snapshot_is_restored_but_not_recovered() {
     restore_from(&archive.env, "local", &folder).expect(0);
     expect_balanced(&Cluster::start_on(folder, &installation, &[]));
     let (folder, refused) = restore(&archive, &["--at", "latest"]);
-    refused.expect(5).shows("crash-consistent");
+    refused.expect(6).shows("crash-consistent");
     assert!(!folder.data_dir().exists());
 }
 
@@ -257,7 +257,7 @@ mod slow {
 
     impl Drop for Sudoers {
         fn drop(&mut self) {
-            // A file that stays permits only snapshots in a folder that is gone.
+            // A file that stays permits only snapshots in a folder that the test has removed.
             fs::remove_file(&self.0).ok();
         }
     }

@@ -143,6 +143,6 @@ fn snapshots_of_programs_are_mounted_while_used() {
     // A folder with files is refused, and the snapshot is not mounted any more.
     let occupied = test_env.cluster.data_dir().display().to_string();
     let refused = ["restore", "main", "--from-snapshot", "latest", "--to-dir", &occupied];
-    test_env.longshore(&refused).expect(5).shows("postmaster.pid");
+    test_env.longshore(&refused).expect(6).shows("postmaster.pid");
     expect_unmounted();
 }

@@ -38,6 +38,7 @@ const FACTS: &str = "select json_build_object(
     'may_replicate', (select rolreplication or rolsuper from pg_roles where rolname = current_user),
     'wal_level', current_setting('wal_level'),
     'data_checksums', current_setting('data_checksums'),
+    'fsync', current_setting('fsync'),
     'tablespaces', (select coalesce(json_object_agg(oid::text, json_build_array(spcname, pg_tablespace_location(oid))), '{}')
         from pg_tablespace where spcname not in ('pg_default', 'pg_global')))";
 
@@ -56,6 +57,7 @@ pub(crate) struct ServerFacts {
     pub(crate) may_replicate: bool,
     pub(crate) wal_level: String,
     pub(crate) data_checksums: String,
+    pub(crate) fsync: String,
     /// The names and folders of tablespaces, by OID.
     pub(crate) tablespaces: BTreeMap<u32, (String, PathBuf)>,
 }

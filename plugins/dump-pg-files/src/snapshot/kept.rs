@@ -32,7 +32,7 @@ const RECORD: &str = "record.json";
 /// The folder of the files that complete a snapshot.
 const FILES: &str = "files";
 
-/// What is known about a kept snapshot.
+/// The record of a kept snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Record {
     #[serde(flatten)]

@@ -42,7 +42,7 @@ pub(crate) struct Maker {
     removed: Arc<Mutex<Option<String>>>,
 }
 
-/// How a snapshot was made, and of what.
+/// The maker and the volumes of a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Made {
     with: With,

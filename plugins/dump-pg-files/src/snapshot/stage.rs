@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use chrono::Utc;
-use longshore_core::Result;
 use longshore_core::check::{Check, Finding};
 use longshore_core::plugin::JobContext;
 use longshore_core::stage::{Archiving, Discovery, Dump, Dumped, HeldSnapshot, KeptSnapshot, SnapshotFiles, Snapshots};
 use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_base::settings::Wal;
 use longshore_pg_client::client::Client;
 
@@ -80,6 +80,7 @@ impl SnapshotDumper {
         facts: ServerFacts,
         live: Location,
     ) -> Result<(Location, Source, BackupEnd)> {
+        expect_crash_safe(&facts, self.client.name())?;
         let major = version(&facts.version, self.client.name())?.major;
         let location = held.create(major).await?;
         let snapshot = location.clone();
@@ -118,6 +119,20 @@ impl Snapshots for SnapshotDumper {
     async fn open(&self, snapshot: &KeptSnapshot) -> Result<SnapshotFiles> {
         kept::open(self.settings.kept_dir(), &snapshot.name, self.settings.programs()).await
     }
+}
+
+/// Fails if the server is a standby, or would not survive a crash.
+fn expect_crash_safe(facts: &ServerFacts, cluster: &str) -> Result<()> {
+    let refused = |message: &str, hint: &str| Err(Error::new(Stage::Dump, Kind::Refused, cluster, message).hint(hint));
+    if facts.fsync == "off" {
+        let message =
+            "fsync is off, so the server would not survive a crash, and a crash-consistent snapshot is useless";
+        return refused(message, "set fsync = on on the server, or consistency = \"backup\"");
+    }
+    if facts.is_standby {
+        return refused("a standby, of which no crash-consistent snapshot is made", "set consistency = \"backup\"");
+    }
+    Ok(())
 }
 
 /// Returns the folders by paths without links, as the list of mounts has them.
@@ -192,6 +207,11 @@ impl Check for SnapshotDumper {
         let (mut findings, location) = check::findings(&self.files, &self.client).await;
         let subject = format!("cluster {}", self.client.name());
         let Some(location) = location else { return findings };
+        if self.settings.consistency == Consistency::Crash {
+            let facts = ServerFacts::query(&self.client).await;
+            let safe = facts.and_then(|facts| expect_crash_safe(&facts, self.client.name()));
+            findings.extend(safe.err().map(|error| Finding::failed(&subject, &error)));
+        }
         let maker = self.maker(location).await;
         match maker.and_then(|maker| maker.existing().map(|names| (maker, names))) {
             Ok((maker, names)) => {

@@ -11,11 +11,14 @@ use serde_json::json;
 use crate::snapshot::{DURABLE, make_subvolume_tablespace, move_wal, snapshots};
 use crate::support::{expect_idle, snapshot_stage, take, take_fails, versions};
 
+/// The settings of a server that survives a crash with all commits.
+const CRASH_SAFE: [&str; 3] = ["full_page_writes=on", "fsync=on", "synchronous_commit=on"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshot_with_its_wal_is_a_base_backup() {
     let mount = LoopMount::btrfs();
     for installation in versions() {
-        let cluster = Cluster::start_within(&mount.path(), &installation, &DURABLE);
+        let cluster = Cluster::start_within(&mount.path(), &installation, &CRASH_SAFE);
         cluster.psql("postgres", "create table t (n int, filler text); create table u (like t); checkpoint");
         let stage = snapshot_stage(&cluster, json!({ "with": "btrfs", "consistency": "crash" }));
         let stop = AtomicBool::new(false);
@@ -39,6 +42,17 @@ async fn snapshot_with_its_wal_is_a_base_backup() {
         assert_eq!(snapshots(&mount.path()), [""; 0]);
         expect_idle(&cluster).await;
     }
+}
+
+#[tokio::test]
+async fn server_that_does_not_survive_crashes_is_refused() {
+    let mount = LoopMount::btrfs();
+    let cluster = Cluster::start_within(&mount.path(), &Installation::of_major(17), &DURABLE);
+    let stage = snapshot_stage(&cluster, json!({ "with": "btrfs", "consistency": "crash" }));
+    let error = take_fails(&*stage).await;
+    assert!(error.kind() == Kind::Refused && error.chain().contains("fsync is off"), "{}", error.chain());
+    assert!(stage.check().await.iter().any(|finding| finding.message.contains("fsync is off")));
+    assert_eq!(snapshots(&mount.path()), [""; 0]);
 }
 
 #[tokio::test]

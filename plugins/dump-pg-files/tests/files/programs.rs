@@ -317,3 +317,48 @@ async fn lvm_makes_a_snapshot_of_each_volume() {
     ];
     assert_eq!(made, expected);
 }
+
+#[tokio::test]
+async fn zfs_makes_snapshots_of_one_moment() {
+    let volumes = TwoVolumes::new();
+    let programs = &volumes.programs;
+    let [data, annex] = volumes.points.each_ref().map(|point| {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mount = mounts.lines().filter(|line| line.split(' ').nth(4) == point.to_str()).next_back().unwrap();
+        mount.split(" - ").nth(1).unwrap().split(' ').nth(1).unwrap().to_owned()
+    });
+    let copies = programs.path("copies").display().to_string();
+    let copy = |number: usize| volumes.copy(number, &format!("{copies}/$name/{number}"));
+    let number = format!("case \"$dataset\" in '{annex}') n=1;; *) n=0;; esac");
+    // A dataset has the name of the device that is mounted, and a clone that of its snapshot.
+    programs.write(
+        "zfs",
+        &format!(
+            "for last; do :; done
+case $1 in
+snapshot) name=${{2#*@}}; {}; {};;
+clone) dataset=${{6%@*}}; name=${{6#*@}}; target=${{5#mountpoint=}}; {number}
+    /bin/mount --bind '{copies}'/$name/$n \"$target\"; mkdir -p '{copies}/clones/'\"$7\"; echo \"$target\" > '{copies}/clones/'\"$7\"/target;;
+destroy) case $last in
+    *@*) dataset=${{last%@*}}; {number}; rm -rf '{copies}'/${{last#*@}}/$n; rmdir --ignore-fail-on-non-empty '{copies}'/${{last#*@}};;
+    *) /bin/umount \"$(cat '{copies}/clones/'$last/target)\"; rm -rf '{copies}/clones/';; esac;;
+list) case $last in
+    *@*) dataset=${{last%@*}}; {number}; test -d '{copies}'/${{last#*@}}/$n;;
+    '{data}' | '{annex}') ;;
+    *) test -d '{copies}/clones/'$last;; esac;;
+esac",
+            copy(0),
+            copy(1)
+        ),
+    );
+    let settings = json!({
+        "with": "zfs",
+        "checkpoint": "fast",
+        "mount_dir": programs.path("mounts"),
+        "program_dir": programs.path(""),
+    });
+    volumes.expect_whole_backup(settings).await;
+    let log = volumes.programs.log(&[(&volumes.programs.path("mounts"), "MOUNTS")]);
+    let made: Vec<_> = log.iter().filter(|line| line.starts_with("zfs snapshot")).collect();
+    assert_eq!(made, [&format!("zfs snapshot {data}@NAME {annex}@NAME")]);
+}

@@ -244,7 +244,7 @@ impl Entry {
         }))
     }
 
-    /// Returns `full`, `incremental` or `crash-consistent` for a base backup, and nothing for a dump.
+    /// Returns `full`, `incremental` or `crash-consistent` for a base backup, nothing for a dump.
     fn backup_type(&self) -> &'static str {
         match &self.description {
             Description::Backup(manifest) if manifest.is_incremental() => INCREMENTAL,
