@@ -329,6 +329,7 @@ async fn zfs_makes_snapshots_of_one_moment() {
     });
     let copies = programs.path("copies").display().to_string();
     let copy = |number: usize| volumes.copy(number, &format!("{copies}/$name/{number}"));
+    let clones = programs.path("clones").display().to_string();
     let number = format!("case \"$dataset\" in '{annex}') n=1;; *) n=0;; esac");
     // A dataset has the name of the device that is mounted, and a clone that of its snapshot.
     programs.write(
@@ -338,14 +339,14 @@ async fn zfs_makes_snapshots_of_one_moment() {
 case $1 in
 snapshot) name=${{2#*@}}; {}; {};;
 clone) dataset=${{6%@*}}; name=${{6#*@}}; target=${{5#mountpoint=}}; {number}
-    /bin/mount --bind '{copies}'/$name/$n \"$target\"; mkdir -p '{copies}/clones/'\"$7\"; echo \"$target\" > '{copies}/clones/'\"$7\"/target;;
+    /bin/mount --bind '{copies}'/$name/$n \"$target\"; mkdir -p '{clones}/'\"$7\"; echo \"$target\" > '{clones}/'\"$7\"/target;;
 destroy) case $last in
     *@*) dataset=${{last%@*}}; {number}; rm -rf '{copies}'/${{last#*@}}/$n; rmdir --ignore-fail-on-non-empty '{copies}'/${{last#*@}};;
-    *) /bin/umount \"$(cat '{copies}/clones/'$last/target)\"; rm -rf '{copies}/clones/';; esac;;
+    *) /bin/umount \"$(cat '{clones}/'$last/target)\"; rm -rf '{clones}/'$last;; esac;;
 list) case $last in
     *@*) dataset=${{last%@*}}; {number}; test -d '{copies}'/${{last#*@}}/$n;;
     '{data}' | '{annex}') ;;
-    *) test -d '{copies}/clones/'$last;; esac;;
+    *) test -d '{clones}/'$last;; esac;;
 esac",
             copy(0),
             copy(1)

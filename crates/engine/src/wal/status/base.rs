@@ -21,8 +21,8 @@ pub(super) struct Base<'a> {
 }
 
 impl<'a> Base<'a> {
-    /// Returns the base backup of a manifest, if its positions are recorded, and if archived WAL can
-    /// be added to it.
+    /// Returns the base backup of a manifest, if its positions are recorded and archived WAL can be
+    /// added to it.
     pub(super) fn of(manifest: &'a Manifest, destination: &'a str) -> Option<Self> {
         let facts = manifest.base.as_ref().filter(|_| manifest.begins_recovery())?;
         Some(Self { manifest, facts, destination })
