@@ -16,6 +16,8 @@
 //! | [`verify`], [`restore`], [`prune`] | verifying, restoring and deleting backups |
 //! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
 //! | [`status`] | the backups of every series, and problems that need attention |
+//! | [`overview`] | status, backups, retention and runs together, for a view that is refreshed |
+//! | [`listing`] | the backups of all destinations as a list |
 //! | `series_end` | detection of series that have ended |
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
@@ -53,11 +55,13 @@ pub mod identity;
 pub mod inspect;
 mod lease;
 mod link;
+pub mod listing;
 mod local_file;
 mod lock;
 mod mode;
 mod mount;
 mod origin;
+pub mod overview;
 pub mod prune;
 mod replay_pause;
 pub mod report;

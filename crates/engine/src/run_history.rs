@@ -6,14 +6,18 @@
 //! | `host_history.rs` | the runs of a job that this host knows, for retention |
 //! | `retention.rs` | the reports that are too old or too many |
 //! | `last_run.rs` | the last runs of each job, read from this host and from destinations |
+//! | `recent.rs` | the newest run reports of all jobs |
 
 mod host_history;
 mod last_run;
+mod recent;
 mod report_dir;
 mod retention;
 
 pub(crate) use self::host_history::HostHistory;
-pub(crate) use self::last_run::{JobKey, LastRun, LastRuns, last_runs};
+pub use self::last_run::LastRun;
+pub(crate) use self::last_run::{JobKey, LastRuns, last_runs};
+pub(crate) use self::recent::recent_runs;
 pub(crate) use self::report_dir::{Marker, ReportDir};
 pub(crate) use self::retention::prune;
 

@@ -25,13 +25,13 @@ const MAX_READS: usize = 8;
 const MAX_CONCURRENT: usize = 16;
 
 /// A report that was read.
-pub(crate) struct LastRun {
+pub struct LastRun {
     /// The report.
-    pub(crate) report: RunReport,
+    pub report: RunReport,
     /// The messages of its errors, as far as they can be decrypted.
-    pub(crate) details: Details,
+    pub details: Details,
     /// The destination that the report was read from; `None` if it was read on this host.
-    pub(crate) destination: Option<String>,
+    pub destination: Option<String>,
 }
 
 /// The last runs of one job.
@@ -57,7 +57,7 @@ pub(crate) type JobKey = (String, String);
 
 /// The location of a report.
 #[derive(Clone, Copy)]
-enum Location<'a> {
+pub(super) enum Location<'a> {
     Local(&'a ReportDir),
     Destination(&'a Catalogued),
 }
@@ -175,7 +175,7 @@ impl Location<'_> {
         }
     }
 
-    async fn read(self, name: &ReportName, decryption: (&Registry, &Identities)) -> Result<LastRun> {
+    pub(super) async fn read(self, name: &ReportName, decryption: (&Registry, &Identities)) -> Result<LastRun> {
         let (report, details) = match self {
             Self::Local(report_dir) => report_dir.read(&name.id)?,
             Self::Destination(at) => {
