@@ -18,6 +18,7 @@ use crate::error::ConfigError;
 use crate::identity::{self, IdentitySource};
 use crate::job::{Job, References};
 use crate::registry::Registry;
+use crate::serve::{self, ServeSettings};
 use crate::table::{read, section, unknown_name_hint};
 use crate::wal::{self, WalArchive};
 use crate::written;
@@ -43,6 +44,8 @@ pub struct Config {
     pub jobs: BTreeMap<String, Job>,
     /// The archives of WAL by the name of their cluster.
     pub wal: BTreeMap<String, WalArchive>,
+    /// The settings of the service.
+    pub serve: ServeSettings,
 }
 
 /// The maximum size of a configuration, in bytes.
@@ -78,8 +81,8 @@ impl Config {
         let whole = document.span();
         let mut top = document.into_inner();
         let mut sections =
-            ["cluster", "destination", "retention", "adopt", "job", "identity"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, adoptions, jobs, identity] = &mut sections;
+            ["cluster", "destination", "retention", "adopt", "job", "identity", "serve"].map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs, identity, service] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let identity = match identity.take() {
@@ -89,6 +92,7 @@ impl Config {
                 read::<identity::Written>(table)?.resolve().map_err(|message| ConfigError::at(span, message))?
             }
         };
+        let serve = service.take().map(serve::settings).transpose()?.unwrap_or_default();
         let archives = RefCell::new(Vec::new());
         let clusters = section(clusters.take(), |name, mut value| {
             archives.borrow_mut().extend(wal::take(&mut value).map(|archive| (name.to_owned(), archive)));
@@ -134,6 +138,7 @@ impl Config {
             policies,
             adoptions,
             jobs,
+            serve,
             wal,
         })
     }

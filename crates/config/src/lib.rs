@@ -11,6 +11,7 @@
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
 //! | [`schedule`] | the times at which runs are due |
+//! | [`mod@serve`] | the table about the service |
 //! | [`suggestion`] | the known name nearest to a mistyped one |
 
 mod adopt;
@@ -23,6 +24,7 @@ mod incremental;
 mod job;
 pub mod registry;
 pub mod schedule;
+pub mod serve;
 pub mod suggestion;
 mod table;
 mod wal;

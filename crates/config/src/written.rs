@@ -42,6 +42,8 @@ pub(crate) struct Top {
     _adopt: Option<IgnoredAny>,
     #[serde(rename = "job")]
     _job: Option<IgnoredAny>,
+    #[serde(rename = "serve")]
+    _serve: Option<IgnoredAny>,
 }
 
 /// `[cluster.NAME]`
