@@ -60,6 +60,8 @@ mod retention_keeps_the_last_good_backup;
 mod retention_policies_can_be_simulated;
 mod secrets_stay_secret;
 mod servers_may_use_any_language;
+mod service_shows_all_backups;
+mod service_survives_failures;
 mod sessions_do_not_inherit_settings;
 mod single_damages_are_detected;
 mod snapshots_become_base_backups;

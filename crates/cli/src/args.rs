@@ -6,13 +6,14 @@ pub(crate) mod mark;
 mod remove;
 mod restore;
 mod retention;
+mod serve;
+mod status;
 pub(crate) mod wal;
 
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
-use longshore_core::terms::MaxAge;
 
 pub(crate) use self::example::command;
 pub(crate) use self::list::{List, State};
@@ -20,6 +21,9 @@ use self::remove::REMOVE_HELP;
 pub(crate) use self::remove::Remove;
 pub(crate) use self::restore::Restore;
 pub(crate) use self::retention::{Retention, Simulate};
+pub(crate) use self::serve::Serve;
+use self::status::STATUS_HELP;
+pub(crate) use self::status::Status;
 use crate::output::Colour;
 use crate::progress::RestoreStates;
 
@@ -50,6 +54,9 @@ pub(crate) struct Args {
     /// Choose when to use colours; NO_COLOR and CLICOLOR_FORCE are respected.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Colour,
+    /// Write events as lines of JSON to this inherited descriptor.
+    #[arg(long, global = true, hide = true, value_name = "FD")]
+    pub(crate) events: Option<u32>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -117,6 +124,8 @@ pub(crate) enum Verb {
     /// Archive and fetch the WAL of a cluster.
     #[command(subcommand)]
     Wal(wal::Wal),
+    /// Serve the state of all backups as web pages, and run jobs by their schedules.
+    Serve(Serve),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -170,7 +179,8 @@ impl Verb {
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Wal(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Retention(_) | Self::Wal(_) | Self::Serve(_) => return None,
+            Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
@@ -223,29 +233,6 @@ pub(crate) struct Run {
     pub(crate) job: Option<String>,
     #[command(flatten)]
     pub(crate) password: Password,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-/// The exit codes of `status`.
-const STATUS_HELP: &str = "Exit codes: 0 all backups are recent, 2 no destination can be read, 3 the last run of a job did not succeed, a\n\
-    backup is stale or has no max_age, or a destination cannot be read, 4 the newest backup of a series is damaged.\n\
-    With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Status {
-    /// Show only the series of this job; the job may belong to another host.
-    pub(crate) job: Option<String>,
-    /// Set the maximum age of the newest backup for jobs without max_age, such as 26h or "none".
-    #[arg(long, value_name = "TIME", value_parser = quantity::<MaxAge>)]
-    pub(crate) max_age: Option<MaxAge>,
-    /// Print one line and exit like a Nagios plugin.
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) nagios: bool,
-    #[command(flatten)]
-    pub(crate) identity: Identity,
-    #[command(flatten)]
-    pub(crate) local: Local,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -12,6 +12,7 @@ mod remove;
 mod restore;
 mod retention;
 mod run;
+mod serve;
 mod short_name;
 mod status;
 mod sync;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
+use longshore_core::event::Observer;
 use longshore_core::plugin::{Identities, Passphrase};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_serve::progress::EventWriter;
 use secrecy::SecretString;
 
 use crate::args::{Args, Identity, Password, Verb};
@@ -43,6 +46,8 @@ struct Context {
     output: Output,
     recorder: Recorder,
     restore_states: RestoreStates,
+    /// The descriptor for events as lines of JSON.
+    events: Option<u32>,
 }
 
 /// Executes the verb of the command line.
@@ -56,9 +61,10 @@ pub(crate) async fn execute(
     let path = args.config.unwrap_or_else(default_config_path);
     let is_default =
         path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
-    let reported = args.verb.reported();
+    let (reported, events) = (args.verb.reported(), args.events);
     let context = || {
-        let context = Context::new(&path, *output, recorder.clone(), restore_states.clone())?;
+        let context =
+            Context { events, ..Context::new(&path, *output, recorder.clone(), restore_states.clone())? };
         // From here on, every outcome of an acting verb is reported.
         reported.iter().for_each(|reported| recorder.begin(&context.config, reported));
         Ok(context)
@@ -84,6 +90,7 @@ pub(crate) async fn execute(
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
+        Verb::Serve(serve) => serve::serve(&path, &serve, *output, stop).await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),
     };
@@ -98,7 +105,16 @@ impl Context {
         let registry = plugins::registry();
         let config = Config::load(path, &registry)?;
         output.suggest_identity(longshore_engine::identity::default_file(&config));
-        Ok(Self { config, registry, output, recorder, restore_states })
+        Ok(Self { config, registry, output, recorder, restore_states, events: None })
+    }
+
+    /// Returns an observer that also writes the events to the inherited descriptor, if there is one.
+    fn observed(&self, observer: Arc<dyn Observer>) -> Result<Arc<dyn Observer>> {
+        let Some(descriptor) = self.events else { return Ok(observer) };
+        let writer = EventWriter::open(descriptor, observer).map_err(|error| {
+            Error::io(Stage::Config, format!("--events {descriptor}"), "cannot open the descriptor", error)
+        })?;
+        Ok(Arc::new(writer))
     }
 
     /// Prompts for the password of the server of the job, or of all jobs, if requested.

@@ -84,7 +84,7 @@ fn work(args: Args, output: &Output) -> Exit {
             let mut executed = pin!(AssertUnwindSafe(executed).catch_unwind());
             tokio::select! {
                 exit = &mut executed => exit.unwrap_or(Exit::Bug),
-                signal = signals.first() => match stop.request() {
+                signal = signals.first_end(&stop) => match stop.request() {
                     false => output.interrupted(&interrupted_state(&restore_states), signal),
                     true => tokio::select! {
                         exit = executed => exit.unwrap_or(Exit::Bug),

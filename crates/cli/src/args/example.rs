@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 19] = [
+const EXAMPLES: [(&str, &[&str]); 20] = [
     (
         "init",
         &[
@@ -72,6 +72,7 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
             "longshore wal receive --cluster main --synchronous",
         ],
     ),
+    ("serve", &["longshore serve", "longshore serve --no-schedule --listen unix:/run/longshore/serve.sock"]),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
 ];

@@ -14,7 +14,8 @@ use crate::progress;
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
     let Context { config, registry, output, recorder, .. } = context;
     let job = config.job(args.job.as_deref())?;
-    let report = longshore_engine::run::run(config, registry, job, progress::run_progress(*output)).await?;
+    let observer = context.observed(progress::run_progress(*output))?;
+    let report = longshore_engine::run::run(config, registry, job, observer).await?;
     recorder.record(&report);
     if args.json.json {
         output.json(&report);

@@ -3,11 +3,8 @@
 mod nagios;
 mod table;
 
-use std::collections::BTreeSet;
-
 use longshore_core::Result;
 use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
-use serde_json::{Map, Value};
 
 use crate::args::Status as Arguments;
 use crate::command::{Context, identities};
@@ -25,7 +22,7 @@ pub(super) async fn status(
         let Context { config, registry, .. } = context()?;
         let identities = identities(&args.identity, &config).await?;
         let request =
-            Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &tables };
+            Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &plugins::table_names };
         read_status(&config, &registry, &request).await
     };
     let status_result = status_result.await;
@@ -41,16 +38,6 @@ pub(super) async fn status(
         table::show(output, &status, TimeZone::of(args.local.local));
     }
     Ok(exit(&status))
-}
-
-/// Returns the names of the tables in a record.
-fn tables(details: &Map<String, Value>) -> Option<BTreeSet<String>> {
-    let facts = plugins::archive(details)?;
-    let name = |table: &plugins::Table| match &table.schema {
-        Some(schema) => format!("{schema}.{}", table.name),
-        None => table.name.clone(),
-    };
-    Some(facts.tables.iter().map(name).collect())
 }
 
 fn exit(status: &Status) -> Exit {

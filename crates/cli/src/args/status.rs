@@ -1,0 +1,29 @@
+//! The arguments of `longshore status`.
+
+use clap::Args as ClapArgs;
+use longshore_core::terms::MaxAge;
+
+use super::{Identity, Json, Local, quantity};
+
+/// The exit codes of `status`.
+pub(super) const STATUS_HELP: &str = "Exit codes: 0 all backups are recent, 2 no destination can be read, 3 the last run of a job did not succeed, a\n\
+    backup is stale or has no max_age, or a destination cannot be read, 4 the newest backup of a series is damaged.\n\
+    With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Status {
+    /// Show only the series of this job; the job may belong to another host.
+    pub(crate) job: Option<String>,
+    /// Set the maximum age of the newest backup for jobs without max_age, such as 26h or "none".
+    #[arg(long, value_name = "TIME", value_parser = quantity::<MaxAge>)]
+    pub(crate) max_age: Option<MaxAge>,
+    /// Print one line and exit like a Nagios plugin.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) nagios: bool,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) local: Local,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
