@@ -1,11 +1,13 @@
 //! `longshore status`: show the state of each series, and problems that need attention.
 
+pub(crate) mod metrics;
 mod nagios;
 mod table;
 
 use std::collections::BTreeSet;
 
 use longshore_core::Result;
+use longshore_engine::counters::Counters;
 use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
 use serde_json::{Map, Value};
 
@@ -26,13 +28,17 @@ pub(super) async fn status(
         let identities = identities(&args.identity, &config).await?;
         let request =
             Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &tables };
-        read_status(&config, &registry, &request).await
+        let status = read_status(&config, &registry, &request).await?;
+        Ok((Counters::read(&config), status))
     };
-    let status_result = status_result.await;
+    let status_result: Result<(Counters, Status)> = status_result.await;
     if args.nagios {
-        return Ok(nagios::print_line(output, &status_result).into());
+        return Ok(nagios::print_line(output, &status_result.map(|(_, status)| status)).into());
     }
-    let status = status_result?;
+    let (counters, status) = status_result?;
+    if let Some(file) = &args.prometheus {
+        return metrics::show(output, &status, &counters, file.as_deref());
+    }
     if args.json.json {
         if output.json(&status) == Exit::Failed {
             return Ok(Exit::Failed);
@@ -44,7 +50,7 @@ pub(super) async fn status(
 }
 
 /// Returns the names of the tables in a record.
-fn tables(details: &Map<String, Value>) -> Option<BTreeSet<String>> {
+pub(super) fn tables(details: &Map<String, Value>) -> Option<BTreeSet<String>> {
     let facts = plugins::archive(details)?;
     let name = |table: &plugins::Table| match &table.schema {
         Some(schema) => format!("{schema}.{}", table.name),
