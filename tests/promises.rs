@@ -37,6 +37,7 @@ mod interrupted_restores_roll_back;
 mod interrupted_runs_leave_nothing;
 mod long_lists_are_readable;
 mod memory_is_bounded;
+mod metrics_suit_prometheus;
 mod mistakes_are_reported_early;
 mod nothing_is_overwritten;
 mod object_lock_covers_the_retention_time;

@@ -149,6 +149,7 @@ fn requests_need_a_token_with_a_sufficient_role() {
     assert!(answer.body.contains("Sign in") && answer.headers.contains("www-authenticate: bearer"));
     assert_eq!(service.request("GET /api/v1/status", &[], "").status, 401);
     assert_eq!((request("GET /", "wrong"), request("GET /", reads), request("GET /", metrics)), (401, 200, 403));
+    assert_eq!((request("GET /metrics", metrics), request("GET /metrics", reads)), (200, 200));
     assert_eq!((request("POST /jobs/x/run", reads), request("POST /jobs/x/run", runs)), (403, 404));
     assert_eq!((service.get("/healthz").status, service.get("/assets/style.css").status), (200, 200));
 

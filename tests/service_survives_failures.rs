@@ -100,12 +100,17 @@ fn bad_reload_keeps_the_old_configuration() {
     offline_env.configure(&format!("{NIGHTLY}max_age = '26h'\nnonsense = 1\n"));
     service.signal("HUP");
     wait_for("the banner", || service.get("/").body.contains("The configuration was not reloaded").then_some(()));
+    let reloaded = |value: u8| {
+        let line = format!("longshore_config_last_reload_successful {value}\n");
+        service.request("GET /metrics", &[], "").body.contains(&line)
+    };
+    assert!(reloaded(0));
     let home = service.get("/").body;
     assert!(home.contains("nonsense") && home.contains("main/shop") && home.contains(">26 h<"), "{home}");
     offline_env.configure(&format!("{NIGHTLY}max_age = '50h'\n"));
     service.signal("HUP");
     wait_for("the new limit", || service.get("/").body.contains(">2 d<").then_some(()));
-    assert!(!service.get("/").body.contains("was not reloaded"));
+    assert!(reloaded(1) && !service.get("/").body.contains("was not reloaded"));
     service.signal("TERM");
     assert_eq!(service.wait().code(), Some(0));
 }

@@ -14,7 +14,7 @@ mod retention;
 mod run;
 mod serve;
 mod short_name;
-mod status;
+pub(crate) mod status;
 mod sync;
 mod verify;
 mod wal;
@@ -41,7 +41,7 @@ use crate::signals::OrderlyStop;
 
 /// The context of a verb.
 struct Context {
-    config: Config,
+    config: Arc<Config>,
     registry: Registry,
     output: Output,
     recorder: Recorder,
@@ -103,7 +103,7 @@ pub(crate) async fn execute(
 impl Context {
     fn new(path: &std::path::Path, output: Output, recorder: Recorder, restore_states: RestoreStates) -> Result<Self> {
         let registry = plugins::registry();
-        let config = Config::load(path, &registry)?;
+        let config = Arc::new(Config::load(path, &registry)?);
         output.suggest_identity(longshore_engine::identity::default_file(&config));
         Ok(Self { config, registry, output, recorder, restore_states, events: None })
     }
@@ -135,7 +135,7 @@ impl Context {
                 .hint(format!("name a job: the jobs are {names}")));
         }
         let answer = prompt::password()?;
-        for job in self.config.jobs.values_mut().filter(|job| job.site.cluster.name == cluster) {
+        for job in Arc::make_mut(&mut self.config).jobs.values_mut().filter(|job| job.site.cluster.name == cluster) {
             job.site.cluster.password = Some(answer.clone());
         }
         Ok(self)
@@ -169,6 +169,11 @@ fn expect_readable(identity: &Identity) -> Result<()> {
 fn given_identities(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
     Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(TerminalPrompt) }
+}
+
+/// Returns no identities, and no prompt for any.
+pub(crate) fn no_identities() -> Identities {
+    Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(TerminalPrompt) }
 }
 
 /// Returns the default path of the configuration.

@@ -24,7 +24,7 @@ use crate::wal::{self, WalArchive};
 use crate::written;
 
 /// A parsed configuration: every reference is resolved, and every setting is known.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// The path of the file.
     pub path: PathBuf,
@@ -32,6 +32,8 @@ pub struct Config {
     pub lock_dir: Option<PathBuf>,
     /// The folder for state, if not the default.
     pub state_dir: Option<PathBuf>,
+    /// The file that receives metrics after each run, if any.
+    pub metrics_file: Option<PathBuf>,
     /// The identities that decrypt backups, unless the command line names some.
     pub identity: IdentitySource,
     /// Destinations by name.
@@ -133,6 +135,7 @@ impl Config {
             path: path.to_owned(),
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
+            metrics_file: settings.metrics_file,
             identity,
             destinations,
             policies,

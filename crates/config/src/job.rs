@@ -20,6 +20,7 @@ use crate::table::{is_none, list_of, look_up, read};
 use crate::written;
 
 /// A job of the configuration.
+#[derive(Clone)]
 pub struct Job {
     /// The name of the job.
     pub name: String,

@@ -30,6 +30,7 @@ const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
 pub(crate) struct Top {
     pub(crate) lock_dir: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) metrics_file: Option<PathBuf>,
     #[serde(rename = "identity")]
     _identity: Option<IgnoredAny>,
     #[serde(rename = "cluster")]

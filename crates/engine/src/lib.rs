@@ -32,6 +32,7 @@
 //! | `restore_page` | the page about restoring without Longshore |
 //! | [`encryption_policy`] | which backups must be encrypted |
 //! | `details` | the encrypted details of a backup: the record of its dump |
+//! | [`counters`] | counts of events on this host, for metrics |
 //! | `lock` | the lock of a job: one run at a time |
 //! | `destination_state` | the state of a destination, kept on this host between two prunes |
 //! | `dirs` | the default directories for locks and state |
@@ -41,6 +42,7 @@ pub mod catalogs;
 mod chains;
 pub mod check;
 mod comparison;
+pub mod counters;
 mod decrypted;
 mod destination_state;
 mod details;

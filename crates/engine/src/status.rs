@@ -3,6 +3,7 @@
 
 mod drills;
 mod evaluate;
+mod gaps;
 mod growth;
 mod lost;
 mod not_captured;
@@ -129,6 +130,10 @@ pub(crate) async fn status_of(
     attention.extend(found);
     for status in &mut series {
         add_table_names(status, &read, registry, request, &mut attention, &criteria).await;
+    }
+    if let Err(error) = gaps::add_gaps(config, &mut series, now) {
+        let message = format!("the run reports of this host cannot be read: {}", error.chain());
+        attention.push(Issue { destination: None, ..destination_issue(IssueKind::Unknown, "", message) });
     }
     attention.sort_by(|one, other| {
         let order = |it: &Issue| (std::cmp::Reverse((it.level, it.kind)), it.destination.clone(), it.series.clone());

@@ -107,7 +107,7 @@ pub fn page(context: &Context<'_>) -> String {
         more_issues: issues.len().saturating_sub(MAX_ISSUES),
         has_live,
         live: fragment(context.tasks),
-        series: context.overview.map(|overview| series_rows(overview, context.now)).unwrap_or_default(),
+        series: context.overview.map(|overview| series_rows(overview, context)).unwrap_or_default(),
         jobs: status.map(|status| job_rows(status, context)).unwrap_or_default(),
         can_run: context.activity == Activity::Run,
         wal: status.map(wal_rows).unwrap_or_default(),
@@ -142,7 +142,8 @@ pub(crate) fn by_series(overview: &Overview) -> Backups<'_> {
     all
 }
 
-fn series_rows(overview: &Overview, now: DateTime<Utc>) -> Vec<SeriesRow> {
+fn series_rows(overview: &Overview, context: &Context<'_>) -> Vec<SeriesRow> {
+    let now = context.now;
     let backups = by_series(overview);
     let names = overview.status.series.iter().map(|series| (&series.cluster, &series.subject));
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
@@ -152,7 +153,8 @@ fn series_rows(overview: &Overview, now: DateTime<Utc>) -> Vec<SeriesRow> {
         let backups = backups.get(&key).map(Vec::as_slice).unwrap_or_default();
         let (word, class) = level(series.level);
         let is_shared = counts.get(&(&series.cluster, &series.subject)).is_some_and(|count| *count > 1);
-        let destinations: Vec<_> = series.destinations.iter().map(|at| destination_cells(at, backups, now)).collect();
+        let cells = |at| destination_cells(context, series, at, backups);
+        let destinations: Vec<_> = series.destinations.iter().map(cells).collect();
         SeriesRow {
             href: path(&["series", &series.cluster, &series.subject]),
             name: shown(&format!("{}/{}", series.cluster, series.subject)),
@@ -172,7 +174,13 @@ fn series_rows(overview: &Overview, now: DateTime<Utc>) -> Vec<SeriesRow> {
     overview.status.series.iter().map(row).collect()
 }
 
-fn destination_cells(at: &AtDestination, backups: &[&ListedBackup], now: DateTime<Utc>) -> DestinationCells {
+fn destination_cells(
+    context: &Context<'_>,
+    series: &SeriesStatus,
+    at: &AtDestination,
+    backups: &[&ListedBackup],
+) -> DestinationCells {
+    let now = context.now;
     let (state, class) = if at.damaged.is_some() {
         ("damaged", "critical")
     } else if at.stale == Some(true) {
@@ -189,14 +197,26 @@ fn destination_cells(at: &AtDestination, backups: &[&ListedBackup], now: DateTim
         class,
         state,
         rpo: at.newest.as_ref().map(|newest| age(now, newest.time)).unwrap_or_default(),
-        gap: worst_gap(&at.destination, backups, now).map(|gap| seconds(gap.num_seconds())).unwrap_or_default(),
+        gap: worst_gap(context, series, &at.destination, backups).map(seconds).unwrap_or_default(),
         verified: at.verified.as_ref().map_or_else(|| "never".to_owned(), |proof| age(now, proof.proved)),
         drilled: at.drilled.as_ref().map_or_else(|| "never".to_owned(), |proof| age(now, proof.proved)),
     }
 }
 
-/// Returns the longest time without a new good backup at a destination in the last 30 days.
-pub(crate) fn worst_gap(destination: &str, backups: &[&ListedBackup], now: DateTime<Utc>) -> Option<TimeDelta> {
+/// Returns the longest time without a new good backup in the last 30 days, in seconds: by the
+/// reports of runs, else by the backups, unless retention removes some of them.
+pub(crate) fn worst_gap(
+    context: &Context<'_>,
+    series: &SeriesStatus,
+    destination: &str,
+    backups: &[&ListedBackup],
+) -> Option<i64> {
+    let own = context.config.jobs.get(&series.job).filter(|job| job.site.cluster.name == series.cluster);
+    let is_complete = own.is_some_and(|job| !job.retention.contains_key(destination));
+    series.worst_gap_seconds.or_else(|| longest_gap(destination, backups, context.now).filter(|_| is_complete))
+}
+
+fn longest_gap(destination: &str, backups: &[&ListedBackup], now: DateTime<Utc>) -> Option<i64> {
     let since = now - GAP_PERIOD;
     let good = backups.iter().filter(|backup| backup.is_good_at(destination));
     let mut times: Vec<_> = good.map(|backup| backup.time()).filter(|time| *time <= now).collect();
@@ -205,7 +225,7 @@ pub(crate) fn worst_gap(destination: &str, backups: &[&ListedBackup], now: DateT
     let begin = times.partition_point(|time| *time < since).saturating_sub(1);
     let times = times.get(begin..).unwrap_or_default();
     let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-    gaps.chain(times.last().map(|last| now - *last)).max()
+    gaps.chain(times.last().map(|last| now - *last)).max().map(|gap| gap.num_seconds())
 }
 
 /// Returns the time of the last drill to have the data back, scaled by the size of the newest

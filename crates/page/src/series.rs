@@ -80,7 +80,7 @@ fn facts(context: &Context<'_>, job: &str, series: Option<&SeriesStatus>, backup
             Cell::new(&at.destination).link(path(&["destinations", &at.destination])),
             Cell::new(newest.map(|newest| minute(newest.time)).unwrap_or_default()),
             Cell::new(newest.map(|newest| age(now, newest.time)).unwrap_or_default()),
-            Cell::new(worst_gap(&at.destination, backups, now).map(|gap| seconds(gap.num_seconds())).unwrap_or_default()),
+            Cell::new(worst_gap(context, series, &at.destination, backups).map(seconds).unwrap_or_default()),
             Cell::new(at.backups.to_string()),
             Cell::new(bytes(at.bytes)),
             Cell::new(proved(&at.verified)),

@@ -73,6 +73,8 @@ fn series_status() -> SeriesStatus {
     let at = AtDestination {
         destination: HOSTILE.to_owned(),
         backups: 2,
+        damaged_backups: 0,
+        held_backups: 0,
         bytes: 1 << 30,
         newest: Some(backup_age(5)),
         stale: Some(false),
@@ -105,6 +107,7 @@ fn series_status() -> SeriesStatus {
         }),
         tables: None,
         restore: Some(RestoreTime { seconds: 100.0, median_seconds: None, drills: vec![drill] }),
+        worst_gap_seconds: Some(30 * 3600),
         bytes: 1 << 30,
         destinations: vec![at],
     }
@@ -293,7 +296,7 @@ fn hostile_names_add_no_element_and_no_script() {
 fn overview_has_recovery_point_and_time_of_each_series() {
     let (_, html) = pages().remove(0);
     // The last drill took 100 s for a backup of 171 MB, and the newest has 195 MB.
-    for text in ["1 of 2", ">114 s<", ">+95 %<", "in 18 h", ">5 h<", ">26 h<"] {
+    for text in ["1 of 2", ">114 s<", ">+95 %<", "in 18 h", ">5 h<", ">26 h<", ">30 h<"] {
         assert!(html.contains(text), "{text} in {html}");
     }
 }

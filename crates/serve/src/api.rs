@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use longshore_engine::counters::Counters;
 use longshore_engine::overview::Overview;
+use longshore_metrics::{Service, Sources, to_text};
 use serde::Serialize;
 
 use crate::state::Shared;
@@ -60,6 +62,17 @@ async fn backups(State(shared): AppState) -> Response {
 /// Answers as `longshore prune --dry-run --json`.
 async fn retention(State(shared): AppState) -> Response {
     with_overview(&shared, |overview| json(&overview.retention))
+}
+
+/// Answers with metrics for Prometheus.
+pub(crate) async fn metrics(State(shared): AppState) -> Response {
+    let view = shared.view();
+    let service = Service { last_reload_successful: view.is_reloaded };
+    let counters = Counters::read(&view.config);
+    with_overview(&shared, |overview| {
+        let sources = Sources { status: &overview.status, counters: &counters, service: Some(&service) };
+        ([(CONTENT_TYPE, longshore_metrics::CONTENT_TYPE)], to_text(&sources)).into_response()
+    })
 }
 
 /// Answers with the newest run reports.

@@ -58,6 +58,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/jobs/{job}/run", post(run_now))
         .route("/login", get(login_form).post(log_in))
         .route("/logout", post(log_out))
+        .route("/metrics", get(api::metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/assets/style.css", get(|| asset("text/css; charset=utf-8", longshore_page::STYLE)))

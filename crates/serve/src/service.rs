@@ -90,7 +90,7 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
 
     let (requests, received) = mpsc::channel(MAX_REQUESTS);
     let activity = activity(&config, options.may_run);
-    let view = View { config: Arc::clone(&config), overview: None, banners: Vec::new(), activity, access: Arc::new(access) };
+    let view = View { config: Arc::clone(&config), overview: None, banners: Vec::new(), activity, access: Arc::new(access), is_reloaded: true };
     let shared = Arc::new(Shared::new(view, requests, options.version));
     let (stopping, stopped) = watch::channel(false);
     let accepting = tokio::spawn(listener.serve(router(Arc::clone(&shared)), stopped));
@@ -278,6 +278,7 @@ impl<'a> Service<'a> {
                     view.config = Arc::clone(&config);
                     view.access = Arc::new(access);
                     view.activity = activity;
+                    view.is_reloaded = true;
                     view.banners.retain(|banner| !banner.starts_with(BANNER));
                 });
                 let reader = OverviewReader::new(config, self.options.registry, identities, self.options.tables);
@@ -290,6 +291,7 @@ impl<'a> Service<'a> {
                 self.shared.update(|view| {
                     view.banners.retain(|banner| !banner.starts_with(BANNER));
                     view.banners.push(banner);
+                    view.is_reloaded = false;
                 });
             }
         }

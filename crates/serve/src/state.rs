@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) banners: Vec<String>,
     pub(crate) activity: Activity,
     pub(crate) access: Arc<Access>,
+    /// True if the last reload of the configuration succeeded.
+    pub(crate) is_reloaded: bool,
 }
 
 /// The reply to a request for a run.

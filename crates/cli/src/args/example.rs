@@ -16,7 +16,14 @@ const EXAMPLES: [(&str, &[&str]); 20] = [
     ("check", &["longshore check", "longshore check nightly --json"]),
     ("run", &["longshore run", "longshore run nightly --quiet"]),
     ("list", &["longshore list", "longshore list shop --all"]),
-    ("status", &["longshore status", "longshore status --nagios"]),
+    (
+        "status",
+        &[
+            "longshore status",
+            "longshore status --nagios",
+            "longshore status --prometheus /var/lib/prometheus/node-exporter/longshore.prom",
+        ],
+    ),
     ("verify", &["longshore verify --all", "longshore verify shop --identity key.txt"]),
     (
         "inspect",

@@ -1,6 +1,8 @@
 //! The arguments of `longshore status`.
 
-use clap::Args as ClapArgs;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueHint};
 use longshore_core::terms::MaxAge;
 
 use super::{Identity, Json, Local, quantity};
@@ -20,6 +22,12 @@ pub(crate) struct Status {
     /// Print one line and exit like a Nagios plugin.
     #[arg(long, conflicts_with = "json")]
     pub(crate) nagios: bool,
+    /// Write metrics for Prometheus to this file, such as one of node_exporter [default: stdout].
+    ///
+    /// The file is replaced as a whole. The exit code is 0 if the metrics were written.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["json", "nagios"])]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) prometheus: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]

@@ -1,9 +1,11 @@
 //! `longshore status`: show the state of each series, and problems that need attention.
 
+pub(crate) mod metrics;
 mod nagios;
 mod table;
 
 use longshore_core::Result;
+use longshore_engine::counters::Counters;
 use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
 
 use crate::args::Status as Arguments;
@@ -23,13 +25,17 @@ pub(super) async fn status(
         let identities = identities(&args.identity, &config).await?;
         let request =
             Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &plugins::table_names };
-        read_status(&config, &registry, &request).await
+        let status = read_status(&config, &registry, &request).await?;
+        Ok((Counters::read(&config), status))
     };
-    let status_result = status_result.await;
+    let status_result: Result<(Counters, Status)> = status_result.await;
     if args.nagios {
-        return Ok(nagios::print_line(output, &status_result).into());
+        return Ok(nagios::print_line(output, &status_result.map(|(_, status)| status)).into());
     }
-    let status = status_result?;
+    let (counters, status) = status_result?;
+    if let Some(file) = &args.prometheus {
+        return metrics::show(output, &status, &counters, file.as_deref());
+    }
     if args.json.json {
         if output.json(&status) == Exit::Failed {
             return Ok(Exit::Failed);

@@ -50,6 +50,10 @@ pub(super) const FILE_SYSTEMS: [Package; 3] = [
     Package::new("zfs-fuse", "zfs-fuse"),
 ];
 
+/// The programs that read metrics and alerts, and that receive notices.
+pub(super) const MONITORING: [Package; 2] =
+    [Package::new("prometheus", "promtool"), Package::new("prometheus-alertmanager", "prometheus-alertmanager")];
+
 /// The programs of the scripts in the comparison.
 pub(super) const SCRIPT_PROGRAMS: [Package; 1] = [Package::new("rclone", "rclone")];
 
@@ -150,6 +154,9 @@ fn install(missing: &[&str]) -> Result<()> {
     }
     if missing.contains(&"openssh-server") || missing.contains(&"rsync") {
         println!("    packages openssh-server and rsync are installed without starting their daemons");
+    }
+    if missing.iter().any(|package| package.starts_with("prometheus")) {
+        println!("    packages of Prometheus are installed without starting or enabling their services");
     }
     install.args(["-c", include_str!("install.sh"), "install.sh"]).args(missing);
     step(&format!("apt-get install {names}"), &mut install)
