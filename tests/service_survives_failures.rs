@@ -7,6 +7,8 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::support::offline_env::{ForgedBackup, NIGHTLY, OfflineEnv};
 use crate::support::service::Service;
 use crate::support::{Job, TestEnv, files, wait_for};
@@ -89,6 +91,54 @@ fn stop_waits_for_runs_and_then_ends_them() {
     drop(lock);
     test_env.longshore(&["status"]).expect(3).shows("last run was interrupted");
     assert!(files(&test_env.local()).iter().all(|file| !file.contains("shop")));
+}
+
+/// Changes the time of the only run report of this host to two hours before.
+fn age_report(test_env: &TestEnv) {
+    let folder = test_env.path("state/runs");
+    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = names.filter(|name| name.matches('.').count() == 2 && name.ends_with(".json")).next().unwrap();
+    let text = std::fs::read_to_string(folder.join(&name)).unwrap();
+    let mut report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for field in ["begun", "ended"] {
+        let time: DateTime<Utc> = report[field].as_str().unwrap().parse().unwrap();
+        report[field] = (time - TimeDelta::hours(2)).to_rfc3339().into();
+    }
+    let begun: DateTime<Utc> = report["begun"].as_str().unwrap().parse().unwrap();
+    let id = report["id"].as_str().unwrap().to_owned();
+    let aged = format!("{}{}", begun.format("%Y-%m-%d_%H%M%S"), &id["2026-06-07_091500".len()..]);
+    report["id"] = aged.clone().into();
+    std::fs::remove_file(folder.join(&name)).unwrap();
+    std::fs::write(folder.join(name.replace(&id, &aged)), report.to_string()).unwrap();
+}
+
+#[test]
+fn missed_run_is_caught_up_once() {
+    let test_env = TestEnv::new();
+    let configure = |serve: &str| {
+        let more = format!("max_age = '26h'\nschedule = '0 * * * *'\n[serve]\n{serve}");
+        test_env.configure(&Job { more: &more, ..Job::default() });
+    };
+    configure("");
+    test_env.longshore(&["run"]).expect(0);
+    age_report(&test_env);
+    // A schedule alone only describes a timer.
+    let service = Service::start(&mut test_env.command());
+    service.wait_until_ready();
+    assert!(!service.get("/").body.contains("Running now"));
+    drop(service);
+    assert_eq!(reports(&test_env), 1);
+    configure("schedule = true\n");
+    let service = Service::start(&mut test_env.command());
+    wait_for("the report", || (reports(&test_env) == 2).then_some(()));
+    wait_for("the run", || service.log().contains("run nightly: exit status: 0").then_some(()));
+    test_env.longshore(&["serve", "--listen", "127.0.0.1:0"]).expect(5);
+    test_env.longshore(&["schedule"]).shows("longshore serve");
+    drop(service);
+    let service = Service::start(&mut test_env.command());
+    service.wait_until_ready();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(service.get("/").body.contains("Nothing is running") && reports(&test_env) == 2);
 }
 
 #[test]

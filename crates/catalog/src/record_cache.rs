@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use longshore_core::check::{Check, Finding};
 use longshore_core::stage::{Capabilities, Entry, Limits, Ship, Store};
 use longshore_core::stream::{ByteStream, collect, from_bytes};
 use longshore_model::error::{Result, Stage};
-use longshore_model::key::Key;
+use longshore_model::key::{BackupName, Key};
 use longshore_model::manifest::Manifest;
 use longshore_model::mark::MarkName;
 use longshore_model::run_report::{MAX_REPORT_BYTES, ReportName};
@@ -22,10 +22,14 @@ use longshore_model::run_report::{MAX_REPORT_BYTES, ReportName};
 /// prunes that removed thousands of backups, and unencrypted records of drills.
 const MAX_CACHED_BYTES: usize = 64 << 10;
 
+/// The manifests of all destinations: copies of one backup share theirs.
+pub type SharedManifests = Arc<Mutex<HashMap<BackupName, Weak<Manifest>>>>;
+
 /// The records of one destination that were read before: manifests, and small records such as
 /// marks and run reports.
 #[derive(Default)]
 pub struct RecordCache {
+    shared: SharedManifests,
     /// The manifests with the sizes of their files.
     manifests: Mutex<HashMap<Key, (u64, Arc<Manifest>)>>,
     records: Mutex<HashMap<Key, Bytes>>,
@@ -48,15 +52,49 @@ impl RecordCache {
         lock(&self.manifests).get(key).filter(|(size, _)| *size == bytes).map(|(_, manifest)| Arc::clone(manifest))
     }
 
-    pub(crate) fn add_manifest(&self, key: &Key, bytes: u64, manifest: &Arc<Manifest>) {
-        lock(&self.manifests).insert(key.clone(), (bytes, Arc::clone(manifest)));
+    /// Creates an empty cache that shares its manifests with those of other destinations.
+    pub fn new(shared: &SharedManifests) -> Self {
+        Self { shared: Arc::clone(shared), ..Self::default() }
+    }
+
+    /// Adds a manifest, and returns it, or an equal one of another destination.
+    pub(crate) fn add_manifest(
+        &self,
+        (name, key): (&BackupName, &Key),
+        bytes: u64,
+        manifest: Arc<Manifest>,
+    ) -> Arc<Manifest> {
+        let mut shared = lock(&self.shared);
+        let equal = shared.get(name).and_then(Weak::upgrade).filter(|known| **known == *manifest);
+        let manifest = equal.unwrap_or_else(|| {
+            let manifest = shrunk(manifest);
+            shared.insert(name.clone(), Arc::downgrade(&manifest));
+            manifest
+        });
+        lock(&self.manifests).insert(key.clone(), (bytes, Arc::clone(&manifest)));
+        manifest
     }
 
     /// Removes the records that a listing lacks, or shows in another size.
     pub(crate) fn retain(&self, sizes: &BTreeMap<Key, u64>) {
         lock(&self.manifests).retain(|key, (bytes, _)| sizes.get(key) == Some(bytes));
+        lock(&self.shared).retain(|_, manifest| manifest.strong_count() > 0);
         lock(&self.records).retain(|key, record| sizes.get(key) == Some(&(record.len() as u64)));
     }
+}
+
+/// Frees the unused capacity of a manifest, of which a service keeps thousands.
+fn shrunk(mut manifest: Arc<Manifest>) -> Arc<Manifest> {
+    if let Some(own) = Arc::get_mut(&mut manifest) {
+        own.verified.shrink_to_fit();
+        own.shipments.shrink_to_fit();
+        own.needs.shrink_to_fit();
+        own.recipients.shrink_to_fit();
+        for texts in [&mut own.not_captured, &mut own.run_not_captured, &mut own.warnings] {
+            texts.shrink_to_fit();
+        }
+    }
+    manifest
 }
 
 /// A store that reads small records from a cache, for views that show backups and change nothing.

@@ -8,9 +8,9 @@
 //! | `wal` | the table about the archive of a cluster's WAL |
 //! | `incremental` | the setting about incremental base backups |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
+//! | `timetable` | the schedules of a job |
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
-//! | [`schedule`] | the times at which runs are due |
 //! | [`mod@serve`] | the table about the service |
 //! | [`suggestion`] | the known name nearest to a mistyped one |
 
@@ -23,10 +23,10 @@ mod identity;
 mod incremental;
 mod job;
 pub mod registry;
-pub mod schedule;
 pub mod serve;
 pub mod suggestion;
 mod table;
+mod timetable;
 mod wal;
 mod written;
 
@@ -37,4 +37,5 @@ pub use self::drill::{DrillSettings, Expectation, Query};
 pub use self::identity::{IdentityCommand, IdentitySource};
 pub use self::incremental::{Incremental, ParentUnseen};
 pub use self::job::Job;
+pub use self::timetable::Timetable;
 pub use self::wal::{Required, WalArchive};

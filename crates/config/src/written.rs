@@ -18,7 +18,6 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::quote_unless_secret;
 use crate::incremental::Incremental;
-use crate::schedule::Expression;
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
@@ -114,7 +113,6 @@ pub(crate) struct Job {
     pub(crate) scratch_dir: Option<PathBuf>,
     pub(crate) incremental: Option<Incremental>,
     pub(crate) max_age: Option<MaxAge>,
-    pub(crate) schedule: Option<Expression>,
     #[serde(default, deserialize_with = "optional_zone")]
     pub(crate) timezone: Option<Tz>,
     #[serde(rename = "dump")]
@@ -125,6 +123,8 @@ pub(crate) struct Job {
     _encrypt: Option<IgnoredAny>,
     #[serde(rename = "drill")]
     _drill: Option<IgnoredAny>,
+    #[serde(rename = "schedule")]
+    _schedule: Option<IgnoredAny>,
 }
 
 fn default_parallel() -> usize {

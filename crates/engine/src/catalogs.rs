@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
 use longshore_catalog::adopt::Adopted;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
-use longshore_catalog::record_cache::{CachedStore, RecordCache};
+use longshore_catalog::record_cache::{CachedStore, RecordCache, SharedManifests};
 use longshore_config::suggestion;
 use longshore_config::{Config, Destination};
 use longshore_core::key::BackupName;
@@ -60,7 +60,9 @@ pub struct RecordCaches(BTreeMap<String, Arc<RecordCache>>);
 impl RecordCaches {
     /// Creates empty caches.
     pub fn new(config: &Config) -> Self {
-        Self(config.destinations.keys().map(|name| (name.clone(), Arc::default())).collect())
+        let shared = SharedManifests::default();
+        let caches = config.destinations.keys().map(|name| (name.clone(), Arc::new(RecordCache::new(&shared))));
+        Self(caches.collect())
     }
 }
 

@@ -19,6 +19,7 @@
 //! | [`overview`] | status, backups, retention and runs together, for a view that is refreshed |
 //! | [`listing`] | the backups of all destinations as a list |
 //! | `series_end` | detection of series that have ended |
+//! | [`schedule`] | scheduled tasks: when they are due, and what starts them |
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`hold`] | holds, which exempt backups from retention |
@@ -72,6 +73,7 @@ mod restore_page;
 pub mod run;
 mod run_history;
 pub mod run_report;
+pub mod schedule;
 mod series_end;
 pub mod simulate;
 mod stages;

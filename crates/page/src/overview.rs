@@ -48,7 +48,8 @@ struct SeriesRow {
     href: String,
     name: String,
     job: Option<String>,
-    class: &'static str,
+    /// The attribute with the class of the state.
+    class: String,
     level: &'static str,
     copies: String,
     rto: String,
@@ -63,7 +64,8 @@ struct SeriesRow {
 
 struct DestinationCells {
     name: String,
-    class: &'static str,
+    /// The attribute with the class of the state.
+    class: String,
     state: &'static str,
     rpo: String,
     gap: String,
@@ -159,7 +161,7 @@ fn series_rows(overview: &Overview, context: &Context<'_>) -> Vec<SeriesRow> {
             href: path(&["series", &series.cluster, &series.subject]),
             name: shown(&format!("{}/{}", series.cluster, series.subject)),
             job: is_shared.then(|| shown(&series.job)),
-            class,
+            class: class_attribute(class),
             level: if series.ended.is_some() { "ended" } else { word },
             copies: format!("{} of {}", series.copies.present.len(), series.copies.wanted),
             rto: rto(series, backups).unwrap_or_else(|| "never".to_owned()),
@@ -194,13 +196,18 @@ fn destination_cells(
     };
     DestinationCells {
         name: shown(&at.destination),
-        class,
+        class: class_attribute(class),
         state,
         rpo: at.newest.as_ref().map(|newest| age(now, newest.time)).unwrap_or_default(),
         gap: worst_gap(context, series, &at.destination, backups).map(seconds).unwrap_or_default(),
         verified: at.verified.as_ref().map_or_else(|| "never".to_owned(), |proof| age(now, proof.proved)),
         drilled: at.drilled.as_ref().map_or_else(|| "never".to_owned(), |proof| age(now, proof.proved)),
     }
+}
+
+/// Returns the attribute of a class. The table of hundreds of series has none for good states.
+fn class_attribute(class: &str) -> String {
+    if class == "good" { String::new() } else { format!(" class=\"{class}\"") }
 }
 
 /// Returns the longest time without a new good backup in the last 30 days, in seconds: by the
@@ -273,8 +280,8 @@ fn job_rows(status: &Status, context: &Context<'_>) -> Vec<JobRow> {
             }
             (None, None) => "never".to_owned(),
         };
-        let configured = context.config.jobs.get(&job.job).filter(|own| own.site.cluster.name == job.cluster);
-        let next = configured.and_then(|own| own.schedule.as_ref()?.next(context.now));
+        let own = status.series.iter().filter(|series| series.job == job.job && series.cluster == job.cluster);
+        let next = own.filter_map(|series| series.next_run).min();
         JobRow {
             name: shown(&job.job),
             cluster: shown(&job.cluster),

@@ -112,7 +112,7 @@ async fn observe(
 
 fn with_progress(tasks: &watch::Sender<Vec<Task>>, (verb, job): (&str, &str), change: impl FnOnce(&mut Progress)) {
     tasks.send_modify(|tasks| {
-        if let Some(task) = tasks.iter_mut().find(|task| task.verb == verb && task.job == job && !task.is_waiting) {
+        if let Some(task) = tasks.iter_mut().find(|task| task.verb == verb && task.job == job) {
             change(&mut task.progress);
         }
     });

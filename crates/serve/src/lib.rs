@@ -6,6 +6,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `service` | the loop: refreshing, scheduling, reloading, stopping |
+//! | `planner` | the scheduled tasks that are due |
 //! | `child` | one task as a child process |
 //! | [`progress`] | the events of a task, as lines of JSON |
 //! | `state` | the state that requests read |
@@ -19,6 +20,7 @@ mod api;
 mod child;
 mod guard;
 mod listener;
+mod planner;
 pub mod progress;
 mod routes;
 mod service;

@@ -26,6 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::access::Access;
 use crate::child::{Ended, Running};
 use crate::listener::{Listener, expect_protected};
+use crate::planner::{Due, Planner};
 use crate::routes::router;
 use crate::state::{RunReply, RunRequest, Shared, View};
 
@@ -82,6 +83,7 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
     let listen = options.listen.clone().unwrap_or_else(|| config.serve.listen.clone());
     expect_protected(&listen, &config.serve.auth)?;
     let access = Access::load(&config.serve.auth)?;
+    let planner = planner(&config, options.may_run)?;
     let listener = Listener::open(&listen)?;
     let failed = |error| Error::io(Stage::Config, listen.to_string(), "cannot listen on it", error);
     let bound = listener.listen().map_err(failed)?;
@@ -105,6 +107,7 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
         options,
         shared,
         reader: Rc::new(reader),
+        planner,
         queue: VecDeque::new(),
         running: Vec::new(),
         ended,
@@ -136,6 +139,11 @@ fn activity(config: &Config, may_run: bool) -> Activity {
     }
 }
 
+/// Claims the scheduled tasks, if the configuration and the command line permit it.
+fn planner(config: &Config, may_run: bool) -> Result<Option<Planner>> {
+    (config.serve.schedule && may_run).then(|| Planner::claim(config)).transpose()
+}
+
 /// Notifies the service manager, if there is one.
 fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
@@ -160,8 +168,10 @@ struct Service<'a> {
     options: Options<'a>,
     shared: Arc<Shared>,
     reader: Rc<OverviewReader<'a>>,
-    /// The jobs to run, in order.
-    queue: VecDeque<String>,
+    /// The scheduled tasks; `None` if this service starts none by itself.
+    planner: Option<Planner>,
+    /// The tasks to start, in order.
+    queue: VecDeque<Due>,
     running: Vec<Running>,
     ended: mpsc::UnboundedSender<Ended>,
     refresh: Refresh,
@@ -217,6 +227,27 @@ impl<'a> Service<'a> {
             self.watched = Instant::now();
             notify(&[NotifyState::Watchdog]);
         }
+        self.queue_due();
+    }
+
+    /// Adds the scheduled tasks that are due to the queue.
+    fn queue_due(&mut self) {
+        const BANNER: &str = "The schedules could not be evaluated: ";
+        let Some(planner) = &mut self.planner else { return };
+        let (view, shared) = (self.shared.view(), &self.shared);
+        let begun = |verb: &str, job: &str| {
+            let tasks = shared.tasks.borrow();
+            tasks.iter().find(|task| task.verb == verb && task.job == job).map(|task| task.since)
+        };
+        let due = planner.due(&view.config, chrono::Utc::now(), begun);
+        let banner = due.as_ref().err().map(|error| format!("{BANNER}{}", error.chain()));
+        if banner.is_some() || view.banners.iter().any(|banner| banner.starts_with(BANNER)) {
+            self.shared.update(|view| {
+                view.banners.retain(|banner| !banner.starts_with(BANNER));
+                view.banners.extend(banner);
+            });
+        }
+        due.into_iter().flatten().for_each(|due| self.enqueue(due));
     }
 
     /// Starts a read of the destinations if it is due.
@@ -267,12 +298,18 @@ impl<'a> Service<'a> {
             expect_protected(listen, &config.serve.auth)?;
             let access = Access::load(&config.serve.auth)?;
             let identities = identities(self.options.identities, &config).await?;
-            Ok::<_, Error>((config, access, identities))
+            // The lock is that of the configuration's path, and this service may hold it already.
+            let planner = match self.planner.is_some() && config.serve.schedule {
+                true => None,
+                false => planner(&config, self.options.may_run)?,
+            };
+            Ok::<_, Error>((config, access, identities, planner))
         };
         let loaded = loaded.await;
         let is_loaded = loaded.is_ok();
         match loaded {
-            Ok((config, access, identities)) => {
+            Ok((config, access, identities, planner)) => {
+                self.planner = self.planner.take().filter(|_| config.serve.schedule).or(planner);
                 let activity = activity(&config, self.options.may_run);
                 self.shared.update(|view| {
                     view.config = Arc::clone(&config);
@@ -302,44 +339,47 @@ impl<'a> Service<'a> {
     /// Adds the run of a request to the queue.
     fn accept(&mut self, request: RunRequest) {
         let view = self.shared.view();
-        let is_busy = self.queue.contains(&request.job)
-            || self.running.iter().any(|task| task.verb == RUN && task.job == request.job);
+        let is_busy = self.shared.tasks.borrow().iter().any(|task| task.verb == RUN && task.job == request.job);
         let reply = if view.activity != Activity::Run || !view.config.jobs.contains_key(&request.job) {
             RunReply::Unknown
         } else if is_busy {
             RunReply::AlreadyQueued
         } else {
-            self.queue.push_back(request.job.clone());
-            let task = Task {
-                verb: RUN.to_owned(),
-                job: request.job.clone(),
-                since: chrono::Utc::now(),
-                is_waiting: true,
-                progress: Progress::default(),
-            };
-            self.shared.tasks.send_modify(|tasks| tasks.push(task));
+            let arguments = vec![RUN.to_owned(), request.job.clone()];
+            self.enqueue(Due { verb: RUN.to_owned(), job: request.job, arguments });
             RunReply::Accepted
         };
         // The client may have closed its connection.
         request.reply.send(reply).unwrap_or_default();
     }
 
+    fn enqueue(&mut self, due: Due) {
+        let task = Task {
+            verb: due.verb.clone(),
+            job: due.job.clone(),
+            since: chrono::Utc::now(),
+            is_waiting: true,
+            progress: Progress::default(),
+        };
+        self.shared.tasks.send_modify(|tasks| tasks.push(task));
+        self.queue.push_back(due);
+    }
+
     /// Starts tasks of the queue, as many as may run at once.
     fn start_queued(&mut self) {
         while self.running.len() < self.shared.view().config.serve.runs_at_once {
-            let Some(job) = self.queue.pop_front() else { return };
+            let Some(Due { verb, job, arguments }) = self.queue.pop_front() else { return };
             self.shared.tasks.send_modify(|tasks| {
-                if let Some(task) = tasks.iter_mut().find(|task| task.job == job && task.is_waiting) {
+                if let Some(task) = tasks.iter_mut().find(|task| task.verb == verb && task.job == job) {
                     (task.is_waiting, task.since) = (false, chrono::Utc::now());
                 }
             });
-            let arguments = [RUN.to_owned(), job.clone()];
             let tasks = self.shared.tasks.clone();
-            match Running::start(&self.options.program, (RUN, &job), &arguments, tasks, self.ended.clone()) {
+            match Running::start(&self.options.program, (&verb, &job), &arguments, tasks, self.ended.clone()) {
                 Ok(task) => self.running.push(task),
                 Err(error) => {
-                    (self.options.note)(&format!("job {job}: cannot start {}: {error}", self.options.program.binary.display()));
-                    self.forget(RUN, &job);
+                    (self.options.note)(&format!("{verb} {job}: cannot start {}: {error}", self.options.program.binary.display()));
+                    self.forget(&verb, &job);
                 }
             }
         }
@@ -358,7 +398,7 @@ impl<'a> Service<'a> {
 
     fn forget(&self, verb: &str, job: &str) {
         self.shared.tasks.send_modify(|tasks| {
-            tasks.retain(|task| task.verb != verb || task.job != job || task.is_waiting);
+            tasks.retain(|task| task.verb != verb || task.job != job);
         });
     }
 

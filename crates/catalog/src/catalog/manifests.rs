@@ -69,17 +69,23 @@ pub(super) async fn read(
     });
     let mut batches = batches.buffered(BATCHES);
     let mut all = vec![known];
-    while let Some(batch) = batches.try_next().await? {
-        let batch: Vec<ParsedManifest> = batch;
-        if let Some(cache) = cache {
-            let good = batch.iter().filter_map(|parsed| Some((&parsed.key, parsed.manifest.as_ref().ok()?)));
-            good.for_each(|(key, manifest)| {
-                sizes.get(key).iter().for_each(|bytes| cache.add_manifest(key, **bytes, manifest));
-            });
-        }
-        all.push(batch);
+    while let Some::<Vec<ParsedManifest>>(batch) = batches.try_next().await? {
+        all.push(match cache {
+            None => batch,
+            Some(cache) => batch.into_iter().map(|parsed| cached(parsed, sizes, cache)).collect(),
+        });
     }
     Ok(all)
+}
+
+/// Adds a manifest to the cache.
+fn cached(parsed: ParsedManifest, sizes: &BTreeMap<Key, u64>, cache: &RecordCache) -> ParsedManifest {
+    let ParsedManifest { name, key, manifest } = parsed;
+    let manifest = manifest.map(|manifest| match sizes.get(&key) {
+        Some(bytes) => cache.add_manifest((&name, &key), *bytes, manifest),
+        None => manifest,
+    });
+    ParsedManifest { name, key, manifest }
 }
 
 /// Fetches the contents of the manifests, in batches.

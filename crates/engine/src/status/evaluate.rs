@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
-use longshore_config::schedule::{Expression, Schedule};
 use longshore_config::{Config, Job, ParentUnseen};
 use longshore_core::mark::MarkKind;
 use longshore_core::terms::{self, MaxAge};
 use longshore_core::unit::{TimeSpan, format_age};
 use longshore_retention::CLOCK_TOLERANCE;
+use longshore_schedule::{Expression, Schedule};
 
 use super::drills::Drills;
 use super::growth;

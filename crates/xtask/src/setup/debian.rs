@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 14] = [
+pub(super) const REQUIRED: [Package; 15] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -33,6 +33,7 @@ pub(super) const REQUIRED: [Package; 14] = [
     Package::new("util-linux", "setpriv"),
     Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
     Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
+    Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
 ];
 
 /// The second real S3 store for tests of destinations, in addition to Garage.
