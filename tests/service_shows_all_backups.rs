@@ -49,7 +49,9 @@ fn pages_show_status_backups_and_reasons() {
     // A stale backup does not make the service unhealthy.
     assert_eq!((service.get("/healthz").status, service.get("/readyz").status), (200, 200));
     assert!(home.headers.contains("content-security-policy: default-src 'none'; style-src 'self'"));
-    assert!(home.headers.contains("x-content-type-options: nosniff") && home.headers.contains("cache-control: no-store"));
+    assert!(
+        home.headers.contains("x-content-type-options: nosniff") && home.headers.contains("cache-control: no-store")
+    );
 }
 
 #[test]
@@ -141,9 +143,8 @@ fn requests_need_a_token_with_a_sufficient_role() {
     let tokens = tokens.map(|(file, role)| format!("{{ file = '{file}', role = '{role}' }}")).join(", ");
     offline_env.configure(&format!("{}[serve]\nallow = ['run']\ntokens = [{tokens}]\n", job()));
     let service = start(&offline_env);
-    let request = |line: &str, token: &str| {
-        service.request(line, &[&format!("Authorization: Bearer {token}")], "").status
-    };
+    let request =
+        |line: &str, token: &str| service.request(line, &[&format!("Authorization: Bearer {token}")], "").status;
     let answer = service.get("/");
     assert_eq!((answer.status, answer.body.contains("main/shop")), (401, false));
     assert!(answer.body.contains("Sign in") && answer.headers.contains("www-authenticate: bearer"));

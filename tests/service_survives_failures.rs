@@ -96,8 +96,8 @@ fn stop_waits_for_runs_and_then_ends_them() {
 /// Changes the time of the only run report of this host to two hours before.
 fn age_report(test_env: &TestEnv) {
     let folder = test_env.path("state/runs");
-    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let name = names.filter(|name| name.matches('.').count() == 2 && name.ends_with(".json")).next().unwrap();
+    let mut names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let name = names.find(|name| name.matches('.').count() == 2 && name.ends_with(".json")).unwrap();
     let text = std::fs::read_to_string(folder.join(&name)).unwrap();
     let mut report: serde_json::Value = serde_json::from_str(&text).unwrap();
     for field in ["begun", "ended"] {
@@ -151,7 +151,7 @@ fn bad_reload_keeps_the_old_configuration() {
     service.signal("HUP");
     wait_for("the banner", || service.get("/").body.contains("The configuration was not reloaded").then_some(()));
     let reloaded = |value: u8| {
-        let line = format!("longshore_config_last_reload_successful {value}\n");
+        let line = format!("longshore_config_last_reload_successful {value}.0\n");
         service.request("GET /metrics", &[], "").body.contains(&line)
     };
     assert!(reloaded(0));
@@ -168,7 +168,8 @@ fn bad_reload_keeps_the_old_configuration() {
 #[test]
 fn destination_that_does_not_answer_delays_nothing() {
     let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let secret = "[destination.dead]\ntype = 's3'\nbucket = 'b'\nregion = 'r'\nallow_http = true\naccess_key_id = 'k'\n";
+    let secret =
+        "[destination.dead]\ntype = 's3'\nbucket = 'b'\nregion = 'r'\nallow_http = true\naccess_key_id = 'k'\n";
     let offline_env = OfflineEnv::new("");
     std::fs::write(offline_env.path("secret"), "secret").unwrap();
     std::fs::set_permissions(offline_env.path("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();

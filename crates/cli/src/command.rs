@@ -64,8 +64,7 @@ pub(crate) async fn execute(
         path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
     let (reported, events) = (args.verb.reported(), args.events);
     let context = || {
-        let context =
-            Context { events, ..Context::new(&path, *output, recorder.clone(), restore_states.clone())? };
+        let context = Context { events, ..Context::new(&path, *output, recorder.clone(), restore_states.clone())? };
         // From here on, every outcome of an acting verb is reported.
         reported.iter().for_each(|reported| recorder.begin(&context.config, reported));
         Ok(context)

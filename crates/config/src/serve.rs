@@ -90,10 +90,9 @@ impl FromStr for Listen {
         match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
             Some(_) => Err(format!("\"{text}\" is not the path of a socket: write unix:/run/longshore/serve.sock")),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| format!("\"{text}\" is not an address: write ADDRESS:PORT, such as 127.0.0.1:8470, or unix:PATH")),
+            None => text.parse().map(Self::Tcp).map_err(|_| {
+                format!("\"{text}\" is not an address: write ADDRESS:PORT, such as 127.0.0.1:8470, or unix:PATH")
+            }),
         }
     }
 }
@@ -188,7 +187,9 @@ pub(crate) fn settings(value: Spanned<DeValue<'_>>) -> Result<ServeSettings, Con
     let refuse = |message: &str| Err(ConfigError::at(span.clone(), message));
     let auth = match (auth, tokens) {
         (Some(AuthWord::None), Some(_)) => return refuse("serve: has both auth = \"none\" and tokens: remove one"),
-        (None, Some(tokens)) if tokens.is_empty() => return refuse("serve: tokens is empty: add a token, or remove it"),
+        (None, Some(tokens)) if tokens.is_empty() => {
+            return refuse("serve: tokens is empty: add a token, or remove it");
+        }
         (Some(AuthWord::None), None) => Auth::None,
         (None, Some(tokens)) => Auth::Tokens(tokens),
         (None, None) => Auth::Loopback,

@@ -98,12 +98,7 @@ pub struct OverviewReader<'a> {
 impl<'a> OverviewReader<'a> {
     /// Creates a reader with an empty cache. The identities and `tables` are those of a
     /// [`Request`].
-    pub fn new(
-        config: Arc<Config>,
-        registry: &'a Registry,
-        identities: Identities,
-        tables: &'a TablesOf<'a>,
-    ) -> Self {
+    pub fn new(config: Arc<Config>, registry: &'a Registry, identities: Identities, tables: &'a TablesOf<'a>) -> Self {
         let caches = RecordCaches::new(&config);
         Self { config, registry, identities, tables, caches }
     }

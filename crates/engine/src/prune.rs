@@ -116,13 +116,8 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
 /// Returns the decisions of all policies about the backups in these catalogs, for a view. Locks of
 /// the store are not queried.
 pub(crate) async fn explain(config: &Config, catalogs: &[Catalogued]) -> Vec<Pruned> {
-    let request = Request {
-        job: None,
-        destination: None,
-        mode: Mode::DryRun,
-        overrides: Overrides::default(),
-        retire: None,
-    };
+    let request =
+        Request { job: None, destination: None, mode: Mode::DryRun, overrides: Overrides::default(), retire: None };
     let mut all = Vec::new();
     for at in catalogs {
         let owners: Vec<Owner<'_>> = owners(config.jobs.values(), config.adoptions.values(), &at.name);

@@ -17,7 +17,8 @@ const MAX_ROWS: usize = 1000;
 pub fn list(context: &Context<'_>) -> String {
     let all = context.overview.map(|overview| overview.status.destinations.as_slice()).unwrap_or_default();
     let row = |at: &DestinationStatus| {
-        let state = if at.error.is_some() { Cell::classed("critical", "unreadable") } else { Cell::classed("good", "good") };
+        let state =
+            if at.error.is_some() { Cell::classed("critical", "unreadable") } else { Cell::classed("good", "good") };
         vec![
             Cell::new(&at.name).link(path(&["destinations", &at.name])),
             state,
@@ -62,14 +63,18 @@ pub fn page(context: &Context<'_>, name: &str) -> Option<String> {
         .fact("Added in 30 days", bytes(added))
         .fact("Forecast", forecast.unwrap_or_default())
         .fact("Unreadable manifests", status.unreadable.to_string());
-    let series = overview.status.series.iter().flat_map(|series| {
-        series.destinations.iter().filter(|at| at.destination == name).map(move |at| (series, at))
-    });
+    let series =
+        overview.status.series.iter().flat_map(|series| {
+            series.destinations.iter().filter(|at| at.destination == name).map(move |at| (series, at))
+        });
     let rows = series.map(|(series, at)| {
         let newest = at.newest.as_ref();
         vec![
-            Cell::new(format!("{}/{}", series.cluster, series.subject))
-                .link(path(&["series", &series.cluster, &series.subject])),
+            Cell::new(format!("{}/{}", series.cluster, series.subject)).link(path(&[
+                "series",
+                &series.cluster,
+                &series.subject,
+            ])),
             Cell::new(&series.job),
             Cell::new(newest.map(|newest| minute(newest.time)).unwrap_or_default()),
             Cell::new(newest.map(|newest| age(context.now, newest.time)).unwrap_or_default()),

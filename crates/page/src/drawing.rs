@@ -73,7 +73,7 @@ pub(crate) fn calendar(days: &BTreeMap<NaiveDate, Day>, label: &str) -> String {
         month = if begin <= *first { None } else { begin.checked_sub_months(Months::new(1)) };
     }
     months.reverse();
-    let (width, height) = (LABEL + 31 * CELL, RULER + CELL * months.len() as i32 + 24);
+    let (width, height) = (LABEL + 31 * CELL, RULER + CELL * months.len() as i32 + 28);
     let mut svg = open(width, height, label);
     for day in [1, 5, 10, 15, 20, 25, 30] {
         text(&mut svg, LABEL + (day - 1) * CELL + 3, RULER - 5, "axis", &day.to_string());
@@ -85,12 +85,14 @@ pub(crate) fn calendar(days: &BTreeMap<NaiveDate, Day>, label: &str) -> String {
         for date in begin.iter_days().take_while(|date| *date < next) {
             let x = LABEL + (date.day0() as i32) * CELL;
             match days.get(&date) {
-                None => write_to(&mut svg, format_args!(r#"<circle class="none" cx="{}" cy="{}" r="2"/>"#, x + 8, y + 8)),
+                None => {
+                    write_to(&mut svg, format_args!(r#"<circle class="none" cx="{}" cy="{}" r="2"/>"#, x + 8, y + 8))
+                }
                 Some(day) => sign(&mut svg, x, y, day),
             }
         }
     }
-    legend(&mut svg, height - 16);
+    legend(&mut svg, height - 20);
     svg.push_str("</svg>");
     svg
 }
@@ -120,11 +122,7 @@ fn shape(svg: &mut String, x: i32, y: i32, state: DayState) {
         }
         DayState::Damaged => write_to(
             svg,
-            format_args!(
-                r#"<path class="{class}" d="M{} {}l10 10m0 -10l-10 10" stroke-width="3"/>"#,
-                x + 3,
-                y + 3
-            ),
+            format_args!(r#"<path class="{class}" d="M{} {}l10 10m0 -10l-10 10" stroke-width="3"/>"#, x + 3, y + 3),
         ),
     }
 }
@@ -167,7 +165,15 @@ pub(crate) fn curve(points: &[(DateTime<Utc>, u64)], label: &str, unit: impl Fn(
     let line: Vec<String> = points.iter().map(place).collect();
     write_to(&mut svg, format_args!(r#"<polyline class="series-line" points="{}"/>"#, line.join(" ")));
     text(&mut svg, left, height - 6, "axis", &minute(*first));
-    text(&mut svg, width - 95, height - 6, "axis", &minute(*last));
+    write_to(
+        &mut svg,
+        format_args!(
+            r#"<text x="{}" y="{}" class="axis" text-anchor="end">{}</text>"#,
+            width - 2,
+            height - 6,
+            escaped(&minute(*last))
+        ),
+    );
     svg.push_str("</svg>");
     svg
 }

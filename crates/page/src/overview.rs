@@ -185,6 +185,8 @@ fn destination_cells(
     let now = context.now;
     let (state, class) = if at.damaged.is_some() {
         ("damaged", "critical")
+    } else if series.ended.is_some() {
+        ("ended", "good")
     } else if at.stale == Some(true) {
         ("stale", "critical")
     } else if at.newest.is_none() {
@@ -258,7 +260,8 @@ pub(crate) fn plaintext_bytes(backup: &ListedBackup) -> Option<u64> {
 
 /// Returns the change of the size against the median of the previous dumps.
 fn trend(series: &SeriesStatus) -> String {
-    let Some((now, usual)) = series.size.as_ref().and_then(|size| Some((size.plaintext_bytes, size.median_plaintext_bytes?)))
+    let Some((now, usual)) =
+        series.size.as_ref().and_then(|size| Some((size.plaintext_bytes, size.median_plaintext_bytes?)))
     else {
         return String::new();
     };

@@ -69,9 +69,10 @@ pub fn page(context: &Context<'_>, name: &str) -> Option<String> {
 fn simulation_section(simulation: &Simulation) -> Section {
     let points: Vec<_> = simulation.days.iter().map(|day| (day.time, day.backups as u64)).collect();
     let drawing = curve(&points, "Number of backups over a year of daily runs", |count| count.to_string());
-    let rows = simulation.survivors.iter().map(|survivor| {
-        vec![Cell::new(minute(survivor.time)), Cell::new(describe_reasons(&survivor.reasons))]
-    });
+    let rows = simulation
+        .survivors
+        .iter()
+        .map(|survivor| vec![Cell::new(minute(survivor.time)), Cell::new(describe_reasons(&survivor.reasons))]);
     Section::new("Simulation")
         .line(
             "quiet",

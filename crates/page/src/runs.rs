@@ -45,7 +45,10 @@ pub fn page(context: &Context<'_>, id: &str) -> Option<String> {
     let outcome = report.outcome.to_string();
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let facts = Section::default()
-        .line(outcome_class(&outcome), &format!("{outcome}{}", reason(run).map(|it| format!(": {it}")).unwrap_or_default()))
+        .line(
+            outcome_class(&outcome),
+            &format!("{outcome}{}", reason(run).map(|it| format!(": {it}")).unwrap_or_default()),
+        )
         .fact("Job", text(&report.job))
         .fact("Cluster", text(&report.cluster))
         .fact("Host", &report.host)
@@ -71,8 +74,7 @@ pub fn page(context: &Context<'_>, id: &str) -> Option<String> {
             Cell::new(subject.not_captured.join("; ")),
         ]
     };
-    let headings =
-        ["Subject", "Outcome", "Plaintext#", "Stored#", "Time#", "Destinations", "Error", "Not captured"];
+    let headings = ["Subject", "Outcome", "Plaintext#", "Stored#", "Time#", "Destinations", "Error", "Not captured"];
     let subjects = Table::new("Subjects", &headings).rows(report.subjects.iter().map(subject), MAX_ROWS);
     let removed = report.removed.iter().flat_map(|(at, names)| names.iter().map(move |name| (at, name)));
     let removed = removed.map(|(at, name)| vec![Cell::new(name.as_str()), Cell::new(at)]);

@@ -35,9 +35,11 @@ pub fn page(context: &Context<'_>, cluster: &str, subject: &str) -> Option<Strin
     let mut sections = Vec::new();
     for (key, backups) in backups.iter().filter(|((of, named, _), _)| of == cluster && named == subject) {
         let job = &key.2;
-        let series = overview.status.series.iter().find(|series| {
-            series.cluster == cluster && series.subject == subject && series.job == *job
-        });
+        let series = overview
+            .status
+            .series
+            .iter()
+            .find(|series| series.cluster == cluster && series.subject == subject && series.job == *job);
         let decisions = decisions(&overview.retention, cluster, subject, job);
         sections.push(facts(context, job, series, backups));
         for pruned in &overview.retention {
@@ -62,7 +64,8 @@ fn facts(context: &Context<'_>, job: &str, series: Option<&SeriesStatus>, backup
     };
     let issues = context.overview.map(|overview| overview.status.attention.as_slice()).unwrap_or_default();
     let name = format!("{}/{}", series.cluster, series.subject);
-    for issue in issues.iter().filter(|issue| issue.series.as_ref() == Some(&name) && issue.job.as_deref() == Some(job)) {
+    for issue in issues.iter().filter(|issue| issue.series.as_ref() == Some(&name) && issue.job.as_deref() == Some(job))
+    {
         let at = issue.destination.as_ref().map(|at| format!(" at {at}")).unwrap_or_default();
         section = section.line(level(issue.level).1, &format!("{}{at}: {}", level(issue.level).0, issue.message));
     }
@@ -87,7 +90,8 @@ fn facts(context: &Context<'_>, job: &str, series: Option<&SeriesStatus>, backup
             Cell::new(proved(&at.drilled)),
         ]
     });
-    let headings = ["Destination", "Newest good", "RPO now#", "RPO worst#", "Backups#", "Size#", "Verified#", "Drilled#"];
+    let headings =
+        ["Destination", "Newest good", "RPO now#", "RPO worst#", "Backups#", "Size#", "Verified#", "Drilled#"];
     section
         .fact("State", level(series.level).0)
         .fact("Maximum age", series.max_age_seconds.map(seconds).unwrap_or_else(|| "not set".to_owned()))
@@ -102,7 +106,10 @@ fn facts(context: &Context<'_>, job: &str, series: Option<&SeriesStatus>, backup
             ),
         )
         .fact("RTO", rto(series, backups).unwrap_or_else(|| "never drilled".to_owned()))
-        .fact("Next run", series.next_run.map(|next| format!("{}, {}", minute(next), until(now, next))).unwrap_or_default())
+        .fact(
+            "Next run",
+            series.next_run.map(|next| format!("{}, {}", minute(next), until(now, next))).unwrap_or_default(),
+        )
         .fact("Ended", series.ended.map(minute).unwrap_or_default())
         .fact("Tables", series.tables.as_ref().map(|tables| tables.now.to_string()).unwrap_or_default())
         .table(Table::new("Destinations", &headings).rows(rows, MAX_BACKUPS))

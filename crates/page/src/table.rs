@@ -96,10 +96,9 @@ impl Section {
 impl Table {
     /// Creates a table. Headings that end with `#` are of columns of numbers.
     pub(crate) fn new(caption: impl Into<String>, headings: &[&'static str]) -> Self {
-        let headings = headings.iter().map(|heading| Heading {
-            text: heading.trim_end_matches('#'),
-            is_number: heading.ends_with('#'),
-        });
+        let headings = headings
+            .iter()
+            .map(|heading| Heading { text: heading.trim_end_matches('#'), is_number: heading.ends_with('#') });
         Self { caption: caption.into(), headings: headings.collect(), rows: Vec::new(), more: None }
     }
 

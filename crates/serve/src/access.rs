@@ -71,8 +71,7 @@ fn read_token(file: &std::path::Path) -> Result<Vec<u8>> {
     let token = bytes.trim_ascii();
     if token.len() < MIN_TOKEN_BYTES {
         let message = format!("the token is shorter than {MIN_TOKEN_BYTES} characters");
-        return Err(Error::new(Stage::Config, Kind::Usage, name, message)
-            .hint("make one with `openssl rand -hex 24`"));
+        return Err(Error::new(Stage::Config, Kind::Usage, name, message).hint("make one with `openssl rand -hex 24`"));
     }
     Ok(token.to_vec())
 }
@@ -120,7 +119,10 @@ mod tests {
         let (read, run) = ("a-token-that-reads-all", "a-token-that-runs-jobs");
         let tokens = vec![write("read", read, Role::Read), write("run", run, Role::Run)];
         let access = Access::load(&Auth::Tokens(tokens.clone())).unwrap();
-        assert_eq!((access.role_of(read), access.role_of(run), access.role_of("")), (Some(Role::Read), Some(Role::Run), None));
+        assert_eq!(
+            (access.role_of(read), access.role_of(run), access.role_of("")),
+            (Some(Role::Read), Some(Role::Run), None)
+        );
         assert_eq!(access.anonymous_role(), None);
         let sessions = Sessions::default();
         let id = sessions.start(run);

@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn changes_need_a_page_of_this_service_or_a_token() {
-        let permits = |all: &[(&'static str, &'static str)], bearer| is_same_origin(&Method::POST, &headers(all), bearer);
+        let permits =
+            |all: &[(&'static str, &'static str)], bearer| is_same_origin(&Method::POST, &headers(all), bearer);
         assert!(permits(&[("sec-fetch-site", "same-origin")], Bearer::Absent));
         assert!(permits(&[("host", "localhost:1"), ("origin", "http://localhost:1")], Bearer::Absent));
         assert!(permits(&[], Bearer::Present));

@@ -195,7 +195,10 @@ impl Observer for EventWriter {
         match event.unscoped() {
             Event::RunPlanned(subjects) => {
                 for planned in subjects {
-                    let line = Line::Planned { subject: shortened(&planned.subject.to_string()), bytes: planned.estimated_bytes };
+                    let line = Line::Planned {
+                        subject: shortened(&planned.subject.to_string()),
+                        bytes: planned.estimated_bytes,
+                    };
                     state.write(&line);
                 }
             }
@@ -250,7 +253,10 @@ mod tests {
             apply(&mut progress, serde_json::from_str(&text).unwrap());
         }
         let it = &progress.subjects[0];
-        assert_eq!((it.planned_bytes, it.read_bytes, it.state.as_str(), it.part.as_str()), (100, 40, "in progress", "public.orders"));
+        assert_eq!(
+            (it.planned_bytes, it.read_bytes, it.state.as_str(), it.part.as_str()),
+            (100, 40, "in progress", "public.orders")
+        );
         assert_eq!(progress.messages, ["disk: full"]);
         apply(&mut progress, Line::Finished { subject: subject(), stored: false });
         assert_eq!((progress.subjects.len(), progress.subjects[0].state.as_str()), (1, "failed"));

@@ -89,12 +89,22 @@ async fn authorize(State(shared): AppState, request: Request, next: Next) -> Res
         return refuse(&request, &shared, StatusCode::TOO_MANY_REQUESTS, "too many requests");
     }
     if !guard::is_own_host(request.headers(), &view.config.serve.hosts) {
-        return refuse(&request, &shared, StatusCode::MISDIRECTED_REQUEST, "this host name is not served: see hosts in [serve]");
+        return refuse(
+            &request,
+            &shared,
+            StatusCode::MISDIRECTED_REQUEST,
+            "this host name is not served: see hosts in [serve]",
+        );
     }
     let token = bearer(request.headers());
     let carried = if token.is_some() { Bearer::Present } else { Bearer::Absent };
     if !guard::is_same_origin(request.method(), request.headers(), carried) {
-        return refuse(&request, &shared, StatusCode::FORBIDDEN, "the request does not come from a page of this service");
+        return refuse(
+            &request,
+            &shared,
+            StatusCode::FORBIDDEN,
+            "the request does not come from a page of this service",
+        );
     }
     if is_public(request.uri().path()) {
         return next.run(request).await;
@@ -185,7 +195,8 @@ fn render_known(shared: &Shared, page: impl FnOnce(&Context<'_>) -> Option<Strin
 }
 
 fn missing(shared: &Shared) -> Response {
-    (StatusCode::NOT_FOUND, html(login::message("Not found", "There is no such page.", &shared.version))).into_response()
+    (StatusCode::NOT_FOUND, html(login::message("Not found", "There is no such page.", &shared.version)))
+        .into_response()
 }
 
 async fn not_found(State(shared): AppState) -> Response {

@@ -92,7 +92,14 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
 
     let (requests, received) = mpsc::channel(MAX_REQUESTS);
     let activity = activity(&config, options.may_run);
-    let view = View { config: Arc::clone(&config), overview: None, banners: Vec::new(), activity, access: Arc::new(access), is_reloaded: true };
+    let view = View {
+        config: Arc::clone(&config),
+        overview: None,
+        banners: Vec::new(),
+        activity,
+        access: Arc::new(access),
+        is_reloaded: true,
+    };
     let shared = Arc::new(Shared::new(view, requests, options.version));
     let (stopping, stopped) = watch::channel(false);
     let accepting = tokio::spawn(listener.serve(router(Arc::clone(&shared)), stopped));
@@ -378,7 +385,10 @@ impl<'a> Service<'a> {
             match Running::start(&self.options.program, (&verb, &job), &arguments, tasks, self.ended.clone()) {
                 Ok(task) => self.running.push(task),
                 Err(error) => {
-                    (self.options.note)(&format!("{verb} {job}: cannot start {}: {error}", self.options.program.binary.display()));
+                    (self.options.note)(&format!(
+                        "{verb} {job}: cannot start {}: {error}",
+                        self.options.program.binary.display()
+                    ));
                     self.forget(&verb, &job);
                 }
             }

@@ -23,8 +23,12 @@ pub(super) async fn status(
     let status_result = async {
         let Context { config, registry, .. } = context()?;
         let identities = identities(&args.identity, &config).await?;
-        let request =
-            Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &plugins::table_names };
+        let request = Request {
+            job: args.job.as_deref(),
+            max_age: args.max_age,
+            identities: &identities,
+            tables: &plugins::table_names,
+        };
         let status = read_status(&config, &registry, &request).await?;
         Ok((Counters::read(&config), status))
     };
