@@ -58,6 +58,7 @@ mod restores_fail_over_and_resume;
 mod restores_report_obstacles_first;
 mod retention_keeps_the_last_good_backup;
 mod retention_policies_can_be_simulated;
+mod schedules_start_jobs;
 mod secrets_stay_secret;
 mod servers_may_use_any_language;
 mod sessions_do_not_inherit_settings;

@@ -6,6 +6,8 @@ pub(crate) mod mark;
 mod remove;
 mod restore;
 mod retention;
+pub(crate) mod schedule;
+mod verify;
 pub(crate) mod wal;
 
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use self::remove::REMOVE_HELP;
 pub(crate) use self::remove::Remove;
 pub(crate) use self::restore::Restore;
 pub(crate) use self::retention::{Retention, Simulate};
+pub(crate) use self::verify::Verify;
 use crate::output::Colour;
 use crate::progress::RestoreStates;
 
@@ -114,6 +117,8 @@ pub(crate) enum Verb {
     Mark(mark::Mark),
     /// Copy missing backups between the destinations of a job.
     Sync(Sync),
+    /// Show when jobs are due, and let systemd or cron start them.
+    Schedule(schedule::Schedule),
     /// Archive and fetch the WAL of a cluster.
     #[command(subcommand)]
     Wal(wal::Wal),
@@ -163,14 +168,15 @@ impl Verb {
             Self::Restore(restore) if !restore.list && !restore.plan => {
                 ("restore", ReportedJob::Optional(restore.job.clone()))
             }
-            Self::Verify(_) => ("verify", ReportedJob::Optional(None)),
+            Self::Verify(verify) => ("verify", ReportedJob::Optional(verify.job.clone())),
             Self::Hold(_) => ("hold", ReportedJob::Optional(None)),
             Self::Unhold(_) => ("unhold", ReportedJob::Optional(None)),
             Self::Mark(_) => ("mark", ReportedJob::Optional(None)),
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Wal(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) => return None,
+            Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
@@ -246,34 +252,6 @@ pub(crate) struct Status {
     pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) local: Local,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Verify {
-    /// The backup, or the subject whose newest backup is verified [default: the newest backup of
-    /// each series].
-    #[arg(conflicts_with_all = ["all", "newest", "percent"])]
-    pub(crate) backup: Option<String>,
-    /// Verify all backups.
-    #[arg(long, conflicts_with_all = ["newest", "percent"])]
-    pub(crate) all: bool,
-    /// Verify the newest backup of each series (the default).
-    #[arg(long, conflicts_with = "percent")]
-    pub(crate) newest: bool,
-    /// Verify N % of backups, a different sample each day.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub(crate) percent: Option<u8>,
-    /// Verify only backups in this destination.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) destination: Option<String>,
-    /// Use this directory for plaintext that cannot be verified as a stream [default: scratch_dir
-    /// of the job].
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) scratch_dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -12,6 +12,7 @@ mod remove;
 mod restore;
 mod retention;
 mod run;
+mod schedule;
 mod short_name;
 mod status;
 mod sync;
@@ -83,6 +84,7 @@ pub(crate) async fn execute(
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
+        Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),

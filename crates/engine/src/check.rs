@@ -2,6 +2,7 @@
 //! destination stores, returns and deletes a probe.
 
 mod risk;
+mod schedule;
 mod server;
 mod wal;
 
@@ -20,6 +21,7 @@ use longshore_core::stream::{collect, from_bytes};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::destination_state::state_dir;
+use crate::schedule::Host;
 use crate::stages::verifiers;
 
 /// The content of every probe.
@@ -65,6 +67,7 @@ pub async fn check(
         }
     }
     findings.extend(wal::check_archives(config, registry, &jobs, identities).await);
+    findings.extend(schedule::check_schedules(config, &jobs, &Host::this()));
     findings.extend(risk::check_risks(config, &jobs).await);
     // Two stages that check the same server report the same findings.
     let mut seen = std::collections::BTreeSet::new();

@@ -17,6 +17,7 @@
 //! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
 //! | [`status`] | the backups of every series, and problems that need attention |
 //! | `series_end` | detection of series that have ended |
+//! | [`schedule`] | scheduled tasks: when they are due, and what starts them |
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`hold`] | holds, which exempt backups from retention |
@@ -66,6 +67,7 @@ mod restore_page;
 pub mod run;
 mod run_history;
 pub mod run_report;
+pub mod schedule;
 mod series_end;
 pub mod simulate;
 mod stages;

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 19] = [
+const EXAMPLES: [(&str, &[&str]); 20] = [
     (
         "init",
         &[
@@ -63,6 +63,15 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
         ],
     ),
     ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
+    (
+        "schedule",
+        &[
+            "longshore schedule --local",
+            "longshore schedule install",
+            "longshore schedule install nightly --cron --print",
+            "longshore schedule uninstall",
+        ],
+    ),
     (
         "wal",
         &[

@@ -27,6 +27,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
         config,
         registry,
         identities: &identities,
+        job: args.job.as_deref().map(|job| config.job(Some(job))).transpose()?,
         scratch_dir: args.scratch_dir.as_deref(),
         observer: counter.clone(),
     };

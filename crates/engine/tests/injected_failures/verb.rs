@@ -127,6 +127,7 @@ impl Verb {
                     config: &env.config,
                     registry: &env.registry,
                     identities: &identities(),
+                    job: None,
                     scratch_dir: None,
                     observer: ignore(),
                 };
