@@ -18,7 +18,7 @@ struct HostEnv {
 
 /// The table of a job that ships to a local directory, without a server.
 const JOB: &str = "[job.nightly]\ncluster = 'main'\ndump = [{ type = 'pg_dump' }]\n\
-                   encrypt = { type = 'none' }\nship = ['disk']\n";
+                   encrypt = { type = 'none' }\nship = ['disk', 'nas']\n";
 
 const ALL_VERBS: &str = "timezone = 'Europe/Berlin'\n[job.nightly.schedule]\nrun = '30 2 * * *'\nverify = '0 5 * * *'\n\
                          verify_percent = 10\ndrill = '0 6 * * sun'\nsync = '30 4 * * *'\nprune = '0 7 * * *'\n\
@@ -28,7 +28,7 @@ impl HostEnv {
     /// Creates an environment with these lines at the end of the job's table.
     fn new(lines: &str) -> Self {
         let host_env = Self { folder: tempfile::Builder::new().prefix("longshore-test-").tempdir().unwrap() };
-        for name in ["disk", "root"] {
+        for name in ["disk", "nas", "root"] {
             fs::create_dir(host_env.path(name)).unwrap();
         }
         host_env.configure(lines);
@@ -38,11 +38,13 @@ impl HostEnv {
     fn configure(&self, lines: &str) {
         let text = format!(
             "lock_dir = '{}'\nstate_dir = '{}'\n[cluster.main]\nconnection = 'host={} user=absent'\n\
-             [destination.disk]\ntype = 'local'\npath = '{}'\n{JOB}{lines}\n",
+             [destination.disk]\ntype = 'local'\npath = '{}'\n[destination.nas]\ntype = 'local'\npath = '{}'\n\
+             {JOB}{lines}\n",
             self.path("locks").display(),
             self.path("state").display(),
             self.path("nosocket").display(),
             self.path("disk").display(),
+            self.path("nas").display(),
         );
         fs::write(self.path("config.toml"), text).unwrap();
     }
@@ -192,7 +194,7 @@ fn lines_of_cron_are_replaced_whole() {
         .expect(0)
         .shows("cron starts run nightly as postgres");
     let first = fs::read_to_string(&file).unwrap();
-    assert!(first.contains("\n0,30 1,2,3 * * 1 postgres /") && !first.contains("@reboot"), "{first}");
+    assert!(first.contains("\n*/30 1-3 * * 1 postgres /") && !first.contains("@reboot"), "{first}");
     assert!(first.contains("schedule start nightly run --delayed --quiet >/dev/null\n"), "{first}");
     host_env.schedule(&["install", "--cron", "--run-as", "postgres"]).expect(0).omits("wrote");
     assert_eq!(host_env.json()[0]["started_by"][0]["kind"], "cron");
@@ -203,7 +205,7 @@ fn lines_of_cron_are_replaced_whole() {
     host_env.schedule(&["install", "--cron", "--run-as", "postgres"]).expect(0).shows("wrote");
     let second = fs::read_to_string(&file).unwrap();
     assert!(second.contains("\n0 3 * * * postgres ") && second.contains("\n@reboot postgres "), "{second}");
-    assert!(!second.contains("1,2,3") && !second.contains("prune") && second.contains("bin/other"), "{second}");
+    assert!(!second.contains("1-3") && !second.contains("prune") && second.contains("bin/other"), "{second}");
     // Timers replace cron.
     host_env.schedule(&["install", "--systemd"]).expect(0);
     let third = fs::read_to_string(&file).unwrap();
@@ -247,6 +249,10 @@ fn invalid_schedules_are_explained() {
         host_env.configure(&format!("[job.nightly.schedule]\n{lines}"));
         host_env.longshore(&["schedule"]).expect(1).shows(expected).shows("config.toml:");
     }
+    let other = "[job.other]\ncluster = 'main'\ndump = [{ type = 'pg_dump' }]\nencrypt = { type = 'none' }\n\
+                 ship = ['disk']\nschedule = { sync = '0 3 * * *' }";
+    host_env.configure(other);
+    host_env.longshore(&["schedule"]).expect(1).shows("needs a second destination");
 }
 
 #[test]

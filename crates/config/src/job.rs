@@ -106,11 +106,14 @@ impl References<'_> {
         if settings.timezone.is_some() && schedule.is_none() {
             return Err(invalid("timezone needs a schedule".to_owned()));
         }
+        let zone = settings.timezone.unwrap_or_default();
+        let timetable = schedule.map(|value| timetable(name, value, zone)).transpose()?.unwrap_or_default();
+        if timetable.schedules.contains_key(&Verb::Sync) && settings.ship.len() < 2 {
+            return Err(invalid("schedule: sync needs a second destination in ship to copy from".to_owned()));
+        }
         if let Some(incremental) = &settings.incremental {
             incremental.check().map_err(|message| invalid(format!("incremental: {message}")))?;
         }
-        let zone = settings.timezone.unwrap_or_default();
-        let timetable = schedule.map(|value| timetable(name, value, zone)).transpose()?.unwrap_or_default();
         Ok(Job {
             name: name.to_owned(),
             site: JobContext {

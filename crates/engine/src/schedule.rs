@@ -12,6 +12,7 @@
 //! | `unit.rs` | the texts of systemd's units |
 //! | `cron.rs` | the lines of cron |
 //! | `install.rs` | the changes of a host that let systemd or cron start the tasks |
+//! | `run_user.rs` | the user that runs the tasks |
 //! | `change.rs` | one change of a host, shown or applied |
 
 mod change;
@@ -20,6 +21,7 @@ mod cron;
 mod history;
 mod host;
 mod install;
+mod run_user;
 mod service_lock;
 mod starter;
 mod status;

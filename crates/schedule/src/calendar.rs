@@ -75,12 +75,29 @@ pub fn cron_fields(schedule: &Schedule, host_zone: Tz, now: DateTime<Utc>) -> Re
     // A list of all days is not the same as `*`: with a weekday, cron takes both or either.
     let days = if pattern.is_dom_wildcard() { "*".to_owned() } else { numbers(&pattern.days.values()) };
     let weekdays = if pattern.is_dow_wildcard() { "*".to_owned() } else { numbers(&weekdays(pattern, 1)) };
-    let field = |component: &CronComponent, all: usize| {
-        let values = component.values();
-        if values.len() == all { "*".to_owned() } else { numbers(&values) }
+    let written: Vec<&str> = expression.split_whitespace().collect();
+    let field = |component: &CronComponent, all: usize, index: usize| match component.values() {
+        values if values.len() == all => "*".to_owned(),
+        // As written, if it means the same to every cron.
+        values => written
+            .get(index)
+            .filter(|text| is_plain_field(text))
+            .map_or_else(|| numbers(&values), |text| (*text).to_owned()),
     };
-    let [minutes, hours, months] = [field(&pattern.minutes, 60), field(&pattern.hours, 24), field(&pattern.months, 12)];
+    let [minutes, hours, months] =
+        [field(&pattern.minutes, 60, 0), field(&pattern.hours, 24, 1), field(&pattern.months, 12, 3)];
     Ok(format!("{minutes} {hours} {days} {months} {weekdays}"))
+}
+
+/// Returns true for a list of numbers, ranges and `*`, the latter two perhaps with a step.
+fn is_plain_field(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split(',').all(|item| {
+        let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
+        let is_range =
+            range == "*" || range.split_once('-').is_some_and(|(first, last)| is_number(first) && is_number(last));
+        (is_range && step.is_none_or(is_number)) || (step.is_none() && is_number(range))
+    })
 }
 
 /// Returns the dates of a pattern in systemd's syntax, such as `Mon *-*-01..07`. Returns `None` if

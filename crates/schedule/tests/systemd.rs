@@ -126,7 +126,8 @@ fn cron_needs_the_zone_of_the_host() {
     assert_eq!(fields("0 3 * * mon-fri", Tz::Europe__Berlin, Tz::Europe__Berlin).unwrap(), "0 3 * * 1,2,3,4,5");
     assert_eq!(fields("0 3 * * *", Tz::Europe__Berlin, Tz::Europe__Paris).unwrap(), "0 3 * * *");
     assert_eq!(fields("@daily", Tz::UTC, Tz::Etc__UTC).unwrap(), "0 0 * * *");
-    assert_eq!(fields("*/30 * * * *", Tz::Europe__Berlin, Tz::UTC).unwrap(), "0,30 * * * *");
+    assert_eq!(fields("*/30 * * * *", Tz::Europe__Berlin, Tz::UTC).unwrap(), "*/30 * * * *");
+    assert_eq!(fields("7,37 1-5/2 * jan *", Tz::UTC, Tz::UTC).unwrap(), "7,37 1-5/2 * 1 *");
     assert_eq!(fields("0 4 */10 * sun", Tz::UTC, Tz::UTC).unwrap(), "0 4 1,11,21,31 * 0", "either, as in the schedule");
     let error = fields("0 3 * * *", Tz::Europe__Berlin, Tz::UTC).unwrap_err();
     assert!(error.contains("timezone = \"UTC\""), "{error}");

@@ -1,7 +1,6 @@
 //! The changes of a host that let systemd or cron start the tasks of a configuration.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -9,13 +8,14 @@ use longshore_config::{Config, Job};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_schedule::calendar::{cron_fields, on_calendar};
 use longshore_schedule::{Task, Verb};
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::User;
 use rustix::process::geteuid;
 
 use super::change::Change;
 use super::cron::{self, Block};
 use super::history::host_name;
 use super::host::{Host, names, read};
+use super::run_user::{expect_permitted, run_user};
 use super::unit::{self, MARK, Manager, Sandbox, UnitFacts, unit_name};
 
 /// The folder of the units that an administrator installs.
@@ -75,6 +75,9 @@ pub struct Installation {
 pub fn install(config: &Config, host: &Host, request: &Request<'_>, now: DateTime<Utc>) -> Result<Installation> {
     let jobs = scheduled_jobs(config, request.job)?;
     let installer = Installer::new(config, host, request, now)?;
+    if let Some(user) = installer.user.as_ref().filter(|_| host.is_live()) {
+        expect_permitted(user, request.program, &installer.path)?;
+    }
     let tasks = |job: &Job| job.timetable.tasks(&job.name, &host_name());
     let all: Vec<(&Job, Task)> = jobs.iter().flat_map(|job| tasks(job).into_iter().map(|task| (*job, task))).collect();
     let changes = match installer.scheduler {
@@ -93,7 +96,7 @@ pub fn install(config: &Config, host: &Host, request: &Request<'_>, now: DateTim
         let next = task.schedule.next(now);
         (task, next)
     });
-    let (scheduler, user) = (installer.scheduler, installer.user.clone());
+    let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
     Ok(Installation { scheduler, user, changes, tasks: tasks.collect() })
 }
 
@@ -108,7 +111,7 @@ pub fn uninstall(config: &Config, host: &Host, request: &Request<'_>, now: DateT
     let installer = Installer::new(config, host, request, now)?;
     let mut changes = installer.unit_changes(&[])?;
     changes.extend(installer.cron_changes(&[])?);
-    let (scheduler, user) = (installer.scheduler, installer.user.clone());
+    let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
     Ok(Installation { scheduler, user, changes, tasks: Vec::new() })
 }
 
@@ -137,7 +140,7 @@ struct Installer<'a> {
     request: &'a Request<'a>,
     scheduler: Scheduler,
     /// The user that runs the tasks, if the scheduler is the system's.
-    user: Option<String>,
+    user: Option<User>,
     /// The absolute path of the configuration.
     path: PathBuf,
     now: DateTime<Utc>,
@@ -289,8 +292,7 @@ impl<'a> Installer<'a> {
     fn units(&self, job: &Job, task: &Task, manager: Manager) -> Result<[String; 2]> {
         let calendar = on_calendar(&task.schedule, self.now)
             .map_err(|message| Error::new(Stage::Config, Kind::Usage, format!("job {}", job.name), message))?;
-        let user = self.user.as_deref();
-        let home = user.and_then(|user| User::from_name(user).ok().flatten()).map(|user| user.dir);
+        let user = self.user.as_ref();
         let facts = UnitFacts {
             task,
             calendar: &calendar,
@@ -298,8 +300,8 @@ impl<'a> Installer<'a> {
             command: &self.command(task, &[]),
             config: &self.path,
             manager,
-            user,
-            home: home.as_deref(),
+            user: user.map(|user| user.name.as_str()),
+            home: user.map(|user| user.dir.as_path()),
             writable: &self.writable(job),
             sandbox: if self.request.no_sandbox { Sandbox::None } else { Sandbox::Strict },
         };
@@ -315,7 +317,7 @@ impl<'a> Installer<'a> {
             stores.filter_map(|store| store.capabilities().folder.map(Path::to_owned)).collect();
         let settings = [&self.config.lock_dir, &self.config.state_dir, &job.site.scratch_dir];
         folders.extend(settings.into_iter().flatten().cloned());
-        if self.user.as_deref() == Some("root") {
+        if self.user.as_ref().is_some_and(|user| user.uid.is_root()) {
             folders.insert(PathBuf::from("/var/spool/longshore"));
         }
         folders.into_iter().collect()
@@ -366,7 +368,7 @@ impl<'a> Installer<'a> {
                 .hint("set the time zone with timedatectl, or use systemd")
         })?;
         let fields = cron_fields(&task.schedule, zone, self.now).map_err(invalid)?;
-        let user = self.user.as_ref().map(|user| format!("{user} ")).unwrap_or_default();
+        let user = self.user.as_ref().map(|user| format!("{} ", user.name)).unwrap_or_default();
         let line = |time: &str, more: &[&str]| {
             let words = self.command(task, &[more, &["--quiet"]].concat());
             let words: Vec<String> = words.iter().map(|word| cron::quoted(word)).collect();
@@ -384,30 +386,4 @@ impl<'a> Installer<'a> {
 /// Returns the configuration from which `schedule install` wrote a file.
 fn origin(text: &str) -> Option<PathBuf> {
     Some(PathBuf::from(text.lines().next()?.strip_prefix(MARK)?.strip_suffix('.')?))
-}
-
-/// Returns the user that runs the tasks of a configuration: the requested one, the owner of the
-/// file, or, if that is root, the user of the group that may read the file.
-fn run_user(config: &Path, requested: Option<&str>) -> Result<String> {
-    let unknown = |name: String| {
-        Error::new(Stage::Config, Kind::Usage, name, "there is no such user").hint("name one with --run-as USER")
-    };
-    if let Some(name) = requested {
-        return match User::from_name(name) {
-            Ok(Some(user)) => Ok(user.name),
-            _ => Err(unknown(name.to_owned())),
-        };
-    }
-    let metadata = config
-        .metadata()
-        .map_err(|error| Error::io(Stage::Config, config.display().to_string(), "cannot read its metadata", error))?;
-    let user = |uid: u32| User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    if metadata.uid() == 0 && metadata.gid() != 0 && metadata.mode() & 0o040 != 0 {
-        let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten();
-        let of_group = group.and_then(|group| User::from_name(&group.name).ok().flatten());
-        if let Some(user) = of_group {
-            return Ok(user.name);
-        }
-    }
-    user(metadata.uid()).map(|user| user.name).ok_or_else(|| unknown(format!("uid {}", metadata.uid())))
 }
