@@ -3,6 +3,7 @@
 mod example;
 mod list;
 pub(crate) mod mark;
+pub(crate) mod notify;
 mod remove;
 mod restore;
 mod retention;
@@ -117,6 +118,9 @@ pub(crate) enum Verb {
     /// Archive and fetch the WAL of a cluster.
     #[command(subcommand)]
     Wal(wal::Wal),
+    /// Test the channels of notices.
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -170,7 +174,8 @@ impl Verb {
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Wal(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Retention(_) | Self::Wal(_) | Self::Notify(_) => return None,
+            Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
@@ -248,6 +253,11 @@ pub(crate) struct Status {
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["json", "nagios"])]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) prometheus: Option<Option<PathBuf>>,
+    /// Send notices about the problems to the channels of the configuration, and print nothing else.
+    ///
+    /// The exit code is 0 if all notices that were due were sent, else 3.
+    #[arg(long, conflicts_with_all = ["json", "nagios", "prometheus", "job"])]
+    pub(crate) notify: bool,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]

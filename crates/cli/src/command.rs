@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod list;
 mod man;
+mod notify;
 mod prune;
 mod remove;
 mod restore;
@@ -84,6 +85,7 @@ pub(crate) async fn execute(
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
+        Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),
     };

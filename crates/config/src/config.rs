@@ -17,6 +17,7 @@ use crate::destination::{Destination, destination};
 use crate::error::ConfigError;
 use crate::identity::{self, IdentitySource};
 use crate::job::{Job, References};
+use crate::notify::{self, NoticeChannel};
 use crate::registry::Registry;
 use crate::table::{read, section, unknown_name_hint};
 use crate::wal::{self, WalArchive};
@@ -43,6 +44,8 @@ pub struct Config {
     pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
+    /// The channels of notices by name.
+    pub notify: BTreeMap<String, NoticeChannel>,
     /// The archives of WAL by the name of their cluster.
     pub wal: BTreeMap<String, WalArchive>,
 }
@@ -80,8 +83,8 @@ impl Config {
         let whole = document.span();
         let mut top = document.into_inner();
         let mut sections =
-            ["cluster", "destination", "retention", "adopt", "job", "identity"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, adoptions, jobs, identity] = &mut sections;
+            ["cluster", "destination", "retention", "adopt", "job", "identity", "notify"].map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs, identity, notify] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let identity = match identity.take() {
@@ -91,6 +94,7 @@ impl Config {
                 read::<identity::Written>(table)?.resolve().map_err(|message| ConfigError::at(span, message))?
             }
         };
+        let notify = section(notify.take(), notify::channel)?;
         let archives = RefCell::new(Vec::new());
         let clusters = section(clusters.take(), |name, mut value| {
             archives.borrow_mut().extend(wal::take(&mut value).map(|archive| (name.to_owned(), archive)));
@@ -137,6 +141,7 @@ impl Config {
             policies,
             adoptions,
             jobs,
+            notify,
             wal,
         })
     }

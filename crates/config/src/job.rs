@@ -13,6 +13,7 @@ use toml::de::DeValue;
 use crate::destination::{Destination, MAX_PARALLEL};
 use crate::drill::{self, DrillSettings};
 use crate::error::{ConfigError, quote_unless_secret};
+use crate::hook::{self, Hook};
 use crate::incremental::Incremental;
 use crate::registry::{Builder, Registry};
 use crate::schedule::Schedule;
@@ -48,6 +49,8 @@ pub struct Job {
     pub max_age: Option<MaxAge>,
     /// The schedule by which an external timer runs the job.
     pub schedule: Option<Schedule>,
+    /// The programs that run before and after the job.
+    pub hooks: Vec<Hook>,
     /// The settings of the job's drills.
     pub drill: DrillSettings,
 }
@@ -67,7 +70,8 @@ impl References<'_> {
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(invalid("must be a table".to_owned()));
         };
-        let [dump, verify, encrypt, drill] = ["dump", "verify", "encrypt", "drill"].map(|stage| table.remove(stage));
+        let [dump, verify, encrypt, drill, hooks] =
+            ["dump", "verify", "encrypt", "drill", "hook"].map(|stage| table.remove(stage));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
         let dump = dump.map(|dump| list_of(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
@@ -83,6 +87,11 @@ impl References<'_> {
             Some(encrypt) if is_none(&encrypt) => None,
             Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
         };
+        let hook = |value: Spanned<DeValue<'_>>| {
+            let span = value.span();
+            read::<hook::Written>(value)?.resolve().map_err(|message| ConfigError::at(span, message))
+        };
+        let hooks = hooks.map(|hooks| list_of(hooks, hook)).transpose()?.unwrap_or_default();
         if settings.ship.is_empty() {
             return Err(invalid("ships to no destination".to_owned()));
         }
@@ -132,6 +141,7 @@ impl References<'_> {
             parallel,
             max_age: settings.max_age,
             schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),
+            hooks,
             drill: drill.map(|drill| drill::drill_settings(name, drill, registry)).transpose()?.unwrap_or_default(),
         })
     }

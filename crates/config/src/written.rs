@@ -43,6 +43,8 @@ pub(crate) struct Top {
     _adopt: Option<IgnoredAny>,
     #[serde(rename = "job")]
     _job: Option<IgnoredAny>,
+    #[serde(rename = "notify")]
+    _notify: Option<IgnoredAny>,
 }
 
 /// `[cluster.NAME]`
@@ -123,6 +125,8 @@ pub(crate) struct Job {
     _encrypt: Option<IgnoredAny>,
     #[serde(rename = "drill")]
     _drill: Option<IgnoredAny>,
+    #[serde(rename = "hook")]
+    _hook: Option<IgnoredAny>,
 }
 
 fn default_parallel() -> usize {

@@ -150,6 +150,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
         parallel: 1,
         max_age: None,
         schedule: None,
+        hooks: Vec::new(),
         drill: longshore_config::DrillSettings::default(),
     }
 }

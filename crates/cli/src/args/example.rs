@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 19] = [
+const EXAMPLES: [(&str, &[&str]); 20] = [
     (
         "init",
         &[
@@ -22,6 +22,7 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
             "longshore status",
             "longshore status --nagios",
             "longshore status --prometheus /var/lib/prometheus/node-exporter/longshore.prom",
+            "longshore status --notify",
         ],
     ),
     ("verify", &["longshore verify --all", "longshore verify shop --identity key.txt"]),
@@ -79,6 +80,7 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
             "longshore wal receive --cluster main --synchronous",
         ],
     ),
+    ("notify", &["longshore notify test ops", "longshore notify test mail --quiet"]),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
 ];

@@ -28,6 +28,8 @@ const CORE: &str = "longshore-core";
 const CATALOG: &str = "longshore-catalog";
 const CONFIG: &str = "longshore-config";
 const ENGINE: &str = "longshore-engine";
+const NOTIFY: &str = "longshore-notify";
+const PROGRAM: &str = "longshore-program";
 const METRICS: &str = "longshore-metrics";
 const CLI: &str = "longshore";
 const TESTKIT: &str = "longshore-testkit";
@@ -89,14 +91,16 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
 }
 
 /// The layers below the commands, each with its imports.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     (PG_WAL, &[]),
     (MODEL, &[PG_WAL]),
     (RETENTION, &[MODEL, PG_WAL]),
     (CORE, &[MODEL]),
     (CATALOG, &[CORE, MODEL, RETENTION]),
-    (CONFIG, &[CATALOG, CORE, RETENTION]),
-    (ENGINE, &[CATALOG, CONFIG, CORE, PG_BASE, PG_WAL, RETENTION]),
+    (PROGRAM, &[CORE]),
+    (NOTIFY, &[CORE, PROGRAM]),
+    (CONFIG, &[CATALOG, CORE, NOTIFY, PROGRAM, RETENTION]),
+    (ENGINE, &[CATALOG, CONFIG, CORE, NOTIFY, PG_BASE, PG_WAL, PROGRAM, RETENTION]),
     (METRICS, &[CORE, ENGINE]),
     (TESTKIT, &[CORE]),
 ];
