@@ -3,6 +3,7 @@
 mod example;
 mod list;
 pub(crate) mod mark;
+pub(crate) mod notify;
 mod remove;
 mod restore;
 mod retention;
@@ -129,6 +130,9 @@ pub(crate) enum Verb {
     /// Archive and fetch the WAL of a cluster.
     #[command(subcommand)]
     Wal(wal::Wal),
+    /// Test the channels of notices.
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// Serve the state of all backups as web pages, and run jobs by their schedules.
     Serve(Serve),
     /// Print a completion script for a shell.
@@ -184,7 +188,7 @@ impl Verb {
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Serve(_) => return None,
+            Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Notify(_) | Self::Serve(_) => return None,
             Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })

@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod list;
 mod man;
+mod notify;
 mod prune;
 mod remove;
 mod restore;
@@ -91,6 +92,7 @@ pub(crate) async fn execute(
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
+        Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,
         Verb::Serve(serve) => serve::serve(&path, &serve, *output, stop).await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),

@@ -17,6 +17,7 @@ use crate::destination::{Destination, destination};
 use crate::error::ConfigError;
 use crate::identity::{self, IdentitySource};
 use crate::job::{Job, References};
+use crate::notify::{self, NoticeChannel};
 use crate::registry::Registry;
 use crate::serve::{self, ServeSettings};
 use crate::table::{read, section, unknown_name_hint};
@@ -44,6 +45,8 @@ pub struct Config {
     pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
+    /// The channels of notices by name.
+    pub notify: BTreeMap<String, NoticeChannel>,
     /// The archives of WAL by the name of their cluster.
     pub wal: BTreeMap<String, WalArchive>,
     /// The settings of the service.
@@ -82,9 +85,9 @@ impl Config {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
-        let mut sections =
-            ["cluster", "destination", "retention", "adopt", "job", "identity", "serve"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, adoptions, jobs, identity, service] = &mut sections;
+        let mut sections = ["cluster", "destination", "retention", "adopt", "job", "identity", "notify", "serve"]
+            .map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs, identity, notify, service] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let identity = match identity.take() {
@@ -95,6 +98,7 @@ impl Config {
             }
         };
         let serve = service.take().map(serve::settings).transpose()?.unwrap_or_default();
+        let notify = section(notify.take(), notify::channel)?;
         let archives = RefCell::new(Vec::new());
         let clusters = section(clusters.take(), |name, mut value| {
             archives.borrow_mut().extend(wal::take(&mut value).map(|archive| (name.to_owned(), archive)));
@@ -142,6 +146,7 @@ impl Config {
             adoptions,
             jobs,
             serve,
+            notify,
             wal,
         })
     }

@@ -14,6 +14,7 @@ use toml::de::DeValue;
 use crate::destination::{Destination, MAX_PARALLEL};
 use crate::drill::{self, DrillSettings};
 use crate::error::{ConfigError, quote_unless_secret};
+use crate::hook::{self, Hook};
 use crate::incremental::Incremental;
 use crate::registry::{Builder, Registry};
 use crate::table::{is_none, list_of, look_up, read};
@@ -51,6 +52,8 @@ pub struct Job {
     pub schedule: Option<Schedule>,
     /// The schedules of all verbs.
     pub timetable: Timetable,
+    /// The programs that run before and after the job.
+    pub hooks: Vec<Hook>,
     /// The settings of the job's drills.
     pub drill: DrillSettings,
 }
@@ -70,8 +73,8 @@ impl References<'_> {
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(invalid("must be a table".to_owned()));
         };
-        let [dump, verify, encrypt, drill, schedule] =
-            ["dump", "verify", "encrypt", "drill", "schedule"].map(|setting| table.remove(setting));
+        let [dump, verify, encrypt, drill, schedule, hooks] =
+            ["dump", "verify", "encrypt", "drill", "schedule", "hook"].map(|setting| table.remove(setting));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
         let dump = dump.map(|dump| list_of(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
@@ -87,6 +90,11 @@ impl References<'_> {
             Some(encrypt) if is_none(&encrypt) => None,
             Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
         };
+        let hook = |value: Spanned<DeValue<'_>>| {
+            let span = value.span();
+            read::<hook::Written>(value)?.resolve().map_err(|message| ConfigError::at(span, message))
+        };
+        let hooks = hooks.map(|hooks| list_of(hooks, hook)).transpose()?.unwrap_or_default();
         if settings.ship.is_empty() {
             return Err(invalid("ships to no destination".to_owned()));
         }
@@ -141,6 +149,7 @@ impl References<'_> {
             max_age: settings.max_age,
             schedule: timetable.schedules.get(&Verb::Run).cloned(),
             timetable,
+            hooks,
             drill: drill.map(|drill| drill::drill_settings(name, drill, registry)).transpose()?.unwrap_or_default(),
         })
     }

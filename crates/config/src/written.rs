@@ -42,6 +42,8 @@ pub(crate) struct Top {
     _adopt: Option<IgnoredAny>,
     #[serde(rename = "job")]
     _job: Option<IgnoredAny>,
+    #[serde(rename = "notify")]
+    _notify: Option<IgnoredAny>,
     #[serde(rename = "serve")]
     _serve: Option<IgnoredAny>,
 }
@@ -123,6 +125,8 @@ pub(crate) struct Job {
     _encrypt: Option<IgnoredAny>,
     #[serde(rename = "drill")]
     _drill: Option<IgnoredAny>,
+    #[serde(rename = "hook")]
+    _hook: Option<IgnoredAny>,
     #[serde(rename = "schedule")]
     _schedule: Option<IgnoredAny>,
 }

@@ -21,6 +21,8 @@ use longshore_core::stream::{collect, from_bytes};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::destination_state::state_dir;
+use crate::hook;
+use crate::notices::Notifier;
 use crate::schedule::Host;
 use crate::stages::verifiers;
 
@@ -54,6 +56,7 @@ pub async fn check(
         }
         findings.extend(check_stages(registry, job, identities).await);
         findings.extend(wal::check_needed(config, job));
+        findings.extend(check_hooks(job));
     }
     for (name, destination) in &config.destinations {
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
@@ -66,6 +69,7 @@ pub async fn check(
             }
         }
     }
+    findings.extend(Notifier::of(config).check(config));
     findings.extend(wal::check_archives(config, registry, &jobs, identities).await);
     findings.extend(schedule::check_schedules(config, &jobs, &Host::this()));
     findings.extend(risk::check_risks(config, &jobs).await);
@@ -73,6 +77,16 @@ pub async fn check(
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
     Ok(findings)
+}
+
+/// Checks that only root and this user can replace the programs of hooks.
+fn check_hooks(job: &Job) -> Option<Finding> {
+    let subject = format!("job {}", job.name);
+    match hook::check(job) {
+        Ok(()) if job.hooks.is_empty() => None,
+        Ok(()) => Some(Finding::good(subject, "only root and this user can replace the programs of its hooks")),
+        Err(error) => Some(Finding::failed(subject, &error)),
+    }
 }
 
 /// Checks that this host can keep its state.

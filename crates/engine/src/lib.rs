@@ -23,6 +23,8 @@
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`hold`] | holds, which exempt backups from retention |
+//! | [`hook`] | programs of the operator before and after a run |
+//! | [`notices`] | notices of problems, and their channels |
 //! | `lease` | leases, which exempt backups from retention during a restore |
 //! | `link`, `local_file` | the backups of a chain as one stream; files of this host as streams |
 //! | [`wal`] | the archive of a cluster's WAL |
@@ -54,6 +56,7 @@ pub mod error_report;
 #[cfg(test)]
 mod fixture;
 pub mod hold;
+pub mod hook;
 pub mod identity;
 pub mod inspect;
 mod lease;
@@ -63,6 +66,7 @@ mod local_file;
 mod lock;
 mod mode;
 mod mount;
+pub mod notices;
 mod origin;
 pub mod overview;
 pub mod prune;

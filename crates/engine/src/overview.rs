@@ -35,6 +35,8 @@ const MAX_RUNS: usize = 200;
 
 /// The state of all destinations at one time.
 pub struct Overview {
+    /// False if some destinations have not answered yet.
+    pub is_complete: bool,
     /// The state of series, jobs and destinations.
     pub status: Status,
     /// The backups, ordered by name.
@@ -59,6 +61,7 @@ impl Overview {
     /// Creates an overview that contains the status only.
     pub fn new(status: Status) -> Self {
         Self {
+            is_complete: true,
             status,
             backups: Vec::new(),
             retention: Vec::new(),
@@ -138,7 +141,7 @@ impl<'a> OverviewReader<'a> {
                     let pending = |name: &String| Err(no_answer(name, "has not answered yet"));
                     let known = self.config.destinations.keys();
                     let known = known.map(|name| (name.clone(), done.get(name).cloned().unwrap_or_else(|| pending(name))));
-                    publish(self.overview(known.collect()).await?);
+                    publish(Overview { is_complete: false, ..self.overview(known.collect()).await? });
                 }
             }
         }
@@ -156,6 +159,7 @@ impl<'a> OverviewReader<'a> {
             drills.extend(names.map(|name| (name.clone(), at.name.clone())));
         }
         Ok(Overview {
+            is_complete: true,
             status,
             backups: listing(&self.config, &catalogs),
             retention: explain(&self.config, &catalogs).await,

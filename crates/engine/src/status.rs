@@ -40,6 +40,7 @@ pub use self::report::{
     AtDestination, BackupAge, Copies, DestinationStatus, DrillTime, Issue, IssueKind, Level, Proof, RestoreTime,
     SeriesStatus, Size, Status, Tables, WalStatus,
 };
+pub(crate) use self::runs::failures;
 pub use self::runs::{JobStatus, RunStatus};
 
 /// A function that returns the names of the tables in a record of a dump, if the record

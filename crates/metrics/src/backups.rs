@@ -38,7 +38,9 @@ fn labels(series: &SeriesStatus) -> Labels {
 
 fn add_series(families: &mut Families, series: &SeriesStatus) {
     let labels = labels(series);
-    families.add_known(metric::MAX_AGE, &labels, series.max_age_seconds.map(|seconds| seconds as f64));
+    // No alert is wanted for a series that has ended.
+    let max_age = series.max_age_seconds.filter(|_| series.ended.is_none());
+    families.add_known(metric::MAX_AGE, &labels, max_age.map(|seconds| seconds as f64));
     families.add_known(metric::PLAINTEXT, &labels, series.size.as_ref().map(|size| size.plaintext_bytes as f64));
     families.add_known(metric::STORED, &labels, series.size.as_ref().map(|size| size.sealed_bytes as f64));
     // A series that has ended has no copies to make, and an unreadable destination may have one.

@@ -14,7 +14,8 @@ use longshore_config::serve::{Listen, Permission};
 use longshore_core::plugin::Identities;
 use longshore_core::{Error, Result, Stage};
 use longshore_engine::identity::identities;
-use longshore_engine::overview::OverviewReader;
+use longshore_engine::notices::Notifier;
+use longshore_engine::overview::{Overview, OverviewReader};
 use longshore_engine::status::TablesOf;
 use longshore_page::Activity;
 use longshore_page::live::{Progress, Task};
@@ -266,8 +267,21 @@ impl<'a> Service<'a> {
         };
         self.refresh = Refresh::InProgress;
         let (reader, shared) = (Rc::clone(&self.reader), Arc::clone(&self.shared));
+        let note = self.options.note;
         let read = async move {
-            reader.read(Some(patience), |overview| shared.update(|view| view.overview = Some(Arc::new(overview)))).await
+            let mut complete = None;
+            let publish = |overview: Overview| {
+                let overview = Arc::new(overview);
+                complete = overview.is_complete.then(|| Arc::clone(&overview));
+                shared.update(|view| view.overview = Some(overview));
+            };
+            reader.read(Some(patience), publish).await?;
+            // Destinations that have not answered yet are no problem to report.
+            if let Some(overview) = complete {
+                let notifier = Notifier::of(&shared.view().config);
+                notifier.status_seen(&overview.status).await.iter().for_each(|warning| note(warning));
+            }
+            Ok(())
         };
         Some(read.boxed_local())
     }

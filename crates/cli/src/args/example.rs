@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 21] = [
+const EXAMPLES: [(&str, &[&str]); 22] = [
     (
         "init",
         &[
@@ -22,6 +22,7 @@ const EXAMPLES: [(&str, &[&str]); 21] = [
             "longshore status",
             "longshore status --nagios",
             "longshore status --prometheus /var/lib/prometheus/node-exporter/longshore.prom",
+            "longshore status --notify",
         ],
     ),
     ("verify", &["longshore verify --all", "longshore verify shop --identity key.txt"]),
@@ -88,6 +89,7 @@ const EXAMPLES: [(&str, &[&str]); 21] = [
             "longshore wal receive --cluster main --synchronous",
         ],
     ),
+    ("notify", &["longshore notify test ops", "longshore notify test mail --quiet"]),
     ("serve", &["longshore serve", "longshore serve --no-schedule --listen unix:/run/longshore/serve.sock"]),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),

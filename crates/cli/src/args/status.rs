@@ -28,6 +28,11 @@ pub(crate) struct Status {
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["json", "nagios"])]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) prometheus: Option<Option<PathBuf>>,
+    /// Send notices about the problems to the channels of the configuration, and print nothing else.
+    ///
+    /// The exit code is 0 if all notices that were due were sent, else 3.
+    #[arg(long, conflicts_with_all = ["json", "nagios", "prometheus", "job"])]
+    pub(crate) notify: bool,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]

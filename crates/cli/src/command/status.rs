@@ -6,6 +6,7 @@ mod table;
 
 use longshore_core::Result;
 use longshore_engine::counters::Counters;
+use longshore_engine::notices::Notifier;
 use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
 
 use crate::args::Status as Arguments;
@@ -30,13 +31,18 @@ pub(super) async fn status(
             tables: &plugins::table_names,
         };
         let status = read_status(&config, &registry, &request).await?;
-        Ok((Counters::read(&config), status))
+        let warnings = if args.notify { Notifier::of(&config).status_seen(&status).await } else { Vec::new() };
+        Ok((Counters::read(&config), status, warnings))
     };
-    let status_result: Result<(Counters, Status)> = status_result.await;
+    let status_result: Result<(Counters, Status, Vec<String>)> = status_result.await;
     if args.nagios {
-        return Ok(nagios::print_line(output, &status_result.map(|(_, status)| status)).into());
+        return Ok(nagios::print_line(output, &status_result.map(|(_, status, _)| status)).into());
     }
-    let (counters, status) = status_result?;
+    let (counters, status, warnings) = status_result?;
+    if args.notify {
+        warnings.iter().for_each(|warning| output.warning(warning));
+        return Ok(if warnings.is_empty() { Exit::Done } else { Exit::Partial });
+    }
     if let Some(file) = &args.prometheus {
         return metrics::show(output, &status, &counters, file.as_deref());
     }

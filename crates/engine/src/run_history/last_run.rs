@@ -18,6 +18,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use super::RUN;
 use super::report_dir::ReportDir;
 use crate::catalogs::Catalogued;
+use crate::hook::is_no_run;
 
 /// The number of a command's reports to read in search of one that did not just meet a lock.
 const MAX_READS: usize = 8;
@@ -153,7 +154,7 @@ async fn newest(
         let name = ReportName { cluster: cluster.clone(), job: job.clone(), id };
         for location in locations {
             match location.read(&name, decryption).await {
-                Ok(found) if found.report.outcome == Outcome::Locked => {
+                Ok(found) if is_no_run(found.report.outcome) => {
                     locked.get_or_insert(found);
                     break;
                 }

@@ -102,6 +102,22 @@ impl RunRecorder {
         self.details.hint = error.remedy().map(str::to_owned);
     }
 
+    /// Returns the report so far, as it would be if the run ended now.
+    pub fn report_at_end(&self, outcome: Outcome, exit_code: u8) -> RunReport {
+        let ended = Some(to_millis(Utc::now()));
+        RunReport { ended, outcome, exit_code: Some(exit_code), ..self.report.clone() }
+    }
+
+    /// Returns the report.
+    pub fn report(&self) -> &RunReport {
+        &self.report
+    }
+
+    /// Returns the messages of errors.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
     /// Ends the run: counts it, and writes its report on this host.
     pub fn end(&mut self, outcome: Outcome, exit_code: u8) {
         self.report.ended = Some(to_millis(Utc::now()));

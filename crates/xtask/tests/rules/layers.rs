@@ -29,6 +29,8 @@ const CORE: &str = "longshore-core";
 const CATALOG: &str = "longshore-catalog";
 const CONFIG: &str = "longshore-config";
 const ENGINE: &str = "longshore-engine";
+const NOTIFY: &str = "longshore-notify";
+const PROGRAM: &str = "longshore-program";
 const METRICS: &str = "longshore-metrics";
 /// The pages, which show the structs of the engine.
 const PAGE: &str = "longshore-page";
@@ -94,15 +96,17 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
 }
 
 /// The layers below the commands, each with its imports.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     (PG_WAL, &[]),
     (MODEL, &[PG_WAL]),
     (RETENTION, &[MODEL, PG_WAL]),
     (SCHEDULE, &[MODEL]),
     (CORE, &[MODEL]),
     (CATALOG, &[CORE, MODEL, RETENTION]),
-    (CONFIG, &[CATALOG, CORE, RETENTION, SCHEDULE]),
-    (ENGINE, &[CATALOG, CONFIG, CORE, PG_BASE, PG_WAL, RETENTION, SCHEDULE]),
+    (PROGRAM, &[CORE]),
+    (NOTIFY, &[CORE, PROGRAM]),
+    (CONFIG, &[CATALOG, CORE, NOTIFY, PROGRAM, RETENTION, SCHEDULE]),
+    (ENGINE, &[CATALOG, CONFIG, CORE, NOTIFY, PG_BASE, PG_WAL, PROGRAM, RETENTION, SCHEDULE]),
     (METRICS, &[CORE, ENGINE]),
     (PAGE, &[CONFIG, CORE, ENGINE, RETENTION]),
     (SERVE, &[CONFIG, CORE, ENGINE, METRICS, PAGE, SCHEDULE]),
