@@ -206,3 +206,31 @@ fn unchanged_bucket_costs_lists_alone() {
     let backups = || service.json("/api/v1/backups").as_array().unwrap().len();
     wait_for("the new backups", || (backups() == 4).then_some(()));
 }
+
+mod slow {
+    use super::*;
+
+    /// The number of series, each with 33 backups at two destinations.
+    const SERIES: usize = 300;
+
+    #[test]
+    fn large_fleet_has_a_small_page_and_bounded_memory() {
+        let offline_env = OfflineEnv::new(&format!("{}[serve]\nrefresh = '2s'\n", job()));
+        for series in 0..SERIES {
+            let database = format!("customer_{series:03}");
+            for day in 0..33 {
+                let hours = 24 * day + 5;
+                offline_env.add_backup(&ForgedBackup { database: &database, hours, ..ForgedBackup::default() });
+            }
+        }
+        let service = start(&offline_env);
+        wait_for("all backups", || service.get("/").body.contains("customer_299").then_some(()));
+        let home = service.get("/");
+        assert!(home.body.len() <= 150_000, "{} bytes", home.body.len());
+        assert_eq!(home.body.matches("href=\"/series/").count(), SERIES);
+        // Further reads need no more memory than the second, which has two overviews.
+        wait_for("a second read", || (service.memory_kib() > 40 << 10).then_some(()));
+        std::thread::sleep(std::time::Duration::from_secs(20));
+        assert!(service.memory_kib() < 120 << 10, "{} KiB", service.memory_kib());
+    }
+}

@@ -303,7 +303,7 @@ fn job_rows(status: &Status, context: &Context<'_>) -> Vec<JobRow> {
 pub(crate) fn outcome_class(outcome: &str) -> &'static str {
     match outcome {
         "done" | "good" => "good",
-        "partial" | "interrupted" | "locked" => "warning",
+        "partial" | "interrupted" | "locked" | "skipped" => "warning",
         _ => "critical",
     }
 }
