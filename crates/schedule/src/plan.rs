@@ -53,7 +53,7 @@ impl PastRun {
     fn is_retried(&self) -> bool {
         match self.outcome {
             Outcome::Failed | Outcome::Locked | Outcome::Interrupted | Outcome::Lost => true,
-            Outcome::Done | Outcome::Partial | Outcome::Damaged | Outcome::Refused => false,
+            Outcome::Done | Outcome::Partial | Outcome::Damaged | Outcome::Refused | Outcome::Skipped => false,
         }
     }
 }

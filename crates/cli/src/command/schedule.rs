@@ -106,6 +106,7 @@ fn last(task: &TaskStatus, now: DateTime<Utc>) -> Cell {
         Outcome::Damaged => State::Damaged,
         Outcome::Refused => State::Refused,
         Outcome::Locked => State::Locked,
+        Outcome::Skipped => State::Skipped,
         Outcome::Interrupted => State::Interrupted,
         Outcome::Lost => State::Lost,
     };
