@@ -111,7 +111,7 @@ impl Context {
         Ok(Self { config, registry, output, recorder, restore_states, events: None })
     }
 
-    /// Returns an observer that also writes the events to the inherited descriptor, if there is one.
+    /// Returns an observer that also writes the events to the inherited descriptor, if any.
     fn observed(&self, observer: Arc<dyn Observer>) -> Result<Arc<dyn Observer>> {
         let Some(descriptor) = self.events else { return Ok(observer) };
         let writer = EventWriter::open(descriptor, observer).map_err(|error| {

@@ -83,7 +83,7 @@ fn newest(file: &mut File) -> Option<DateTime<Utc>> {
     text.trim().parse().ok()
 }
 
-/// Returns the folder for locks, and creates it if it is missing. Fails if another user may write there.
+/// Returns the folder for locks, and creates a missing one. Fails if another user may write there.
 pub(crate) fn lock_dir(config: &Config) -> Result<PathBuf> {
     let user = rustix::process::geteuid();
     let folder = dirs::lock_dir(config);

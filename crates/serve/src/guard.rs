@@ -47,7 +47,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a request carries its token itself, which no page of another site can add.
+/// The presence of a token in a request itself, which no page of another site can add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bearer {
     /// The request has a token.

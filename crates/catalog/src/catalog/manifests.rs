@@ -40,8 +40,9 @@ pub(super) struct ParsedManifest {
 }
 
 /// Reads the manifests among the keys. Returns them in batches, since moving them into one list is
-/// expensive. A manifest that the cache has in the listed size is not fetched. A damaged or unreadable manifest is returned as an error; a manifest that no longer
-/// exists is omitted. Fails if the connection is lost or too many manifests cannot be fetched.
+/// expensive. A manifest that the cache has in the listed size is not fetched. A damaged or
+/// unreadable manifest is returned as an error; a manifest that no longer exists is omitted. Fails
+/// if the connection is lost or too many manifests cannot be fetched.
 pub(super) async fn read(
     store: &dyn Store,
     sizes: &BTreeMap<Key, u64>,
