@@ -230,6 +230,7 @@ impl Catalog {
         }
         for backups in catalog.series.values_mut() {
             backups.sort_by_key(|backup| backup.manifest.time);
+            backups.shrink_to_fit();
             chain::mark_unusable(backups);
         }
         catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry::new(key, bytes)).collect();

@@ -1,6 +1,6 @@
 //! The backups of all destinations as a list: each backup once, with the state of its copies.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -241,16 +241,25 @@ impl ListedBackup {
 /// Returns the backups in these catalogs, ordered by name.
 pub(crate) fn listing(config: &Config, catalogs: &[Catalogued]) -> Vec<ListedBackup> {
     let policy = EncryptionPolicy::of_config(config);
-    let mut all: BTreeMap<BackupName, ListedBackup> = BTreeMap::new();
+    let number = catalogs.iter().map(|at| at.catalog.backups().count()).max().unwrap_or_default();
+    let mut all: Vec<ListedBackup> = Vec::with_capacity(number);
+    let mut places: HashMap<&BackupName, usize> = HashMap::with_capacity(number);
     for at in catalogs {
         for backup in at.catalog.backups() {
-            let listed = all.entry(backup.name.clone()).or_insert_with(|| ListedBackup::of(backup));
-            listed.add_copy(&at.name, backup, &policy);
+            let place = *places.entry(&backup.name).or_insert(all.len());
+            if place == all.len() {
+                all.push(ListedBackup::of(backup));
+            }
+            all[place].add_copy(&at.name, backup, &policy);
         }
         for file in at.catalog.adopted.values().flatten() {
-            let listed = all.entry(file.name.clone()).or_insert_with(|| ListedBackup::of_adopted(file));
-            listed.add_adopted_copy(&at.name, file);
+            let place = *places.entry(&file.name).or_insert(all.len());
+            if place == all.len() {
+                all.push(ListedBackup::of_adopted(file));
+            }
+            all[place].add_adopted_copy(&at.name, file);
         }
     }
-    all.into_values().collect()
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
 }
