@@ -6,6 +6,7 @@
 
 mod support;
 
+mod alerts_match_the_metrics;
 mod backups_reach_hosts_and_buckets;
 mod base_backups_are_verified;
 mod base_backups_come_from_files;
@@ -30,6 +31,7 @@ mod few_privileges_suffice;
 mod foreign_dumps_can_be_adopted;
 mod foreign_or_missing_files_are_reported;
 mod good_backups_are_never_marked_damaged;
+mod hooks_surround_a_run;
 mod incremental_backups_restore;
 mod inspect_lists_any_dump;
 mod interrupted_drills_leave_nothing;
@@ -37,8 +39,10 @@ mod interrupted_restores_roll_back;
 mod interrupted_runs_leave_nothing;
 mod long_lists_are_readable;
 mod memory_is_bounded;
+mod metrics_suit_prometheus;
 mod mistakes_are_reported_early;
 mod nothing_is_overwritten;
+mod notices_report_problems;
 mod object_lock_covers_the_retention_time;
 mod old_destinations_stay_readable;
 mod omissions_are_named;
@@ -58,8 +62,11 @@ mod restores_fail_over_and_resume;
 mod restores_report_obstacles_first;
 mod retention_keeps_the_last_good_backup;
 mod retention_policies_can_be_simulated;
+mod schedules_start_jobs;
 mod secrets_stay_secret;
 mod servers_may_use_any_language;
+mod service_shows_all_backups;
+mod service_survives_failures;
 mod sessions_do_not_inherit_settings;
 mod single_damages_are_detected;
 mod snapshots_become_base_backups;

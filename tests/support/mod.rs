@@ -6,6 +6,7 @@ mod discarding_dir;
 pub(crate) mod faulty_programs;
 pub(crate) mod offline_env;
 mod remote;
+pub(crate) mod service;
 mod table_lock;
 mod tmpfs;
 

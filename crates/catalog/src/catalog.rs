@@ -5,6 +5,7 @@ mod failed_reads;
 mod manifests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::stream::BoxStream;
@@ -21,6 +22,7 @@ use longshore_retention::Candidate;
 use self::failed_reads::FailedReads;
 use crate::adopted::{Adopted, Refusal};
 use crate::mark;
+use crate::record_cache::RecordCache;
 
 pub use longshore_model::series::Series;
 
@@ -28,7 +30,7 @@ pub use longshore_model::series::Series;
 const FETCHES: usize = 16;
 
 /// The contents of a destination.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     /// The backups, by series, oldest first.
     pub series: BTreeMap<Series, Vec<Backup>>,
@@ -53,8 +55,8 @@ pub struct Catalog {
 pub struct Backup {
     /// The backup's name.
     pub name: BackupName,
-    /// The manifest, boxed because it is large and a catalog contains thousands.
-    pub manifest: Box<Manifest>,
+    /// The manifest, shared with the cache of a service that reads the catalog again and again.
+    pub manifest: Arc<Manifest>,
     /// The state of the artifact, according to the listing.
     pub artifact: Presence,
     /// The stored size in bytes, according to the listing and not to the manifest.
@@ -146,15 +148,25 @@ impl Catalog {
     /// a connection fails: a catalog is never partial. Reports a few damaged or unreadable
     /// manifests beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
-        Self::read_listed(store, store.list_backups().await?).await
+        Self::read_listed(store, store.list_backups().await?, None).await
     }
 
     /// Reads the catalog of a destination, with the files of WAL archives.
     pub async fn read_with_wal(store: &dyn Store) -> Result<Self> {
-        Self::read_listed(store, store.list(None).await?).await
+        Self::read_listed(store, store.list(None).await?, None).await
     }
 
-    async fn read_listed(store: &dyn Store, mut entries: BoxStream<'static, Result<Entry>>) -> Result<Self> {
+    /// Reads the catalog of a destination, with the files of WAL archives. Takes the manifests that
+    /// the listing shows unchanged from the cache, and adds the others to the cache.
+    pub async fn read_cached(store: &dyn Store, cache: &RecordCache) -> Result<Self> {
+        Self::read_listed(store, store.list(None).await?, Some(cache)).await
+    }
+
+    async fn read_listed(
+        store: &dyn Store,
+        mut entries: BoxStream<'static, Result<Entry>>,
+        cache: Option<&RecordCache>,
+    ) -> Result<Self> {
         let (mut sizes, mut wal) = (BTreeMap::new(), Vec::new());
         while let Some(entry) = entries.try_next().await? {
             if is_in_archive(&entry.key) {
@@ -164,7 +176,8 @@ impl Catalog {
             }
         }
         let failed_reads = FailedReads::default();
-        let read = manifests::read(store, sizes.keys(), &failed_reads).await?;
+        cache.iter().for_each(|cache| cache.retain(&sizes));
+        let read = manifests::read(store, &sizes, cache, &failed_reads).await?;
 
         let mut catalog = Self { wal, ..Self::default() };
         let mut marks = Self::read_marks(store, sizes.keys(), &failed_reads).await?;
@@ -217,6 +230,7 @@ impl Catalog {
         }
         for backups in catalog.series.values_mut() {
             backups.sort_by_key(|backup| backup.manifest.time);
+            backups.shrink_to_fit();
             chain::mark_unusable(backups);
         }
         catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry::new(key, bytes)).collect();

@@ -3,16 +3,20 @@
 mod example;
 mod list;
 pub(crate) mod mark;
+pub(crate) mod notify;
 mod remove;
 mod restore;
 mod retention;
+pub(crate) mod schedule;
+mod serve;
+mod status;
+mod verify;
 pub(crate) mod wal;
 
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
-use longshore_core::terms::MaxAge;
 
 pub(crate) use self::example::command;
 pub(crate) use self::list::{List, State};
@@ -20,6 +24,10 @@ use self::remove::REMOVE_HELP;
 pub(crate) use self::remove::Remove;
 pub(crate) use self::restore::Restore;
 pub(crate) use self::retention::{Retention, Simulate};
+pub(crate) use self::serve::Serve;
+use self::status::STATUS_HELP;
+pub(crate) use self::status::Status;
+pub(crate) use self::verify::Verify;
 use crate::output::Colour;
 use crate::progress::RestoreStates;
 
@@ -50,6 +58,9 @@ pub(crate) struct Args {
     /// Choose when to use colours; NO_COLOR and CLICOLOR_FORCE are respected.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Colour,
+    /// Write events as lines of JSON to this inherited descriptor.
+    #[arg(long, global = true, hide = true, value_name = "FD")]
+    pub(crate) events: Option<u32>,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -114,9 +125,16 @@ pub(crate) enum Verb {
     Mark(mark::Mark),
     /// Copy missing backups between the destinations of a job.
     Sync(Sync),
+    /// Show when jobs are due, and let systemd or cron start them.
+    Schedule(schedule::Schedule),
     /// Archive and fetch the WAL of a cluster.
     #[command(subcommand)]
     Wal(wal::Wal),
+    /// Test the channels of notices.
+    #[command(subcommand)]
+    Notify(notify::Notify),
+    /// Serve the state of all backups as web pages, and run jobs by their schedules.
+    Serve(Serve),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -163,14 +181,15 @@ impl Verb {
             Self::Restore(restore) if !restore.list && !restore.plan => {
                 ("restore", ReportedJob::Optional(restore.job.clone()))
             }
-            Self::Verify(_) => ("verify", ReportedJob::Optional(None)),
+            Self::Verify(verify) => ("verify", ReportedJob::Optional(verify.job.clone())),
             Self::Hold(_) => ("hold", ReportedJob::Optional(None)),
             Self::Unhold(_) => ("unhold", ReportedJob::Optional(None)),
             Self::Mark(_) => ("mark", ReportedJob::Optional(None)),
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Wal(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Notify(_) | Self::Serve(_) => return None,
+            Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
@@ -223,57 +242,6 @@ pub(crate) struct Run {
     pub(crate) job: Option<String>,
     #[command(flatten)]
     pub(crate) password: Password,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-/// The exit codes of `status`.
-const STATUS_HELP: &str = "Exit codes: 0 all backups are recent, 2 no destination can be read, 3 the last run of a job did not succeed, a\n\
-    backup is stale or has no max_age, or a destination cannot be read, 4 the newest backup of a series is damaged.\n\
-    With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Status {
-    /// Show only the series of this job; the job may belong to another host.
-    pub(crate) job: Option<String>,
-    /// Set the maximum age of the newest backup for jobs without max_age, such as 26h or "none".
-    #[arg(long, value_name = "TIME", value_parser = quantity::<MaxAge>)]
-    pub(crate) max_age: Option<MaxAge>,
-    /// Print one line and exit like a Nagios plugin.
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) nagios: bool,
-    #[command(flatten)]
-    pub(crate) identity: Identity,
-    #[command(flatten)]
-    pub(crate) local: Local,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Verify {
-    /// The backup, or the subject whose newest backup is verified [default: the newest backup of
-    /// each series].
-    #[arg(conflicts_with_all = ["all", "newest", "percent"])]
-    pub(crate) backup: Option<String>,
-    /// Verify all backups.
-    #[arg(long, conflicts_with_all = ["newest", "percent"])]
-    pub(crate) all: bool,
-    /// Verify the newest backup of each series (the default).
-    #[arg(long, conflicts_with = "percent")]
-    pub(crate) newest: bool,
-    /// Verify N % of backups, a different sample each day.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub(crate) percent: Option<u8>,
-    /// Verify only backups in this destination.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) destination: Option<String>,
-    /// Use this directory for plaintext that cannot be verified as a stream [default: scratch_dir
-    /// of the job].
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) scratch_dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) json: Json,
 }

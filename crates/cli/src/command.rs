@@ -7,13 +7,16 @@ mod init;
 mod inspect;
 mod list;
 mod man;
+mod notify;
 mod prune;
 mod remove;
 mod restore;
 mod retention;
 mod run;
+mod schedule;
+mod serve;
 mod short_name;
-mod status;
+pub(crate) mod status;
 mod sync;
 mod verify;
 mod wal;
@@ -23,8 +26,10 @@ use std::sync::Arc;
 
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
+use longshore_core::event::Observer;
 use longshore_core::plugin::{Identities, Passphrase};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_serve::progress::EventWriter;
 use secrecy::SecretString;
 
 use crate::args::{Args, Identity, Password, Verb};
@@ -38,11 +43,13 @@ use crate::signals::OrderlyStop;
 
 /// The context of a verb.
 struct Context {
-    config: Config,
+    config: Arc<Config>,
     registry: Registry,
     output: Output,
     recorder: Recorder,
     restore_states: RestoreStates,
+    /// The descriptor for events as lines of JSON.
+    events: Option<u32>,
 }
 
 /// Executes the verb of the command line.
@@ -56,9 +63,9 @@ pub(crate) async fn execute(
     let path = args.config.unwrap_or_else(default_config_path);
     let is_default =
         path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
-    let reported = args.verb.reported();
+    let (reported, events) = (args.verb.reported(), args.events);
     let context = || {
-        let context = Context::new(&path, *output, recorder.clone(), restore_states.clone())?;
+        let context = Context { events, ..Context::new(&path, *output, recorder.clone(), restore_states.clone())? };
         // From here on, every outcome of an acting verb is reported.
         reported.iter().for_each(|reported| recorder.begin(&context.config, reported));
         Ok(context)
@@ -83,7 +90,10 @@ pub(crate) async fn execute(
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
+        Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
+        Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,
+        Verb::Serve(serve) => serve::serve(&path, &serve, *output, stop).await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),
     };
@@ -96,9 +106,18 @@ pub(crate) async fn execute(
 impl Context {
     fn new(path: &std::path::Path, output: Output, recorder: Recorder, restore_states: RestoreStates) -> Result<Self> {
         let registry = plugins::registry();
-        let config = Config::load(path, &registry)?;
+        let config = Arc::new(Config::load(path, &registry)?);
         output.suggest_identity(longshore_engine::identity::default_file(&config));
-        Ok(Self { config, registry, output, recorder, restore_states })
+        Ok(Self { config, registry, output, recorder, restore_states, events: None })
+    }
+
+    /// Returns an observer that also writes the events to the inherited descriptor, if any.
+    fn observed(&self, observer: Arc<dyn Observer>) -> Result<Arc<dyn Observer>> {
+        let Some(descriptor) = self.events else { return Ok(observer) };
+        let writer = EventWriter::open(descriptor, observer).map_err(|error| {
+            Error::io(Stage::Config, format!("--events {descriptor}"), "cannot open the descriptor", error)
+        })?;
+        Ok(Arc::new(writer))
     }
 
     /// Prompts for the password of the server of the job, or of all jobs, if requested.
@@ -119,7 +138,7 @@ impl Context {
                 .hint(format!("name a job: the jobs are {names}")));
         }
         let answer = prompt::password()?;
-        for job in self.config.jobs.values_mut().filter(|job| job.site.cluster.name == cluster) {
+        for job in Arc::make_mut(&mut self.config).jobs.values_mut().filter(|job| job.site.cluster.name == cluster) {
             job.site.cluster.password = Some(answer.clone());
         }
         Ok(self)
@@ -153,6 +172,11 @@ fn expect_readable(identity: &Identity) -> Result<()> {
 fn given_identities(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
     Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(TerminalPrompt) }
+}
+
+/// Returns no identities, and no prompt for any.
+pub(crate) fn no_identities() -> Identities {
+    Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(TerminalPrompt) }
 }
 
 /// Returns the default path of the configuration.

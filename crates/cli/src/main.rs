@@ -8,7 +8,7 @@
 //! | `output.rs` | all printing |
 //! | `progress.rs` | progress bars on a terminal, lines elsewhere |
 //! | `log.rs` | the log of `--verbose` and `LONGSHORE_LOG` |
-//! | `recorder.rs` | the run report of the current verb |
+//! | `recorder.rs` | the run report of the current verb, its hooks and notices |
 //! | `prompt.rs` | secrets from a terminal or the environment |
 //! | `signals.rs` | signals, and cleanup before exit |
 //! | `time_zone.rs` | the time zone of printed times |
@@ -84,7 +84,7 @@ fn work(args: Args, output: &Output) -> Exit {
             let mut executed = pin!(AssertUnwindSafe(executed).catch_unwind());
             tokio::select! {
                 exit = &mut executed => exit.unwrap_or(Exit::Bug),
-                signal = signals.first() => match stop.request() {
+                signal = signals.first_end(&stop) => match stop.request() {
                     false => output.interrupted(&interrupted_state(&restore_states), signal),
                     true => tokio::select! {
                         exit = executed => exit.unwrap_or(Exit::Bug),
@@ -93,6 +93,7 @@ fn work(args: Args, output: &Output) -> Exit {
                 },
             }
         };
+        let exit = recorder.hooks_after(exit, &cleanup, &mut signals, output).await;
         recorder.end(exit, &mut signals, output).await;
         (exit, signals::clean_up(&cleanup, &mut signals, output).await, signals)
     }));

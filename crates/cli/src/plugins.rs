@@ -2,6 +2,7 @@
 
 mod facts;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use longshore_config::registry::Registry;
@@ -54,6 +55,16 @@ pub(crate) fn registry() -> Registry {
 /// Returns the contents of a dump as recorded by its verifier.
 pub(crate) fn archive(details: &Map<String, Value>) -> Option<Facts> {
     recorded(details).map(without_plugin_types)
+}
+
+/// Returns the names of the tables in a record.
+pub(crate) fn table_names(details: &Map<String, Value>) -> Option<BTreeSet<String>> {
+    let facts = archive(details)?;
+    let name = |table: &Table| match &table.schema {
+        Some(schema) => format!("{schema}.{}", table.name),
+        None => table.name.clone(),
+    };
+    Some(facts.tables.iter().map(name).collect())
 }
 
 /// Returns the confidential facts of a base backup, as recorded by its dump and its verifier.

@@ -61,6 +61,16 @@ impl Signals {
         }
     }
 
+    /// Waits for the first signal that ends the verb.
+    pub(crate) async fn first_end(&mut self, stop: &OrderlyStop) -> Exit {
+        loop {
+            let signal = self.first().await;
+            if signal != Exit::HungUp || !stop.handles_hang_up() {
+                return signal;
+            }
+        }
+    }
+
     /// Waits for a second signal, which ends the wait for cleanup. SIGHUP does not count: a closed
     /// terminal causes two, from its shell and from the kernel.
     pub(crate) async fn second(&mut self) {
@@ -78,6 +88,8 @@ pub(crate) struct OrderlyStop(Arc<StopRequest>);
 #[derive(Debug, Default)]
 struct StopRequest {
     is_supported: AtomicBool,
+    /// True if SIGHUP has another meaning.
+    handles_hang_up: AtomicBool,
     requested: Notify,
 }
 
@@ -87,6 +99,17 @@ impl OrderlyStop {
         let request = Arc::clone(&self.0);
         request.is_supported.store(true, Ordering::Relaxed);
         async move { request.requested.notified().await }
+    }
+
+    /// Declares the same, and that SIGHUP does not end the verb.
+    pub(crate) fn supported_with_hang_up(&self) -> impl Future<Output = ()> + 'static {
+        self.0.handles_hang_up.store(true, Ordering::Relaxed);
+        self.supported()
+    }
+
+    /// Returns true if the verb handles SIGHUP itself.
+    fn handles_hang_up(&self) -> bool {
+        self.0.handles_hang_up.load(Ordering::Relaxed)
     }
 
     /// Requests the end. Returns false if the verb does not end by itself.

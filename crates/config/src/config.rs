@@ -17,13 +17,15 @@ use crate::destination::{Destination, destination};
 use crate::error::ConfigError;
 use crate::identity::{self, IdentitySource};
 use crate::job::{Job, References};
+use crate::notify::{self, NoticeChannel};
 use crate::registry::Registry;
+use crate::serve::{self, ServeSettings};
 use crate::table::{read, section, unknown_name_hint};
 use crate::wal::{self, WalArchive};
 use crate::written;
 
 /// A parsed configuration: every reference is resolved, and every setting is known.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// The path of the file.
     pub path: PathBuf,
@@ -31,6 +33,8 @@ pub struct Config {
     pub lock_dir: Option<PathBuf>,
     /// The folder for state, if not the default.
     pub state_dir: Option<PathBuf>,
+    /// The file that receives metrics after each run, if any.
+    pub metrics_file: Option<PathBuf>,
     /// The identities that decrypt backups, unless the command line names some.
     pub identity: IdentitySource,
     /// Destinations by name.
@@ -41,8 +45,12 @@ pub struct Config {
     pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
+    /// The channels of notices by name.
+    pub notify: BTreeMap<String, NoticeChannel>,
     /// The archives of WAL by the name of their cluster.
     pub wal: BTreeMap<String, WalArchive>,
+    /// The settings of the service.
+    pub serve: ServeSettings,
 }
 
 /// The maximum size of a configuration, in bytes.
@@ -77,9 +85,9 @@ impl Config {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
-        let mut sections =
-            ["cluster", "destination", "retention", "adopt", "job", "identity"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, adoptions, jobs, identity] = &mut sections;
+        let mut sections = ["cluster", "destination", "retention", "adopt", "job", "identity", "notify", "serve"]
+            .map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs, identity, notify, service] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let identity = match identity.take() {
@@ -89,6 +97,8 @@ impl Config {
                 read::<identity::Written>(table)?.resolve().map_err(|message| ConfigError::at(span, message))?
             }
         };
+        let serve = service.take().map(serve::settings).transpose()?.unwrap_or_default();
+        let notify = section(notify.take(), notify::channel)?;
         let archives = RefCell::new(Vec::new());
         let clusters = section(clusters.take(), |name, mut value| {
             archives.borrow_mut().extend(wal::take(&mut value).map(|archive| (name.to_owned(), archive)));
@@ -129,11 +139,14 @@ impl Config {
             path: path.to_owned(),
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
+            metrics_file: settings.metrics_file,
             identity,
             destinations,
             policies,
             adoptions,
             jobs,
+            serve,
+            notify,
             wal,
         })
     }

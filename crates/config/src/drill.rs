@@ -13,7 +13,7 @@ use crate::registry::{Builder, Registry};
 use crate::table::read;
 
 /// The settings of a job's drills.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct DrillSettings {
     /// The scratch server to restore to; `None` means the default.
     pub scratch: Option<Builder<dyn Scratch>>,

@@ -7,19 +7,22 @@ use longshore_core::plugin::{Cluster, JobContext};
 use longshore_core::stage::{Dump, Encrypt, Verify};
 use longshore_core::terms::MaxAge;
 use longshore_retention::Policy;
+use longshore_schedule::{Schedule, Verb};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::destination::{Destination, MAX_PARALLEL};
 use crate::drill::{self, DrillSettings};
 use crate::error::{ConfigError, quote_unless_secret};
+use crate::hook::{self, Hook};
 use crate::incremental::Incremental;
 use crate::registry::{Builder, Registry};
-use crate::schedule::Schedule;
 use crate::table::{is_none, list_of, look_up, read};
+use crate::timetable::{Timetable, timetable};
 use crate::written;
 
 /// A job of the configuration.
+#[derive(Clone)]
 pub struct Job {
     /// The name of the job.
     pub name: String,
@@ -45,8 +48,12 @@ pub struct Job {
     pub parallel: usize,
     /// The maximum age of a series' newest backup at each destination.
     pub max_age: Option<MaxAge>,
-    /// The schedule by which an external timer runs the job.
+    /// The schedule of the job's runs, the same as in the timetable.
     pub schedule: Option<Schedule>,
+    /// The schedules of all verbs.
+    pub timetable: Timetable,
+    /// The programs that run before and after the job.
+    pub hooks: Vec<Hook>,
     /// The settings of the job's drills.
     pub drill: DrillSettings,
 }
@@ -66,7 +73,8 @@ impl References<'_> {
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(invalid("must be a table".to_owned()));
         };
-        let [dump, verify, encrypt, drill] = ["dump", "verify", "encrypt", "drill"].map(|stage| table.remove(stage));
+        let [dump, verify, encrypt, drill, schedule, hooks] =
+            ["dump", "verify", "encrypt", "drill", "schedule", "hook"].map(|setting| table.remove(setting));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
         let dump = dump.map(|dump| list_of(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
@@ -82,6 +90,11 @@ impl References<'_> {
             Some(encrypt) if is_none(&encrypt) => None,
             Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
         };
+        let hook = |value: Spanned<DeValue<'_>>| {
+            let span = value.span();
+            read::<hook::Written>(value)?.resolve().map_err(|message| ConfigError::at(span, message))
+        };
+        let hooks = hooks.map(|hooks| list_of(hooks, hook)).transpose()?.unwrap_or_default();
         if settings.ship.is_empty() {
             return Err(invalid("ships to no destination".to_owned()));
         }
@@ -98,13 +111,17 @@ impl References<'_> {
         let bounds = settings.ship.iter().filter_map(|name| self.destinations.get(name)?.parallel);
         let parallel = bounds.chain([settings.parallel]).min().unwrap_or(1);
         let cluster = look_up(&self.clusters, &settings.cluster, "cluster").map_err(&invalid)?;
-        if settings.timezone.is_some() && settings.schedule.is_none() {
+        if settings.timezone.is_some() && schedule.is_none() {
             return Err(invalid("timezone needs a schedule".to_owned()));
+        }
+        let zone = settings.timezone.unwrap_or_default();
+        let timetable = schedule.map(|value| timetable(name, value, zone)).transpose()?.unwrap_or_default();
+        if timetable.schedules.contains_key(&Verb::Sync) && settings.ship.len() < 2 {
+            return Err(invalid("schedule: sync needs a second destination in ship to copy from".to_owned()));
         }
         if let Some(incremental) = &settings.incremental {
             incremental.check().map_err(|message| invalid(format!("incremental: {message}")))?;
         }
-        let zone = settings.timezone.unwrap_or_default();
         Ok(Job {
             name: name.to_owned(),
             site: JobContext {
@@ -130,7 +147,9 @@ impl References<'_> {
             incremental: settings.incremental,
             parallel,
             max_age: settings.max_age,
-            schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),
+            schedule: timetable.schedules.get(&Verb::Run).cloned(),
+            timetable,
+            hooks,
             drill: drill.map(|drill| drill::drill_settings(name, drill, registry)).transpose()?.unwrap_or_default(),
         })
     }

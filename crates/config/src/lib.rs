@@ -6,11 +6,13 @@
 //! | `destination`, `job` | the tables about destinations and jobs |
 //! | `written`, `table` | the file as written, and reading its tables |
 //! | `wal` | the table about the archive of a cluster's WAL |
+//! | `hook`, `notify` | the tables about hooks and notices |
 //! | `incremental` | the setting about incremental base backups |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
+//! | `timetable` | the schedules of a job |
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
-//! | [`schedule`] | the times at which runs are due |
+//! | [`mod@serve`] | the table about the service |
 //! | [`suggestion`] | the known name nearest to a mistyped one |
 
 mod adopt;
@@ -18,13 +20,16 @@ mod config;
 mod destination;
 mod drill;
 mod error;
+mod hook;
 mod identity;
 mod incremental;
 mod job;
+mod notify;
 pub mod registry;
-pub mod schedule;
+pub mod serve;
 pub mod suggestion;
 mod table;
+mod timetable;
 mod wal;
 mod written;
 
@@ -32,7 +37,10 @@ pub use self::adopt::Adoption;
 pub use self::config::Config;
 pub use self::destination::Destination;
 pub use self::drill::{DrillSettings, Expectation, Query};
+pub use self::hook::{Hook, When};
 pub use self::identity::{IdentityCommand, IdentitySource};
 pub use self::incremental::{Incremental, ParentUnseen};
 pub use self::job::Job;
+pub use self::notify::NoticeChannel;
+pub use self::timetable::Timetable;
 pub use self::wal::{Required, WalArchive};

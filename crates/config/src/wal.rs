@@ -18,6 +18,7 @@ use crate::registry::{Builder, Registry};
 use crate::table::{is_none, look_up, read};
 
 /// The archive of a cluster's WAL.
+#[derive(Clone)]
 pub struct WalArchive {
     /// The name of the cluster.
     pub cluster: String,

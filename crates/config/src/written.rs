@@ -18,7 +18,6 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::quote_unless_secret;
 use crate::incremental::Incremental;
-use crate::schedule::Expression;
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
@@ -30,6 +29,7 @@ const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
 pub(crate) struct Top {
     pub(crate) lock_dir: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) metrics_file: Option<PathBuf>,
     #[serde(rename = "identity")]
     _identity: Option<IgnoredAny>,
     #[serde(rename = "cluster")]
@@ -42,6 +42,10 @@ pub(crate) struct Top {
     _adopt: Option<IgnoredAny>,
     #[serde(rename = "job")]
     _job: Option<IgnoredAny>,
+    #[serde(rename = "notify")]
+    _notify: Option<IgnoredAny>,
+    #[serde(rename = "serve")]
+    _serve: Option<IgnoredAny>,
 }
 
 /// `[cluster.NAME]`
@@ -111,7 +115,6 @@ pub(crate) struct Job {
     pub(crate) scratch_dir: Option<PathBuf>,
     pub(crate) incremental: Option<Incremental>,
     pub(crate) max_age: Option<MaxAge>,
-    pub(crate) schedule: Option<Expression>,
     #[serde(default, deserialize_with = "optional_zone")]
     pub(crate) timezone: Option<Tz>,
     #[serde(rename = "dump")]
@@ -122,6 +125,10 @@ pub(crate) struct Job {
     _encrypt: Option<IgnoredAny>,
     #[serde(rename = "drill")]
     _drill: Option<IgnoredAny>,
+    #[serde(rename = "hook")]
+    _hook: Option<IgnoredAny>,
+    #[serde(rename = "schedule")]
+    _schedule: Option<IgnoredAny>,
 }
 
 fn default_parallel() -> usize {

@@ -18,7 +18,7 @@
 //! | [`plugin`], [`cluster`] | building stages from settings; the connection to a cluster |
 //! | [`recovery`] | the recovery of a restored cluster from archived WAL |
 //! | [`store`], [`retry`] | destinations with limits and resumption; retries |
-//! | [`credential`] | secrets passed by the service manager |
+//! | [`credential`], [`secret_file`] | secrets passed by the service manager, and in files |
 //! | [`regular_file`] | opening files, but not links or pipes |
 //! | [`check`], [`lock`] | preflight checks, locks |
 //!
@@ -43,6 +43,7 @@ pub mod recovery;
 pub mod regular_file;
 pub mod retry;
 pub mod root_dir;
+pub mod secret_file;
 pub mod stage;
 pub mod standby;
 pub mod store;

@@ -1,6 +1,6 @@
 //! The catalogs of all destinations, and finding backups in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
 use longshore_catalog::adopt::Adopted;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
+use longshore_catalog::record_cache::{CachedStore, RecordCache, SharedManifests};
 use longshore_config::suggestion;
 use longshore_config::{Config, Destination};
 use longshore_core::key::BackupName;
@@ -16,6 +17,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
 /// A destination whose catalog was read.
+#[derive(Clone)]
 pub struct Catalogued {
     /// Its name in the configuration.
     pub name: String,
@@ -49,6 +51,28 @@ pub(crate) async fn read_with_wal<'a>(
         (name.clone(), read.await)
     });
     join_all(reads).await
+}
+
+/// The caches of the records of all destinations of a configuration.
+#[derive(Debug, Default)]
+pub struct RecordCaches(BTreeMap<String, Arc<RecordCache>>);
+
+impl RecordCaches {
+    /// Creates empty caches.
+    pub fn new(config: &Config) -> Self {
+        let shared = SharedManifests::default();
+        let caches = config.destinations.keys().map(|name| (name.clone(), Arc::new(RecordCache::new(&shared))));
+        Self(caches.collect())
+    }
+}
+
+/// Reads the catalog of one destination, with the files of WAL archives. Fetches only records that
+/// the cache lacks.
+pub(crate) async fn read_cached(config: &Config, name: &str, caches: &RecordCaches) -> Result<Catalogued> {
+    let cache = caches.0.get(name).cloned().unwrap_or_default();
+    let store = Arc::new(CachedStore::new(config.destination(name)?.open()?, Arc::clone(&cache)));
+    let catalog = Catalog::read_cached(&*store, &cache).await?;
+    Ok(catalogued(config, name, store, catalog))
 }
 
 /// Reads the catalog of one destination.

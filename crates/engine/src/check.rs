@@ -2,6 +2,7 @@
 //! destination stores, returns and deletes a probe.
 
 mod risk;
+mod schedule;
 mod server;
 mod wal;
 
@@ -20,6 +21,9 @@ use longshore_core::stream::{collect, from_bytes};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::destination_state::state_dir;
+use crate::hook;
+use crate::notices::Notifier;
+use crate::schedule::Host;
 use crate::stages::verifiers;
 
 /// The content of every probe.
@@ -52,6 +56,7 @@ pub async fn check(
         }
         findings.extend(check_stages(registry, job, identities).await);
         findings.extend(wal::check_needed(config, job));
+        findings.extend(check_hooks(job));
     }
     for (name, destination) in &config.destinations {
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
@@ -64,12 +69,24 @@ pub async fn check(
             }
         }
     }
+    findings.extend(Notifier::of(config).check(config));
     findings.extend(wal::check_archives(config, registry, &jobs, identities).await);
+    findings.extend(schedule::check_schedules(config, &jobs, &Host::this()));
     findings.extend(risk::check_risks(config, &jobs).await);
     // Two stages that check the same server report the same findings.
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
     Ok(findings)
+}
+
+/// Checks that only root and this user can replace the programs of hooks.
+fn check_hooks(job: &Job) -> Option<Finding> {
+    let subject = format!("job {}", job.name);
+    match hook::check(job) {
+        Ok(()) if job.hooks.is_empty() => None,
+        Ok(()) => Some(Finding::good(subject, "only root and this user can replace the programs of its hooks")),
+        Err(error) => Some(Finding::failed(subject, &error)),
+    }
 }
 
 /// Checks that this host can keep its state.

@@ -150,6 +150,8 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
         parallel: 1,
         max_age: None,
         schedule: None,
+        hooks: Vec::new(),
+        timetable: longshore_config::Timetable::default(),
         drill: longshore_config::DrillSettings::default(),
     }
 }

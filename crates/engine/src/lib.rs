@@ -16,11 +16,16 @@
 //! | [`verify`], [`restore`], [`prune`] | verifying, restoring and deleting backups |
 //! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
 //! | [`status`] | the backups of every series, and problems that need attention |
+//! | [`overview`] | status, backups, retention and runs together, for a view that is refreshed |
+//! | [`listing`] | the backups of all destinations as a list |
 //! | `series_end` | detection of series that have ended |
+//! | [`schedule`] | scheduled tasks: when they are due, and what starts them |
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`snapshots`] | the snapshots that stay on this host after their backups |
 //! | [`hold`] | holds, which exempt backups from retention |
+//! | [`hook`] | programs of the operator before and after a run |
+//! | [`notices`] | notices of problems, and their channels |
 //! | `lease` | leases, which exempt backups from retention during a restore |
 //! | `link`, `local_file` | the backups of a chain as one stream; files of this host as streams |
 //! | [`wal`] | the archive of a cluster's WAL |
@@ -31,6 +36,7 @@
 //! | `restore_page` | the page about restoring without Longshore |
 //! | [`encryption_policy`] | which backups must be encrypted |
 //! | `details` | the encrypted details of a backup: the record of its dump |
+//! | [`counters`] | counts of events on this host, for metrics |
 //! | `lock` | the lock of a job: one run at a time |
 //! | `destination_state` | the state of a destination, kept on this host between two prunes |
 //! | `dirs` | the default directories for locks and state |
@@ -40,6 +46,7 @@ pub mod catalogs;
 mod chains;
 pub mod check;
 mod comparison;
+pub mod counters;
 mod decrypted;
 mod destination_state;
 mod details;
@@ -50,15 +57,19 @@ pub mod error_report;
 #[cfg(test)]
 mod fixture;
 pub mod hold;
+pub mod hook;
 pub mod identity;
 pub mod inspect;
 mod lease;
 mod link;
+pub mod listing;
 mod local_file;
 mod lock;
 mod mode;
 mod mount;
+pub mod notices;
 mod origin;
+pub mod overview;
 pub mod prune;
 mod replay_pause;
 pub mod report;
@@ -67,6 +78,7 @@ mod restore_page;
 pub mod run;
 mod run_history;
 pub mod run_report;
+pub mod schedule;
 mod series_end;
 pub mod simulate;
 pub mod snapshots;

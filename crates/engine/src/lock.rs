@@ -83,8 +83,8 @@ fn newest(file: &mut File) -> Option<DateTime<Utc>> {
     text.trim().parse().ok()
 }
 
-/// Creates the folder for locks. Fails if another user may write there.
-fn lock_dir(config: &Config) -> Result<PathBuf> {
+/// Returns the folder for locks, and creates a missing one. Fails if another user may write there.
+pub(crate) fn lock_dir(config: &Config) -> Result<PathBuf> {
     let user = rustix::process::geteuid();
     let folder = dirs::lock_dir(config);
     let name = folder.display().to_string();

@@ -69,11 +69,7 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
     let mut all = Vec::new();
     let mut found = request.retire.is_none();
     for (destination, at) in read_catalogs(config, request.destination).await? {
-        let owners: Vec<Owner<'_>> = jobs
-            .iter()
-            .filter_map(|job| Some(Owner::Job(job, job.retention.get(&destination)?)))
-            .chain(adoptions.iter().filter(|it| it.destination == destination).map(|it| Owner::Adoption(it)))
-            .collect();
+        let owners = owners(jobs.iter().copied(), adoptions.iter().copied(), &destination);
         if owners.is_empty() {
             // Without a policy, leftovers of killed runs are removed all the same.
             let ships = jobs.iter().any(|job| job.ship.contains(&destination));
@@ -115,6 +111,34 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
         }
         _ => Ok(all),
     }
+}
+
+/// Returns the decisions of all policies about the backups in these catalogs, for a view. Locks of
+/// the store are not queried.
+pub(crate) async fn explain(config: &Config, catalogs: &[Catalogued]) -> Vec<Pruned> {
+    let request =
+        Request { job: None, destination: None, mode: Mode::DryRun, overrides: Overrides::default(), retire: None };
+    let mut all = Vec::new();
+    for at in catalogs {
+        let owners: Vec<Owner<'_>> = owners(config.jobs.values(), config.adoptions.values(), &at.name);
+        if owners.is_empty() {
+            continue;
+        }
+        let pruned = prune_owners(config, at, &owners, &request, |_| SeriesMode::Policy).await;
+        all.push(pruned.unwrap_or_else(|error| failed_destination(&at.name, &error)));
+    }
+    all
+}
+
+/// Returns the owners of backups at a destination.
+fn owners<'a>(
+    jobs: impl Iterator<Item = &'a Job>,
+    adoptions: impl Iterator<Item = &'a Adoption>,
+    destination: &str,
+) -> Vec<Owner<'a>> {
+    jobs.filter_map(|job| Some(Owner::Job(job, job.retention.get(destination)?)))
+        .chain(adoptions.filter(|it| it.destination == destination).map(Owner::Adoption))
+        .collect()
 }
 
 /// Returns the job or adoption of this name, or all jobs and adoptions if no name is given.

@@ -21,7 +21,6 @@ use longshore_core::event::{Event, Observer, of_subject};
 use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::lock::Lock;
 use longshore_core::manifest::Cluster;
-use longshore_core::meter::Digest;
 use longshore_core::pipeline::{BackupSpec, Delivery, Destination, Pipeline, Shipped};
 use longshore_core::run_report::Class;
 use longshore_core::stage::{DiscoveredSubject, Dump, RunNeeds};
@@ -33,6 +32,7 @@ use tracing::Instrument;
 use self::incremental::Incrementals;
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
+use crate::hook::RunLock;
 use crate::lock::JobLock;
 use crate::mount;
 use crate::prune::{self, Mode, Pruned};
@@ -44,10 +44,16 @@ use crate::survey::{JobSurvey, Parallelism, survey};
 use crate::sync;
 use crate::wal::needed::needed_wal;
 
-/// Runs a job. An error means that nothing was copied. The report contains the failures of a run
-/// that has begun.
-pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<dyn Observer>) -> Result<Report> {
-    let lock = JobLock::take(config, job).await?;
+/// Runs a job under its lock. An error means that nothing was copied. The report contains the
+/// failures of a run that has begun.
+pub async fn run(
+    config: &Config,
+    registry: &Registry,
+    job: &Job,
+    run_lock: &RunLock,
+    observer: Arc<dyn Observer>,
+) -> Result<Report> {
+    let lock = &*run_lock.0;
     // Building all stages first finds invalid settings before any data is read or written.
     let dumps: Vec<Arc<dyn Dump>> =
         job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;
@@ -55,7 +61,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
     let needed_wal = needed_wal(config, job, &dumps)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let mut warnings = Vec::new();
-    let (destinations, left_out) = claim_destinations(config, job, &lock, &mut warnings).await?;
+    let (destinations, left_out) = claim_destinations(config, job, lock, &mut warnings).await?;
     // Destinations report their free space while the server is surveyed. A failed survey
     // cancels the queries.
     let (survey, free_space) = tokio::try_join!(survey(&dumps), async { Ok(free_space(&destinations).await) })?;
@@ -86,7 +92,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
         pipeline,
         incrementals,
         job: job.name.clone(),
-        run_id: run_id(&lock, job),
+        run_id: run_lock.run_id(&job.name),
         run_backups: (surveyed.len() + missing.len()).try_into().unwrap_or(u32::MAX),
         run_not_captured: not_captured.iter().map(|left| left.what.clone()).collect(),
         time: lock.time,
@@ -135,13 +141,6 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, observer: Arc<
         warnings,
         pruned,
     })
-}
-
-/// Returns the run's time with a suffix that distinguishes the run from other hosts' runs of
-/// the same second.
-fn run_id(lock: &JobLock, job: &Job) -> String {
-    let seed = format!("{} {} {:?}", job.name, std::process::id(), lock.holder.since);
-    format!("{}-{}", lock.time, &Digest::of(seed.as_bytes()).hex()[..8])
 }
 
 /// Claims the job's destinations for the run. Returns the claimed ones, and reports of those that

@@ -3,6 +3,7 @@
 
 mod drills;
 mod evaluate;
+mod gaps;
 mod growth;
 mod lost;
 mod not_captured;
@@ -39,6 +40,7 @@ pub use self::report::{
     AtDestination, BackupAge, Copies, DestinationStatus, DrillTime, Issue, IssueKind, Level, Proof, RestoreTime,
     SeriesStatus, Size, Status, Tables, WalStatus,
 };
+pub(crate) use self::runs::failures;
 pub use self::runs::{JobStatus, RunStatus};
 
 /// A function that returns the names of the tables in a record of a dump, if the record
@@ -60,10 +62,21 @@ pub struct Request<'a> {
 /// Returns the status of the destinations of one job, or of all. An unreadable destination needs
 /// attention itself, and the others are still shown.
 pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>) -> Result<Status> {
+    let reads = read_all(config, request.job).await;
+    Ok(status_of(config, registry, request, reads).await?.0)
+}
+
+/// Returns the status of destinations that were read, and the catalogs of the readable ones.
+pub(crate) async fn status_of(
+    config: &Config,
+    registry: &Registry,
+    request: &Request<'_>,
+    reads: Vec<(String, Result<Catalogued>)>,
+) -> Result<(Status, Vec<Catalogued>)> {
     let now = Utc::now();
     let (mut read, mut destinations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
     let includes = |series: &Series| request.job.is_none_or(|job| job == series.job);
-    for (name, at) in read_all(config, request.job).await {
+    for (name, at) in reads {
         match at {
             Ok(at) => {
                 let (status, more) = destination_status(&at, includes).await;
@@ -119,13 +132,18 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
     for status in &mut series {
         add_table_names(status, &read, registry, request, &mut attention, &criteria).await;
     }
+    if let Err(error) = gaps::add_gaps(config, &mut series, now) {
+        let message = format!("the run reports of this host cannot be read: {}", error.chain());
+        attention.push(Issue { destination: None, ..destination_issue(IssueKind::Unknown, "", message) });
+    }
     attention.sort_by(|one, other| {
         let order = |it: &Issue| (std::cmp::Reverse((it.level, it.kind)), it.destination.clone(), it.series.clone());
         order(one).cmp(&order(other))
     });
     let all = read.iter().flat_map(|at| &at.catalog.series).filter(|(series, _)| criteria.includes(series));
     let not_captured = not_captured::not_captured(all.map(|(series, backups)| (series, backups.as_slice())));
-    Ok(Status { time: now, attention, jobs, not_captured, series, destinations, wal })
+    let status = Status { time: now, attention, jobs, not_captured, series, destinations, wal };
+    Ok((status, read))
 }
 
 /// Reads the catalogs of the destinations that a configured job ships to, or of all destinations.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use longshore_catalog::catalog::Backup;
+use longshore_catalog::catalog::{Backup, Series};
 use longshore_catalog::copy::{is_damage, verify_stored};
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
@@ -115,6 +115,8 @@ pub struct BackupVerifier<'a> {
     pub registry: &'a Registry,
     /// The identities that decrypt backups.
     pub identities: &'a Identities,
+    /// The job whose backups are verified; `None` for the backups of all jobs.
+    pub job: Option<&'a Job>,
     /// The folder for unpacking formats that cannot be streamed, if not the job's.
     pub scratch_dir: Option<&'a Path>,
     /// The observer.
@@ -128,6 +130,7 @@ impl BackupVerifier<'_> {
             self.config.destination(name)?;
         }
         let chosen = self.config.destinations.keys().filter(|name| only.is_none_or(|only| only == name.as_str()));
+        let chosen = chosen.filter(|name| self.job.is_none_or(|job| job.ship.contains(name)));
         let catalogs = read_with_wal(self.config, chosen).await;
         let histories = JobHistories::of(self.config);
         let reads = catalogs.iter().map(async |(destination, at)| match at {
@@ -155,7 +158,7 @@ impl BackupVerifier<'_> {
         // backup was named.
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| scope.may_select(key));
         let mut all: Vec<_> = unreadable.map(|(key, error)| failed_result(&at.name, key.as_str(), error)).collect();
-        let backups = selected_backups(at, scope);
+        let backups = selected_backups(at, scope, self.job);
         let bytes = backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add);
         self.observer.event(&Event::BytesPlanned(bytes));
         let reads = backups.into_iter().map(async |backup| {
@@ -166,7 +169,7 @@ impl BackupVerifier<'_> {
         let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
         all.extend(read.into_iter().flatten());
         all.extend(self.verify_wal(at, scope).await);
-        all.extend(check_destination(self.config, at, scope).await);
+        all.extend(check_destination(self, at, scope).await);
         all
     }
 
@@ -298,8 +301,10 @@ async fn was_deleted(store: &dyn Store, backup: &Backup) -> bool {
     store.fetch(&backup.name.manifest(), None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
-fn selected_backups<'a>(at: &'a Catalogued, scope: &Scope) -> Vec<&'a Backup> {
-    let series = at.catalog.series.values();
+fn selected_backups<'a>(at: &'a Catalogued, scope: &Scope, job: Option<&Job>) -> Vec<&'a Backup> {
+    let is_of_job =
+        |series: &Series| job.is_none_or(|job| series.job == job.name && series.cluster == job.site.cluster.name);
+    let series = at.catalog.series.iter().filter(|(series, _)| is_of_job(series)).map(|(_, backups)| backups);
     match scope {
         Scope::All => series.flatten().collect(),
         Scope::Sample(percent) => {

@@ -36,6 +36,10 @@ pub enum Stage {
     Drill,
     /// Exclusive locks.
     Lock,
+    /// Programs of the operator before and after a run.
+    Hook,
+    /// Notices of problems.
+    Notify,
 }
 
 impl fmt::Display for Stage {
@@ -54,6 +58,8 @@ impl fmt::Display for Stage {
             Self::Restore => "restore",
             Self::Drill => "drill",
             Self::Lock => "lock",
+            Self::Hook => "hook",
+            Self::Notify => "notify",
         })
     }
 }

@@ -103,6 +103,8 @@ pub enum Outcome {
     Refused,
     /// Another run held the lock.
     Locked,
+    /// A hook before the run skipped it.
+    Skipped,
     /// A signal ended the run.
     Interrupted,
     /// The process ended without a report: it was killed, or the host crashed.
@@ -118,6 +120,7 @@ impl fmt::Display for Outcome {
             Self::Damaged => "damaged",
             Self::Refused => "refused",
             Self::Locked => "locked",
+            Self::Skipped => "skipped",
             Self::Interrupted => "interrupted",
             Self::Lost => "lost",
         })

@@ -27,7 +27,7 @@
 //! | `listing_filter.rs` | a filter for names that cannot be parsed |
 //! | `location.rs` | the destination's address, and the vocabulary of its store |
 //! | `check.rs` | the checks of a destination |
-//! | `settings.rs`, `secret_file.rs` | common settings and their conversion; files with secrets |
+//! | `settings.rs` | common settings and their conversion |
 
 mod bucket;
 mod check;
@@ -49,7 +49,6 @@ mod raw_client;
 mod read;
 mod remove;
 mod request_log;
-mod secret_file;
 pub mod settings;
 mod transfer;
 mod unfinished_upload;
@@ -60,10 +59,10 @@ pub use connector::{Connector, NoHook, RequestHook, completes_upload};
 pub use create_only::{CreateOnly, CreateOnlyModes};
 pub use error::convert_error;
 pub use location::{Location, Vocabulary};
+pub use longshore_core::secret_file::read_secret;
 pub use object_lock::{LockHeaders, LockRequest};
 pub use part_size::PartSize;
 pub use raw_client::{RawClient, RequestSigner};
-pub use secret_file::read_secret;
 pub use transfer::Transfer;
 pub use unfinished_upload::{MultipartStore, Uploads};
 pub use version::Versions;

@@ -33,7 +33,7 @@ pub mod injection;
 pub mod loop_mount;
 pub mod memory;
 pub mod pgbouncer;
-mod port;
+pub mod port;
 pub mod proxy;
 pub mod restic;
 pub mod sample;

@@ -22,7 +22,7 @@ static HELD: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 ///
 /// # Panics
 /// If no port is free.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let count = PORTS.len() as u64;
     let start = RandomState::new().hash_one("a port") % count;
     let mut ports = (start..start + count).map(|nth| PORTS.start + (nth % count) as u16);

@@ -1,5 +1,8 @@
 //! The manifests of a destination, fetched concurrently and parsed on threads, in batches.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -11,6 +14,7 @@ use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
 
 use super::FETCHES;
 use super::failed_reads::FailedReads;
+use crate::record_cache::RecordCache;
 
 /// The number of manifests in a batch, large enough to make the cost of a thread negligible.
 const BATCH: usize = 64;
@@ -32,20 +36,29 @@ type Body = (ManifestKey, Result<Bytes>);
 pub(super) struct ParsedManifest {
     pub(super) name: BackupName,
     pub(super) key: Key,
-    pub(super) manifest: Result<Box<Manifest>>,
+    pub(super) manifest: Result<Arc<Manifest>>,
 }
 
 /// Reads the manifests among the keys. Returns them in batches, since moving them into one list is
-/// expensive. A damaged or unreadable manifest is returned as an error; a manifest that no longer
-/// exists is omitted. Fails if the connection is lost or too many manifests cannot be fetched.
+/// expensive. A manifest that the cache has in the listed size is not fetched. A damaged or
+/// unreadable manifest is returned as an error; a manifest that no longer exists is omitted. Fails
+/// if the connection is lost or too many manifests cannot be fetched.
 pub(super) async fn read(
     store: &dyn Store,
-    keys: impl Iterator<Item = &Key>,
+    sizes: &BTreeMap<Key, u64>,
+    cache: Option<&RecordCache>,
     failed_reads: &FailedReads,
 ) -> Result<Vec<Vec<ParsedManifest>>> {
-    let manifests =
-        keys.filter_map(|key| Some(ManifestKey { name: BackupName::from_manifest_key(key)?, key: key.clone() }));
-    let batches = bodies(store, manifests.collect()).map(|batch| async move {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for (key, bytes) in sizes {
+        let Some(name) = BackupName::from_manifest_key(key) else { continue };
+        let key = key.clone();
+        match cache.and_then(|cache| cache.manifest(&key, *bytes)) {
+            Some(manifest) => known.push(ParsedManifest { name, key, manifest: Ok(manifest) }),
+            None => unknown.push(ManifestKey { name, key }),
+        }
+    }
+    let batches = bodies(store, unknown).map(|batch| async move {
         let failed = batch.iter().filter_map(|(_, body)| body.as_ref().err());
         // A manifest that no longer exists is not a backup.
         let is_store_failure = |error: &&Error| error.kind() != Kind::NotFound && FailedReads::is_store_error(error);
@@ -55,7 +68,25 @@ pub(super) async fn read(
             Error::new(Stage::Catalog, Kind::Failed, "", "reading the manifests was aborted").because(error)
         })
     });
-    batches.buffered(BATCHES).try_collect().await
+    let mut batches = batches.buffered(BATCHES);
+    let mut all = vec![known];
+    while let Some::<Vec<ParsedManifest>>(batch) = batches.try_next().await? {
+        all.push(match cache {
+            None => batch,
+            Some(cache) => batch.into_iter().map(|parsed| cached(parsed, sizes, cache)).collect(),
+        });
+    }
+    Ok(all)
+}
+
+/// Adds a manifest to the cache.
+fn cached(parsed: ParsedManifest, sizes: &BTreeMap<Key, u64>, cache: &RecordCache) -> ParsedManifest {
+    let ParsedManifest { name, key, manifest } = parsed;
+    let manifest = manifest.map(|manifest| match sizes.get(&key) {
+        Some(bytes) => cache.add_manifest((&name, &key), *bytes, manifest),
+        None => manifest,
+    });
+    ParsedManifest { name, key, manifest }
 }
 
 /// Fetches the contents of the manifests, in batches.
@@ -73,7 +104,7 @@ fn bodies(store: &dyn Store, all: Vec<ManifestKey>) -> BoxStream<'_, Vec<Body>> 
 
 fn parse((ManifestKey { name, key }, body): Body) -> Option<ParsedManifest> {
     let manifest = match body {
-        Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Box::new),
+        Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Arc::new),
         // A concurrent prune has deleted the backup since the listing.
         Err(error) if error.kind() == Kind::NotFound => return None,
         // An unreadable manifest does not hide the others.

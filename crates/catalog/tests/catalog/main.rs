@@ -1,6 +1,7 @@
 //! Tests the catalog of a destination: its series, its problems, its marks, and the retention plan.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+mod cache;
 mod former_names;
 mod mark;
 mod problem;

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 19] = [
+const EXAMPLES: [(&str, &[&str]); 22] = [
     (
         "init",
         &[
@@ -16,7 +16,15 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
     ("check", &["longshore check", "longshore check nightly --json"]),
     ("run", &["longshore run", "longshore run nightly --quiet"]),
     ("list", &["longshore list", "longshore list shop --all"]),
-    ("status", &["longshore status", "longshore status --nagios"]),
+    (
+        "status",
+        &[
+            "longshore status",
+            "longshore status --nagios",
+            "longshore status --prometheus /var/lib/prometheus/node-exporter/longshore.prom",
+            "longshore status --notify",
+        ],
+    ),
     ("verify", &["longshore verify --all", "longshore verify shop --identity key.txt"]),
     (
         "inspect",
@@ -64,6 +72,15 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
     ),
     ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
     (
+        "schedule",
+        &[
+            "longshore schedule --local",
+            "longshore schedule install",
+            "longshore schedule install nightly --cron --print",
+            "longshore schedule uninstall",
+        ],
+    ),
+    (
         "wal",
         &[
             "longshore wal status --cluster main",
@@ -72,6 +89,8 @@ const EXAMPLES: [(&str, &[&str]); 19] = [
             "longshore wal receive --cluster main --synchronous",
         ],
     ),
+    ("notify", &["longshore notify test ops", "longshore notify test mail --quiet"]),
+    ("serve", &["longshore serve", "longshore serve --no-schedule --listen unix:/run/longshore/serve.sock"]),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),
 ];

@@ -58,7 +58,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         scratch_dir: args.scratch_dir.as_deref(),
         unsealed: if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused },
         recover_to: args.recover_to.as_deref().map(recovery_target).transpose()?,
-        observer: counter.clone(),
+        observer: context.observed(counter.clone())?,
     };
     let request = Request {
         job: args.job.clone(),

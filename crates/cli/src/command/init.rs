@@ -78,7 +78,10 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
         output.line("\nProvide the credentials named in the configuration; `check` tests them.");
     }
     let config = if is_default { String::new() } else { format!(" --config {}", path.display()) };
-    output.line(format_args!("\nNext: `longshore{config} check`, then `longshore{config} run nightly`"));
+    output.line(format_args!(
+        "\nNext: `longshore{config} check`, then `longshore{config} run nightly`.\n\
+         `longshore{config} schedule install` lets systemd or cron start it every night."
+    ));
     Ok(Exit::Done)
 }
 

@@ -11,6 +11,7 @@ use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
 use longshore_engine::catalogs::{Catalogued, read_catalogs};
 use longshore_engine::encryption_policy::EncryptionPolicy;
+use longshore_engine::listing::ListedBackup;
 
 use self::entry::{Entry, table};
 use self::filter::Filter;
@@ -99,13 +100,12 @@ impl Listing {
         }
         let policy = EncryptionPolicy::of_config(&context.config);
         for backup in at.catalog.backups().filter(|backup| filter.matches(backup)) {
-            entries.entry(backup.name.clone()).or_insert_with(|| Entry::of(backup)).add_copy(&at.name, backup, &policy);
+            let listed = || ListedBackup::of(backup).into();
+            entries.entry(backup.name.clone()).or_insert_with(listed).add_copy(&at.name, backup, &policy);
         }
         for file in at.catalog.adopted.values().flatten().filter(|file| filter.matches_adopted(file)) {
-            entries
-                .entry(file.name.clone())
-                .or_insert_with(|| Entry::of_adopted(file))
-                .add_adopted_copy(&at.name, file);
+            let listed = || ListedBackup::of_adopted(file).into();
+            entries.entry(file.name.clone()).or_insert_with(listed).add_adopted_copy(&at.name, file);
         }
         self.read.push(at);
     }

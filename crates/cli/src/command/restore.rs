@@ -30,7 +30,7 @@ use crate::progress::restore_progress;
 use crate::prompt::confirm_typed;
 
 pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit> {
-    let Context { config, registry, output, recorder, restore_states } = context;
+    let Context { config, registry, output, recorder, restore_states, .. } = context;
     if args.jobs > 1 && args.scratch_dir.is_none() {
         let message = "parallel connections need the archive in a file, not a stream";
         return Err(Error::new(Stage::Config, Kind::Usage, "--jobs", message)

@@ -3,6 +3,7 @@
 use indicatif::HumanBytes;
 use longshore_core::Result;
 use longshore_engine::error_report::ErrorReport;
+use longshore_engine::hook::{Decision, RunLock};
 use longshore_engine::report::{ArtifactReport, DestinationReport, Report};
 
 use crate::args::Run;
@@ -14,7 +15,15 @@ use crate::progress;
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
     let Context { config, registry, output, recorder, .. } = context;
     let job = config.job(args.job.as_deref())?;
-    let report = longshore_engine::run::run(config, registry, job, progress::run_progress(*output)).await?;
+    let lock = RunLock::take(config, job).await?;
+    recorder.run_has_begun();
+    if let Decision::Skip { reason } = recorder.hooks_before(&lock).await? {
+        recorder.skip();
+        output.note(format_args!("the run was skipped: {reason}"));
+        return Ok(Exit::Done);
+    }
+    let observer = context.observed(progress::run_progress(*output))?;
+    let report = longshore_engine::run::run(config, registry, job, &lock, observer).await?;
     recorder.record(&report);
     if args.json.json {
         output.json(&report);

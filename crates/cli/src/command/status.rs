@@ -1,13 +1,13 @@
 //! `longshore status`: show the state of each series, and problems that need attention.
 
+pub(crate) mod metrics;
 mod nagios;
 mod table;
 
-use std::collections::BTreeSet;
-
 use longshore_core::Result;
+use longshore_engine::counters::Counters;
+use longshore_engine::notices::Notifier;
 use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
-use serde_json::{Map, Value};
 
 use crate::args::Status as Arguments;
 use crate::command::{Context, identities};
@@ -24,15 +24,28 @@ pub(super) async fn status(
     let status_result = async {
         let Context { config, registry, .. } = context()?;
         let identities = identities(&args.identity, &config).await?;
-        let request =
-            Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &tables };
-        read_status(&config, &registry, &request).await
+        let request = Request {
+            job: args.job.as_deref(),
+            max_age: args.max_age,
+            identities: &identities,
+            tables: &plugins::table_names,
+        };
+        let status = read_status(&config, &registry, &request).await?;
+        let warnings = if args.notify { Notifier::of(&config).status_seen(&status).await } else { Vec::new() };
+        Ok((Counters::read(&config), status, warnings))
     };
-    let status_result = status_result.await;
+    let status_result: Result<(Counters, Status, Vec<String>)> = status_result.await;
     if args.nagios {
-        return Ok(nagios::print_line(output, &status_result).into());
+        return Ok(nagios::print_line(output, &status_result.map(|(_, status, _)| status)).into());
     }
-    let status = status_result?;
+    let (counters, status, warnings) = status_result?;
+    if args.notify {
+        warnings.iter().for_each(|warning| output.warning(warning));
+        return Ok(if warnings.is_empty() { Exit::Done } else { Exit::Partial });
+    }
+    if let Some(file) = &args.prometheus {
+        return metrics::show(output, &status, &counters, file.as_deref());
+    }
     if args.json.json {
         if output.json(&status) == Exit::Failed {
             return Ok(Exit::Failed);
@@ -41,16 +54,6 @@ pub(super) async fn status(
         table::show(output, &status, TimeZone::of(args.local.local));
     }
     Ok(exit(&status))
-}
-
-/// Returns the names of the tables in a record.
-fn tables(details: &Map<String, Value>) -> Option<BTreeSet<String>> {
-    let facts = plugins::archive(details)?;
-    let name = |table: &plugins::Table| match &table.schema {
-        Some(schema) => format!("{schema}.{}", table.name),
-        None => table.name.clone(),
-    };
-    Some(facts.tables.iter().map(name).collect())
 }
 
 fn exit(status: &Status) -> Exit {

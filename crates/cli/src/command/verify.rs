@@ -27,8 +27,9 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
         config,
         registry,
         identities: &identities,
+        job: args.job.as_deref().map(|job| config.job(Some(job))).transpose()?,
         scratch_dir: args.scratch_dir.as_deref(),
-        observer: counter.clone(),
+        observer: context.observed(counter.clone())?,
     };
     let read = verifier.verify(&which, args.destination.as_deref()).await?;
     counter.finish();

@@ -18,6 +18,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use super::RUN;
 use super::report_dir::ReportDir;
 use crate::catalogs::Catalogued;
+use crate::hook::is_no_run;
 
 /// The number of a command's reports to read in search of one that did not just meet a lock.
 const MAX_READS: usize = 8;
@@ -25,13 +26,13 @@ const MAX_READS: usize = 8;
 const MAX_CONCURRENT: usize = 16;
 
 /// A report that was read.
-pub(crate) struct LastRun {
+pub struct LastRun {
     /// The report.
-    pub(crate) report: RunReport,
+    pub report: RunReport,
     /// The messages of its errors, as far as they can be decrypted.
-    pub(crate) details: Details,
+    pub details: Details,
     /// The destination that the report was read from; `None` if it was read on this host.
-    pub(crate) destination: Option<String>,
+    pub destination: Option<String>,
 }
 
 /// The last runs of one job.
@@ -57,7 +58,7 @@ pub(crate) type JobKey = (String, String);
 
 /// The location of a report.
 #[derive(Clone, Copy)]
-enum Location<'a> {
+pub(super) enum Location<'a> {
     Local(&'a ReportDir),
     Destination(&'a Catalogued),
 }
@@ -153,7 +154,7 @@ async fn newest(
         let name = ReportName { cluster: cluster.clone(), job: job.clone(), id };
         for location in locations {
             match location.read(&name, decryption).await {
-                Ok(found) if found.report.outcome == Outcome::Locked => {
+                Ok(found) if is_no_run(found.report.outcome) => {
                     locked.get_or_insert(found);
                     break;
                 }
@@ -175,7 +176,7 @@ impl Location<'_> {
         }
     }
 
-    async fn read(self, name: &ReportName, decryption: (&Registry, &Identities)) -> Result<LastRun> {
+    pub(super) async fn read(self, name: &ReportName, decryption: (&Registry, &Identities)) -> Result<LastRun> {
         let (report, details) = match self {
             Self::Local(report_dir) => report_dir.read(&name.id)?,
             Self::Destination(at) => {

@@ -48,6 +48,12 @@ impl CommandResult {
         result
     }
 
+    /// Returns the result of hooks that failed after the run.
+    pub fn of_hooks(errors: &[Error]) -> Self {
+        let messages = errors.iter().map(|error| ("hook".to_owned(), error.chain())).collect();
+        Self { messages, ..Self::default() }
+    }
+
     /// Returns the result of a restore.
     pub fn restored(chosen: &[Chosen], restored: &[RestoreResult]) -> Self {
         let mut result = Self::default();

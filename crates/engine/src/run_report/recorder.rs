@@ -9,6 +9,7 @@ use longshore_core::{Error, Kind};
 
 use super::command_result::CommandResult;
 use super::upload::{ReportUpload, Uploader};
+use crate::counters::{CounterFile, RunKey};
 use crate::run_history::{Marker, RUN, ReportDir};
 
 /// Records the run of a command: a marker at its start, and a report at its end. A failure to do so
@@ -22,6 +23,9 @@ pub struct RunRecorder {
     /// The reports of earlier runs that ended without one, with their markers.
     lost: Vec<(ReportUpload, Marker)>,
     upload: Option<ReportUpload>,
+    /// The runs to count: this one, and those that were killed.
+    ended: Vec<RunKey>,
+    counter_file: Option<CounterFile>,
     warnings: Vec<String>,
 }
 
@@ -37,6 +41,9 @@ impl RunRecorder {
             uploader: job.map(|job| Uploader::of(config, job)),
             lost: Vec::new(),
             upload: None,
+            ended: Vec::new(),
+            // Without a folder, the report cannot be written either, which is a warning.
+            counter_file: CounterFile::of(config).ok(),
             warnings: Vec::new(),
         };
         match ReportDir::open(config, job.map(|job| job.name.as_str())) {
@@ -52,7 +59,10 @@ impl RunRecorder {
                 for (marker, mut report) in markers.ended {
                     let details = Details::default();
                     match report_dir.add(&mut report, &details) {
-                        Ok(bytes) => self.lost.push((ReportUpload { report, bytes, details }, marker)),
+                        Ok(bytes) => {
+                            self.ended.push(run_key(&report));
+                            self.lost.push((ReportUpload { report, bytes, details }, marker));
+                        }
                         Err(error) => self.warn(&error),
                     }
                 }
@@ -92,11 +102,39 @@ impl RunRecorder {
         self.details.hint = error.remedy().map(str::to_owned);
     }
 
-    /// Ends the run, and writes its report on this host.
+    /// Returns the report so far, as it would be if the run ended now.
+    pub fn report_at_end(&self, outcome: Outcome, exit_code: u8) -> RunReport {
+        let ended = Some(to_millis(Utc::now()));
+        RunReport { ended, outcome, exit_code: Some(exit_code), ..self.report.clone() }
+    }
+
+    /// Returns the report.
+    pub fn report(&self) -> &RunReport {
+        &self.report
+    }
+
+    /// Returns the messages of errors.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// Ends the run: counts it, and writes its report on this host.
     pub fn end(&mut self, outcome: Outcome, exit_code: u8) {
         self.report.ended = Some(to_millis(Utc::now()));
         self.report.outcome = outcome;
         self.report.exit_code = Some(exit_code);
+        self.ended.push(run_key(&self.report));
+        let ended = std::mem::take(&mut self.ended);
+        let counted = self.counter_file.as_ref().map(|counter_file| {
+            counter_file.update(|counters| {
+                for key in ended {
+                    *counters.runs.entry(key).or_default() += 1;
+                }
+            })
+        });
+        if let Some(Err(error)) = counted {
+            self.warn(&error);
+        }
         let (mut report, details) = (self.report.clone(), self.details.clone());
         let written = match &self.report_dir {
             Some(report_dir) => report_dir.add(&mut report, &details),
@@ -162,6 +200,10 @@ fn report(verb: &str, job: Option<&Job>, begun: DateTime<Utc>) -> RunReport {
         previous: None,
         terms: job.map(terms),
     }
+}
+
+fn run_key(report: &RunReport) -> RunKey {
+    RunKey { job: report.job.clone().unwrap_or_default(), verb: report.verb.clone(), outcome: report.outcome }
 }
 
 /// Returns the terms of a job, as configured.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
-use longshore_config::schedule::{Expression, Schedule};
 use longshore_config::{Config, Job, ParentUnseen};
 use longshore_core::mark::MarkKind;
 use longshore_core::terms::{self, MaxAge};
 use longshore_core::unit::{TimeSpan, format_age};
 use longshore_retention::CLOCK_TOLERANCE;
+use longshore_schedule::{Expression, Schedule};
 
 use super::drills::Drills;
 use super::growth;
@@ -65,6 +65,12 @@ impl<'a> Criteria<'a> {
     /// Returns true if a backup is not dated in the future.
     fn is_past(&self, backup: &Backup) -> bool {
         backup.manifest.time.time() <= self.now + CLOCK_TOLERANCE
+    }
+
+    /// Returns true if a backup has a hold that has not ended.
+    fn is_held(&self, backup: &Backup) -> bool {
+        let hold = backup.marks.held.as_ref();
+        hold.is_some_and(|hold| hold.until.is_none_or(|until| until > self.now))
     }
 
     /// Returns the terms of a series: those of its job's configuration on this host, or those that
@@ -248,6 +254,7 @@ impl<'a> SeriesEvaluation<'a> {
             size: growth::size(&self.good),
             tables: growth::tables(&self.good),
             restore: growth::restore(drills),
+            worst_gap_seconds: None,
             bytes: destinations.iter().fold(0, |sum, at| sum.saturating_add(at.bytes)),
             destinations,
         }
@@ -275,6 +282,8 @@ impl<'a> SeriesEvaluation<'a> {
                 (AgeLimit::Age(age), Some(newest)) => self.criteria.now - newest.manifest.time.time() > *age,
                 (AgeLimit::Since(due), Some(newest)) => newest.manifest.time.time() < *due,
             }),
+            damaged_backups: backups.iter().filter(|backup| !backup.is_good()).count(),
+            held_backups: backups.iter().filter(|backup| self.criteria.is_held(backup)).count(),
             damaged: past().next().filter(|backup| !backup.is_good()).map(|backup| self.criteria.newest(backup)),
             verified: proved(MarkKind::Verified, |backup| backup.marks.verified()),
             drilled: proved(MarkKind::Drilled, |backup| backup.marks.drilled()),

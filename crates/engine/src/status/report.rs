@@ -171,6 +171,9 @@ pub struct SeriesStatus {
     pub tables: Option<Tables>,
     /// The duration of a restore.
     pub restore: Option<RestoreTime>,
+    /// The longest time between two consecutive backups of the last 30 days, in seconds; `None` if
+    /// this host did not make two.
+    pub worst_gap_seconds: Option<i64>,
     /// The size of all backups at all destinations, in bytes.
     pub bytes: u64,
     /// The series at each destination.
@@ -213,6 +216,10 @@ pub struct AtDestination {
     pub stale: Option<bool>,
     /// The newest backup, if it is damaged.
     pub damaged: Option<BackupAge>,
+    /// The number of backups that are known to be damaged.
+    pub damaged_backups: usize,
+    /// The number of backups with a hold.
+    pub held_backups: usize,
     /// The newest backup that was verified at this destination.
     pub verified: Option<Proof>,
     /// The newest backup that was restored in a drill from this destination.

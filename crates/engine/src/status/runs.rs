@@ -84,7 +84,7 @@ impl RunStatus {
         let (ago, reason) =
             (self.format_age(), self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default());
         match self.outcome {
-            Outcome::Done | Outcome::Locked => None,
+            Outcome::Done | Outcome::Locked | Outcome::Skipped => None,
             Outcome::Partial => Some((IssueKind::RunPartial, format!("last run was partial {ago} ago{reason}"))),
             Outcome::Interrupted => Some((IssueKind::RunInterrupted, format!("last run was interrupted {ago} ago"))),
             Outcome::Failed | Outcome::Damaged => {
@@ -110,7 +110,7 @@ fn reason(found: &LastRun) -> Option<String> {
 }
 
 /// Lists the subjects and destinations that failed, with the classes of their errors.
-fn failures(report: &RunReport) -> Option<String> {
+pub(crate) fn failures(report: &RunReport) -> Option<String> {
     let class = |at: &DestinationOutcome| at.error.as_ref().map(|class| format!(" ({class})")).unwrap_or_default();
     let subjects = report.subjects.iter().filter_map(|subject| match (&subject.error, subject.outcome) {
         (_, Outcome::Done) => None,

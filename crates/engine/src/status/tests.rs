@@ -1,10 +1,10 @@
 //! Tests of the evaluation of series from catalogs, a configuration and a time.
 
-use longshore_config::schedule::{Expression, Schedule};
 use longshore_core::mark::MarkKind;
 use longshore_core::subject::SubjectKind;
 use longshore_core::unit::TimeSpan;
 use longshore_retention::Policy;
+use longshore_schedule::{Expression, Schedule};
 use longshore_testkit::memory::MemoryStore;
 use tempfile::TempDir;
 

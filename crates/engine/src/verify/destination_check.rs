@@ -12,7 +12,7 @@ use longshore_core::pipeline::Depth;
 use longshore_core::stream::collect;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use super::{Scope, VerifyResult, failed_result, selected_backups};
+use super::{BackupVerifier, Scope, VerifyResult, failed_result, selected_backups};
 use crate::catalogs::Catalogued;
 use crate::decrypted;
 use crate::destination_state::DestinationState;
@@ -52,10 +52,15 @@ impl<'a> JobHistories<'a> {
 }
 
 /// Returns the findings about a destination apart from the verified backups.
-pub(super) async fn check_destination(config: &Config, at: &Catalogued, scope: &Scope) -> Vec<VerifyResult> {
+pub(super) async fn check_destination(
+    verifier: &BackupVerifier<'_>,
+    at: &Catalogued,
+    scope: &Scope,
+) -> Vec<VerifyResult> {
+    let BackupVerifier { config, job, .. } = verifier;
     let mut all = Vec::new();
     let report = |name: &str, error: &Error| VerifyResult { damaged: false, ..failed_result(&at.name, name, error) };
-    for backup in selected_backups(at, scope) {
+    for backup in selected_backups(at, scope, *job) {
         for mark in &backup.marks.names {
             match read_mark(at, mark).await {
                 Err(error) if error.kind() != Kind::NotFound => {

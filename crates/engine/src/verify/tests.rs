@@ -43,6 +43,7 @@ async fn read(at: &Catalogued) -> Option<VerifyResult> {
         config: &config,
         registry: &registry,
         identities: &identities,
+        job: None,
         scratch_dir: None,
         observer: longshore_core::event::ignore(),
     };

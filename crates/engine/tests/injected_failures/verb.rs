@@ -12,6 +12,7 @@ use longshore_engine::drill::Driller;
 use longshore_engine::encryption_policy::{EncryptionPolicy, Unsealed};
 use longshore_engine::hold;
 use longshore_engine::hold::hold;
+use longshore_engine::hook::RunLock;
 use longshore_engine::prune::{Mode, Overrides, Pruned, Request, prune};
 use longshore_engine::report::Outcome;
 use longshore_engine::restore::{self, Compare, Globals, Restorer, Selector, choose};
@@ -95,7 +96,8 @@ impl Verb {
         let job = env.config.job(None)?;
         match self {
             Self::Run => {
-                let report = run(&env.config, &env.registry, job, ignore()).await?;
+                let lock = RunLock::take(&env.config, job).await?;
+                let report = run(&env.config, &env.registry, job, &lock, ignore()).await?;
                 let arrived = report.artifacts.iter().filter_map(|artifact| Some((artifact.name.as_ref()?, artifact)));
                 let intact = arrived.flat_map(|(name, artifact)| {
                     let at = artifact.destinations.iter().filter(|at| at.error.is_none());
@@ -127,6 +129,7 @@ impl Verb {
                     config: &env.config,
                     registry: &env.registry,
                     identities: &identities(),
+                    job: None,
                     scratch_dir: None,
                     observer: ignore(),
                 };

@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 14] = [
+pub(super) const REQUIRED: [Package; 15] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -33,6 +33,7 @@ pub(super) const REQUIRED: [Package; 14] = [
     Package::new("util-linux", "setpriv"),
     Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
     Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
+    Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
 ];
 
 /// The second real S3 store for tests of destinations, in addition to Garage.
@@ -51,6 +52,10 @@ pub(super) const FILE_SYSTEMS: [Package; 4] = [
     Package::new("xfsprogs", "mkfs.xfs"),
     Package::new("zfs-fuse", "zfs-fuse"),
 ];
+
+/// The programs that read metrics and alerts, and that receive notices.
+pub(super) const MONITORING: [Package; 2] =
+    [Package::new("prometheus", "promtool"), Package::new("prometheus-alertmanager", "prometheus-alertmanager")];
 
 /// The programs of the scripts in the comparison.
 pub(super) const SCRIPT_PROGRAMS: [Package; 1] = [Package::new("rclone", "rclone")];
@@ -152,6 +157,9 @@ fn install(missing: &[&str]) -> Result<()> {
     }
     if missing.contains(&"openssh-server") || missing.contains(&"rsync") {
         println!("    packages openssh-server and rsync are installed without starting their daemons");
+    }
+    if missing.iter().any(|package| package.starts_with("prometheus")) {
+        println!("    packages of Prometheus are installed without starting or enabling their services");
     }
     install.args(["-c", include_str!("install.sh"), "install.sh"]).args(missing);
     step(&format!("apt-get install {names}"), &mut install)

@@ -28,3 +28,9 @@ case " $* " in
     ;;
 esac
 apt install "$@"
+# The tests start these programs themselves.
+for unit in prometheus prometheus-alertmanager; do
+    case " $* " in
+    *" $unit "*) systemctl --quiet disable "$unit.service" 2>/dev/null || true ;;
+    esac
+done

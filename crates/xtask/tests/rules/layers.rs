@@ -24,10 +24,18 @@ const PG_WAL: &str = "longshore-pg-wal";
 const PG_BASE: &str = "longshore-pg-base";
 const MODEL: &str = "longshore-model";
 const RETENTION: &str = "longshore-retention";
+const SCHEDULE: &str = "longshore-schedule";
 const CORE: &str = "longshore-core";
 const CATALOG: &str = "longshore-catalog";
 const CONFIG: &str = "longshore-config";
 const ENGINE: &str = "longshore-engine";
+const NOTIFY: &str = "longshore-notify";
+const PROGRAM: &str = "longshore-program";
+const METRICS: &str = "longshore-metrics";
+/// The pages, which show the structs of the engine.
+const PAGE: &str = "longshore-page";
+/// The service, which serves the pages and starts runs.
+const SERVE: &str = "longshore-serve";
 const CLI: &str = "longshore";
 const TESTKIT: &str = "longshore-testkit";
 const XTASK: &str = "xtask";
@@ -88,14 +96,20 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
 }
 
 /// The layers below the commands, each with its imports.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     (PG_WAL, &[]),
     (MODEL, &[PG_WAL]),
     (RETENTION, &[MODEL, PG_WAL]),
+    (SCHEDULE, &[MODEL]),
     (CORE, &[MODEL]),
     (CATALOG, &[CORE, MODEL, RETENTION]),
-    (CONFIG, &[CATALOG, CORE, RETENTION]),
-    (ENGINE, &[CATALOG, CONFIG, CORE, PG_BASE, PG_WAL, RETENTION]),
+    (PROGRAM, &[CORE]),
+    (NOTIFY, &[CORE, PROGRAM]),
+    (CONFIG, &[CATALOG, CORE, NOTIFY, PROGRAM, RETENTION, SCHEDULE]),
+    (ENGINE, &[CATALOG, CONFIG, CORE, NOTIFY, PG_BASE, PG_WAL, PROGRAM, RETENTION, SCHEDULE]),
+    (METRICS, &[CORE, ENGINE]),
+    (PAGE, &[CONFIG, CORE, ENGINE, RETENTION]),
+    (SERVE, &[CONFIG, CORE, ENGINE, METRICS, PAGE, SCHEDULE]),
     (TESTKIT, &[CORE]),
 ];
 
@@ -110,13 +124,13 @@ fn layers_import_only_lower_layers() {
 #[test]
 fn layers_know_no_configuration_format_or_command_line() {
     let packages = packages();
-    for name in [MODEL, RETENTION, CORE, CATALOG] {
+    for name in [MODEL, RETENTION, SCHEDULE, CORE, CATALOG] {
         for dependency in &named(&packages, name).dependencies {
             assert!(!["toml", "clap"].contains(&dependency.name.as_str()), "{name} depends on {}", dependency.name);
         }
     }
     for runtime in ["tokio", "futures-util", "async-trait"] {
-        for name in [MODEL, RETENTION] {
+        for name in [MODEL, RETENTION, SCHEDULE] {
             let is_known = named(&packages, name).dependencies.iter().any(|dependency| dependency.name == runtime);
             assert!(!is_known, "{name} depends on {runtime}");
         }
@@ -155,7 +169,8 @@ fn only_cli_imports_plugins() {
         assert!(imported.is_empty(), "{} depends on {imported:?}", package.name);
     }
     let beside_plugins = &named(&packages, CLI).imports() - &plugins;
-    let allowed = &BTreeSet::from([CORE, CATALOG, RETENTION, CONFIG, ENGINE, PG_WAL]) | &BTreeSet::from(HELPERS);
+    let allowed = &BTreeSet::from([CORE, CATALOG, RETENTION, SCHEDULE, CONFIG, ENGINE, METRICS, SERVE, PG_WAL])
+        | &BTreeSet::from(HELPERS);
     assert!(beside_plugins.is_subset(&allowed), "{CLI} depends on {beside_plugins:?}");
 }
 

@@ -1,23 +1,16 @@
 //! One backup of a list, with its copies in all destinations.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::ops::{Deref, DerefMut};
+
+use chrono::TimeDelta;
 use indicatif::HumanBytes;
-use longshore_catalog::adopt::Adopted;
-use longshore_catalog::catalog::{Backup, Series};
-use longshore_core::Result;
-use longshore_core::key::{BackupName, Key};
-use longshore_core::manifest::Manifest;
-use longshore_core::subject::Subject;
-use longshore_engine::encryption_policy::EncryptionPolicy;
-use serde::{Serialize, Serializer};
+use longshore_engine::listing::{Condition, Description, Held, ListedBackup};
+use serde::Serialize;
 
 use crate::args;
 use crate::command::short_name::{ShortName, Times, age_ago, backup_column, name_column, series_name};
 use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::time_zone::TimeZone;
-
-/// The state of a complete copy.
-const INTACT: &str = "whole";
 
 /// The type of an incremental base backup.
 const INCREMENTAL: &str = "incremental";
@@ -25,180 +18,41 @@ const INCREMENTAL: &str = "incremental";
 /// The type of a base backup from a snapshot that the server took no part in.
 const CRASH_CONSISTENT: &str = "crash-consistent";
 
-/// The state of an unencrypted backup where an encrypted one is expected.
-const UNENCRYPTED: &str = "unsealed";
-
-/// A backup, with its copies in all destinations.
+/// A backup of a list, as it is printed.
 #[derive(Serialize)]
-pub(super) struct Entry {
-    pub(super) name: BackupName,
-    age_seconds: i64,
-    /// The state of each copy by destination: `whole`, or a problem.
-    #[serde(serialize_with = "as_map")]
-    destinations: Vec<CopyState>,
-    /// True if a copy is damaged.
-    #[serde(skip)]
-    damaged: bool,
-    /// The hold in force at any destination.
-    held: Option<Held>,
-    /// The destinations at which the backup was verified.
-    verified_at: Vec<String>,
-    /// The destinations from which a drill restored the backup.
-    drilled_at: Vec<String>,
-    #[serde(flatten)]
-    description: Description,
-}
+#[serde(transparent)]
+pub(super) struct Entry(ListedBackup);
 
-/// A hold in force.
-#[derive(Serialize)]
-struct Held {
-    why: String,
-    until: Option<DateTime<Utc>>,
-    destinations: Vec<String>,
-}
-
-/// The state of a copy at a destination.
-struct CopyState {
-    destination: String,
-    state: State,
-    /// The state in words: `whole`, or a problem.
-    text: String,
-}
-
-impl CopyState {
-    fn of(destination: &str, state: State, text: impl Into<String>) -> Self {
-        Self { destination: destination.to_owned(), state, text: text.into() }
+impl From<ListedBackup> for Entry {
+    fn from(listed: ListedBackup) -> Self {
+        Self(listed)
     }
 }
 
-/// Serializes the states of the copies as a map by destination.
-fn as_map<S: Serializer>(destinations: &[CopyState], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(destinations.iter().map(|copy| (&copy.destination, &copy.text)))
+impl Deref for Entry {
+    type Target = ListedBackup;
+
+    fn deref(&self) -> &ListedBackup {
+        &self.0
+    }
 }
 
-/// The description of a backup.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Description {
-    /// The manifest of a backup.
-    Backup(Box<Manifest>),
-    /// An adopted file of another program, described by its name.
-    Adopted {
-        adopted: bool,
-        job: String,
-        cluster: ClusterName,
-        subject: Subject,
-        time: DateTime<Utc>,
-        key: Key,
-        bytes: u64,
-        /// Empty: no verifier reads adopted files.
-        verified: [(); 0],
-    },
+impl DerefMut for Entry {
+    fn deref_mut(&mut self) -> &mut ListedBackup {
+        &mut self.0
+    }
 }
 
-/// A cluster of which only the name is known.
-#[derive(Serialize)]
-struct ClusterName {
-    name: String,
+/// Returns the state that the condition of a copy is printed as.
+fn state(condition: Condition) -> State {
+    match condition {
+        Condition::Good => State::Good,
+        Condition::Doubtful => State::Warning,
+        Condition::Damaged => State::Damaged,
+    }
 }
 
 impl Entry {
-    /// Creates the line of a backup, without copies.
-    pub(super) fn of(backup: &Backup) -> Self {
-        Self::new(&backup.name, backup.manifest.time.time(), Description::Backup(backup.manifest.clone()))
-    }
-
-    /// Creates the line of an adopted file.
-    pub(super) fn of_adopted(file: &Adopted) -> Self {
-        let Series { cluster, subject, job } = file.series.clone();
-        let description = Description::Adopted {
-            adopted: true,
-            job,
-            cluster: ClusterName { name: cluster },
-            subject,
-            time: file.time,
-            key: file.key.clone(),
-            bytes: file.bytes,
-            verified: [],
-        };
-        Self::new(&file.name, file.time, description)
-    }
-
-    fn new(name: &BackupName, time: DateTime<Utc>, description: Description) -> Self {
-        Self {
-            name: name.clone(),
-            age_seconds: (Utc::now() - time).num_seconds(),
-            destinations: Vec::with_capacity(1),
-            damaged: false,
-            held: None,
-            verified_at: Vec::new(),
-            drilled_at: Vec::new(),
-            description,
-        }
-    }
-
-    /// Adds the copy at a destination with its marks.
-    pub(super) fn add_copy(&mut self, destination: &str, backup: &Backup, policy: &EncryptionPolicy<'_>) {
-        let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
-        self.damaged |= damage.is_some();
-        let unsealed = policy.violation(&backup.manifest).map(|_| UNENCRYPTED);
-        self.destinations.push(match (damage, unsealed.or(backup.advice())) {
-            (Some(damage), _) => CopyState::of(destination, State::Damaged, damage),
-            (None, Some(advice)) => CopyState::of(destination, State::Warning, advice),
-            (None, None) => CopyState::of(destination, State::Good, INTACT),
-        });
-        if backup.marks.verified() {
-            self.verified_at.push(destination.to_owned());
-        }
-        if backup.marks.drilled() {
-            self.drilled_at.push(destination.to_owned());
-        }
-        let in_force = backup.marks.held.as_ref().filter(|hold| hold.until.is_none_or(|until| until > Utc::now()));
-        if let Some(hold) = in_force {
-            let (why, until) = (hold.why.clone(), hold.until);
-            let held = self.held.get_or_insert_with(|| Held { why, until, destinations: Vec::new() });
-            held.destinations.push(destination.to_owned());
-        }
-    }
-
-    /// Adds the copy of an adopted file at a destination.
-    pub(super) fn add_adopted_copy(&mut self, destination: &str, file: &Adopted) {
-        self.damaged |= !file.is_good();
-        self.destinations.push(match file.is_good() {
-            true => CopyState::of(destination, State::Good, INTACT),
-            false => CopyState::of(destination, State::Damaged, "damaged: empty"),
-        });
-    }
-
-    pub(super) fn series(&self) -> Series {
-        let (cluster, subject) = match &self.description {
-            Description::Backup(manifest) => (&manifest.cluster.name, &manifest.subject),
-            Description::Adopted { cluster, subject, .. } => (&cluster.name, subject),
-        };
-        Series { cluster: cluster.clone(), subject: subject.clone(), job: self.job().to_owned() }
-    }
-
-    pub(super) fn job(&self) -> &str {
-        match &self.description {
-            Description::Backup(manifest) => &manifest.job,
-            Description::Adopted { job, .. } => job,
-        }
-    }
-
-    pub(super) fn time(&self) -> DateTime<Utc> {
-        match &self.description {
-            Description::Backup(manifest) => manifest.time.time(),
-            Description::Adopted { time, .. } => *time,
-        }
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        match &self.description {
-            Description::Backup(manifest) => manifest.artifact.sealed.bytes,
-            Description::Adopted { bytes, .. } => *bytes,
-        }
-    }
-
     /// Returns the age of the backup: `2 h ago`.
     pub(super) fn age(&self) -> String {
         age_ago(TimeDelta::seconds(self.age_seconds))
@@ -212,7 +66,7 @@ impl Entry {
 
     /// Returns the names of the destinations that have the backup.
     pub(super) fn at(&self) -> impl Iterator<Item = &str> {
-        self.destinations.iter().map(|copy| copy.destination.as_str())
+        self.copies.iter().map(|copy| copy.destination.as_str())
     }
 
     /// Returns true if a copy is damaged.
@@ -222,7 +76,7 @@ impl Entry {
 
     /// Returns true if a copy has any state but `whole`.
     pub(super) fn needs_attention(&self) -> bool {
-        self.destinations.iter().any(|copy| copy.state != State::Good)
+        self.copies.iter().any(|copy| copy.condition != Condition::Good)
     }
 
     pub(super) fn is(&self, state: args::State) -> bool {
@@ -232,13 +86,13 @@ impl Entry {
             args::State::Held => self.held.is_some(),
             args::State::Verified => !self.verified_at.is_empty(),
             args::State::Drilled => !self.drilled_at.is_empty(),
-            args::State::Adopted => matches!(self.description, Description::Adopted { .. }),
+            args::State::Adopted => matches!(self.description, Description::Adopted(_)),
         }
     }
 
     /// Returns the destinations that have the backup, each with its state unless complete.
     pub(super) fn destination_states(&self) -> Cell {
-        Cell::list(self.destinations.iter().map(|copy| match copy.state {
+        Cell::list(self.copies.iter().map(|copy| match state(copy.condition) {
             State::Good => copy.destination.as_str().into(),
             state => Cell::from(format!("{} (", copy.destination)).and(Cell::coloured(state, &copy.text)).and(")"),
         }))
@@ -260,7 +114,7 @@ impl Entry {
             Description::Backup(manifest) => {
                 Cell::list(manifest.verified.iter().map(|verified| verified.method.as_str().into()))
             }
-            Description::Adopted { .. } => Cell::from("adopted, ").and(State::NotVerified),
+            Description::Adopted(_) => Cell::from("adopted, ").and(State::NotVerified),
         }
     }
 

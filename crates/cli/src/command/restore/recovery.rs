@@ -129,7 +129,7 @@ impl<'a> Requested<'a> {
         let own = manifest.base.as_ref().map(|facts| facts.timeline);
         match self.request.timeline {
             Some(timeline) if is_before && own != Some(timeline) => {
-                let config = (&context.config, &context.registry, self.archive);
+                let config = (&*context.config, &context.registry, self.archive);
                 continues(config, identities, manifest, timeline).await
             }
             _ => Ok(is_before),

@@ -266,6 +266,7 @@ fn outcome(outcome: Outcome) -> State {
         Outcome::Damaged => State::Damaged,
         Outcome::Refused => State::Refused,
         Outcome::Locked => State::Locked,
+        Outcome::Skipped => State::Skipped,
         Outcome::Interrupted => State::Interrupted,
         Outcome::Lost => State::Lost,
     }

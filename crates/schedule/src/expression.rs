@@ -1,5 +1,4 @@
-//! The times at which a job's runs are due. Longshore starts no run by itself: `schedule` repeats
-//! the setting of cron or a timer.
+//! Cron expressions, and their times in a time zone.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -12,7 +11,7 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct Expression {
     text: String,
-    cron: Cron,
+    pub(crate) cron: Cron,
 }
 
 impl TryFrom<String> for Expression {
@@ -41,7 +40,7 @@ impl TryFrom<String> for Expression {
 /// an interval is due in both.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    expression: Expression,
+    pub(crate) expression: Expression,
     zone: Tz,
 }
 

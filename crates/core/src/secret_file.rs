@@ -5,8 +5,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use longshore_core::{Error, Kind, Result, Stage, credential};
 use secrecy::SecretString;
+
+use crate::{Error, Kind, Result, Stage, credential};
 
 /// The maximum size of a file with a secret, in bytes.
 const MAX_BYTES: u64 = 1 << 20;

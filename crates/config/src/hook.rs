@@ -1,0 +1,69 @@
+//! `[[job.NAME.hook]]`: programs that run before and after a job.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use longshore_core::run_report::Outcome;
+use longshore_core::unit::TimeSpan;
+use longshore_program::Program;
+use serde::Deserialize;
+
+/// The default time limit of a hook.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A program that runs before or after a job.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// The moment at which the hook runs.
+    pub when: When,
+    /// The outcomes of the run after which the hook runs; `None` means all of them.
+    pub on: Option<BTreeSet<Outcome>>,
+    /// The program.
+    pub program: Program,
+}
+
+/// The moment at which a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Before the first dump.
+    Before,
+    /// After the run, with any outcome.
+    After,
+}
+
+/// The table as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Written {
+    when: When,
+    on: Option<BTreeSet<Outcome>>,
+    program: Vec<String>,
+    timeout: Option<TimeSpan>,
+    dir: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+impl Written {
+    /// Resolves the table, or returns the error message.
+    pub(crate) fn resolve(self) -> Result<Hook, String> {
+        let Self { when, on, program, timeout, dir, env } = self;
+        match program.first() {
+            None => return Err("hook: program is empty: write [\"/path/to/program\", \"argument\"]".to_owned()),
+            Some(path) if !path.starts_with('/') => {
+                return Err("hook: the first word of program must be an absolute path".to_owned());
+            }
+            Some(_) => {}
+        }
+        if when == When::Before && on.is_some() {
+            return Err("hook: on applies only to hooks with when = \"after\"".to_owned());
+        }
+        let timeout = timeout.map_or(TIMEOUT, TimeSpan::duration);
+        if timeout.is_zero() {
+            return Err("hook: timeout must be longer than zero, such as \"5m\"".to_owned());
+        }
+        Ok(Hook { when, on, program: Program { argv: program, dir, env, timeout } })
+    }
+}

@@ -1,0 +1,389 @@
+//! The changes of a host that let systemd or cron start the tasks of a configuration.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use longshore_config::{Config, Job};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_schedule::calendar::{cron_fields, on_calendar};
+use longshore_schedule::{Task, Verb};
+use nix::unistd::User;
+use rustix::process::geteuid;
+
+use super::change::Change;
+use super::cron::{self, Block};
+use super::history::host_name;
+use super::host::{Host, names, read};
+use super::run_user::{expect_permitted, run_user};
+use super::unit::{self, MARK, Manager, Sandbox, UnitFacts, unit_name};
+
+/// The folder of the units that an administrator installs.
+const SYSTEM_UNITS: &str = "etc/systemd/system";
+/// The folder of links to enabled timers, within a folder of units.
+const ENABLED: &str = "timers.target.wants";
+/// The file of cron's lines.
+const CRON_FILE: &str = "etc/cron.d/longshore";
+/// The first lines of that file.
+const CRON_HEAD: &str = "# Written by `longshore schedule install`; changes between BEGIN and END are lost.\n\
+                         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+
+/// The program that starts tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduler {
+    /// The system's systemd.
+    Systemd,
+    /// The systemd of the user.
+    SystemdUser,
+    /// cron.
+    Cron,
+}
+
+/// A request to install the schedule.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The only job to install; `None` for all.
+    pub job: Option<&'a str>,
+    /// The scheduler; `None` for the one of the host.
+    pub scheduler: Option<Scheduler>,
+    /// The user that runs the tasks; `None` for the one of the configuration.
+    pub user: Option<&'a str>,
+    /// True if services run without a sandbox.
+    pub no_sandbox: bool,
+    /// The path of Longshore.
+    pub program: &'a Path,
+}
+
+/// The changes that install or remove the schedule.
+#[derive(Debug)]
+pub struct Installation {
+    /// The scheduler.
+    pub scheduler: Scheduler,
+    /// The user that runs the tasks; `None` for the user of this process.
+    pub user: Option<String>,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// The tasks, each with its next due time.
+    pub tasks: Vec<(Task, Option<DateTime<Utc>>)>,
+}
+
+/// Returns the changes that let the scheduler start the scheduled tasks of one job, or of all.
+///
+/// # Errors
+/// Fails if no task is scheduled, if the scheduler cannot express a schedule, or if a file of
+/// another origin is in the way.
+pub fn install(config: &Config, host: &Host, request: &Request<'_>, now: DateTime<Utc>) -> Result<Installation> {
+    let jobs = scheduled_jobs(config, request.job)?;
+    let installer = Installer::new(config, host, request, now)?;
+    if let Some(user) = installer.user.as_ref().filter(|_| host.is_live()) {
+        expect_permitted(user, request.program, &installer.path)?;
+    }
+    let tasks = |job: &Job| job.timetable.tasks(&job.name, &host_name());
+    let all: Vec<(&Job, Task)> = jobs.iter().flat_map(|job| tasks(job).into_iter().map(|task| (*job, task))).collect();
+    let changes = match installer.scheduler {
+        Scheduler::Systemd | Scheduler::SystemdUser => {
+            let mut changes = installer.cron_changes(&[])?;
+            changes.extend(installer.unit_changes(&all)?);
+            changes
+        }
+        Scheduler::Cron => {
+            let mut changes = installer.unit_changes(&[])?;
+            changes.extend(installer.cron_changes(&all)?);
+            changes
+        }
+    };
+    let tasks = all.into_iter().map(|(_, task)| {
+        let next = task.schedule.next(now);
+        (task, next)
+    });
+    let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
+    Ok(Installation { scheduler, user, changes, tasks: tasks.collect() })
+}
+
+/// Returns the changes that remove what [`install`] installed, by systemd and by cron.
+///
+/// # Errors
+/// Fails if the job is unknown.
+pub fn uninstall(config: &Config, host: &Host, request: &Request<'_>, now: DateTime<Utc>) -> Result<Installation> {
+    if let Some(job) = request.job {
+        config.job(Some(job))?;
+    }
+    let installer = Installer::new(config, host, request, now)?;
+    let mut changes = installer.unit_changes(&[])?;
+    changes.extend(installer.cron_changes(&[])?);
+    let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
+    Ok(Installation { scheduler, user, changes, tasks: Vec::new() })
+}
+
+/// Returns the jobs to install: the named one, or all with a schedule.
+fn scheduled_jobs<'a>(config: &'a Config, job: Option<&str>) -> Result<Vec<&'a Job>> {
+    let jobs: Vec<&Job> = match job {
+        Some(name) => vec![config.job(Some(name))?],
+        None => config.jobs.values().collect(),
+    };
+    let scheduled: Vec<&Job> = jobs.iter().copied().filter(|job| !job.timetable.schedules.is_empty()).collect();
+    if !scheduled.is_empty() {
+        return Ok(scheduled);
+    }
+    let (subject, name) = match job {
+        Some(name) => (name, name),
+        None => ("", config.jobs.keys().next().map_or("NAME", String::as_str)),
+    };
+    let message = if job.is_some() { "the job has no schedule" } else { "no job has a schedule" };
+    Err(Error::new(Stage::Config, Kind::Usage, subject, message)
+        .hint(format!("add schedule = \"0 3 * * *\" to [job.{name}] in {}", config.path.display())))
+}
+
+struct Installer<'a> {
+    config: &'a Config,
+    host: &'a Host,
+    request: &'a Request<'a>,
+    scheduler: Scheduler,
+    /// The user that runs the tasks, if the scheduler is the system's.
+    user: Option<User>,
+    /// The absolute path of the configuration.
+    path: PathBuf,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Installer<'a> {
+    fn new(config: &'a Config, host: &'a Host, request: &'a Request<'a>, now: DateTime<Utc>) -> Result<Self> {
+        let path = config.path.canonicalize().unwrap_or_else(|_| config.path.clone());
+        let is_root = geteuid().is_root();
+        let scheduler = match request.scheduler {
+            Some(scheduler) => scheduler,
+            None if host.has_systemd() && (is_root || host.crontab().is_none()) => Scheduler::Systemd,
+            None if host.crontab().is_some() || host.path("etc/cron.d").is_dir() => Scheduler::Cron,
+            None => {
+                let message = "this host runs neither systemd nor cron";
+                return Err(Error::new(Stage::Config, Kind::Refused, host_name(), message)
+                    .hint("run `longshore serve`, which starts the jobs by itself, or pass --systemd or --cron"));
+            }
+        };
+        if scheduler == Scheduler::Systemd && host.is_live() && !is_root {
+            let message = "only root can install timers of the system";
+            let command = format!("longshore --config {} schedule install", path.display());
+            return Err(Error::new(Stage::Config, Kind::Denied, "--systemd", message).hint(format!(
+                "run `{command}` as root: the tasks will run as the owner of the configuration; or pass --user or --cron"
+            )));
+        }
+        let is_system = is_root && scheduler != Scheduler::SystemdUser;
+        let user = if is_system { Some(run_user(&path, request.user)?) } else { None };
+        Ok(Self { config, host, request, scheduler, user, path, now })
+    }
+
+    /// Returns true if the changes concern a job.
+    fn includes(&self, job: &str) -> bool {
+        self.request.job.is_none_or(|only| only == job)
+    }
+
+    /// Returns the words of the command that starts a task.
+    fn command(&self, task: &Task, more: &[&str]) -> Vec<String> {
+        let program = self.request.program.display().to_string();
+        let config = self.path.display().to_string();
+        let words = [&program, "--config", &config, "schedule", "start", &task.job, task.verb.name()];
+        words.iter().chain(more).map(|word| (*word).to_owned()).collect()
+    }
+
+    /// Returns the changes that replace the units of the configuration by those of these tasks.
+    fn unit_changes(&self, tasks: &[(&Job, Task)]) -> Result<Vec<Change>> {
+        let manager = match self.scheduler {
+            Scheduler::SystemdUser => Manager::User,
+            Scheduler::Systemd => Manager::System,
+            Scheduler::Cron if geteuid().is_root() || !self.host.is_live() => Manager::System,
+            Scheduler::Cron => Manager::User,
+        };
+        let folder = match manager {
+            Manager::System => self.host.path(SYSTEM_UNITS),
+            Manager::User => match self.host.user_units() {
+                Some(folder) => folder,
+                None if tasks.is_empty() => return Ok(Vec::new()),
+                None => {
+                    let message = "no folder for units: HOME is not set";
+                    return Err(Error::new(Stage::Config, Kind::Failed, "--user", message).hint("set HOME"));
+                }
+            },
+        };
+        let systemctl = |words: &[&str]| {
+            let user = if manager == Manager::User { &["--user"][..] } else { &[] };
+            Change::run([&["systemctl"], user, words].concat())
+        };
+        let names_of = |tasks: &[(&Job, Task)]| -> BTreeSet<String> {
+            tasks.iter().map(|(_, task)| unit_name(&task.job, task.verb)).collect()
+        };
+        let (wanted, mut changes) = (names_of(tasks), Vec::new());
+        let stale: Vec<String> = self.installed_units(&folder)?.difference(&wanted).cloned().collect();
+        for name in &stale {
+            let timer = format!("{name}.timer");
+            if self.host.is_live() {
+                changes.push(systemctl(&["disable", "--now", &timer]));
+            } else {
+                changes.push(Change::Remove { path: folder.join(ENABLED).join(&timer) });
+            }
+            changes.push(Change::Remove { path: folder.join(&timer) });
+            changes.push(Change::Remove { path: folder.join(format!("{name}.service")) });
+        }
+        let mut timers = Vec::new();
+        for (job, task) in tasks {
+            let name = unit_name(&task.job, task.verb);
+            let [timer, service] = self.units(job, task, manager)?;
+            for (suffix, text) in [("service", service), ("timer", timer)] {
+                let path = folder.join(format!("{name}.{suffix}"));
+                self.expect_own(&path)?;
+                changes.push(Change::Write { path, text });
+            }
+            timers.push(format!("{name}.timer"));
+        }
+        if !self.host.is_live() {
+            changes.extend(timers.iter().map(|timer| Change::Link {
+                path: folder.join(ENABLED).join(timer),
+                target: Path::new("..").join(timer),
+            }));
+        } else if !changes.is_empty() {
+            changes.push(systemctl(&["daemon-reload"]));
+            let timers: Vec<&str> = timers.iter().map(String::as_str).collect();
+            if !timers.is_empty() {
+                changes.push(systemctl(&[&["enable"], timers.as_slice()].concat()));
+                // A timer that is active already starts with its new times.
+                changes.push(systemctl(&[&["restart"], timers.as_slice()].concat()));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Returns the names of the units of this configuration in a folder, without their suffix.
+    fn installed_units(&self, folder: &Path) -> Result<BTreeSet<String>> {
+        let jobs = |name: &str| {
+            let (verb, job) = name.strip_prefix("longshore-")?.split_once('@')?;
+            (Verb::of_name(verb).is_some() && self.includes(job)).then(|| name.to_owned())
+        };
+        let mut found = BTreeSet::new();
+        for name in names(folder) {
+            let Some(stem) = name.strip_suffix(".timer").or_else(|| name.strip_suffix(".service")) else { continue };
+            let is_own = || read(&folder.join(&name)).is_some_and(|text| origin(&text) == Some(self.path.clone()));
+            found.extend(jobs(stem).filter(|_| is_own()));
+        }
+        Ok(found)
+    }
+
+    /// Fails if a file exists that another configuration or program wrote.
+    fn expect_own(&self, path: &Path) -> Result<()> {
+        let Some(text) = read(path) else { return Ok(()) };
+        let refused = |message: String, hint: String| {
+            Err(Error::new(Stage::Config, Kind::Refused, path.display().to_string(), message).hint(hint))
+        };
+        match origin(&text) {
+            Some(origin) if origin == self.path => Ok(()),
+            Some(origin) => refused(
+                format!("belongs to the configuration {}", origin.display()),
+                format!(
+                    "rename the job in one of the configurations, or run `longshore --config {} schedule uninstall`",
+                    origin.display()
+                ),
+            ),
+            None => refused(
+                "exists, but `longshore schedule install` did not write it".to_owned(),
+                "move the file away, or rename the job".to_owned(),
+            ),
+        }
+    }
+
+    /// Returns the texts of the timer and the service of a task.
+    fn units(&self, job: &Job, task: &Task, manager: Manager) -> Result<[String; 2]> {
+        let calendar = on_calendar(&task.schedule, self.now)
+            .map_err(|message| Error::new(Stage::Config, Kind::Usage, format!("job {}", job.name), message))?;
+        let user = self.user.as_ref();
+        let facts = UnitFacts {
+            task,
+            calendar: &calendar,
+            jitter_seconds: job.timetable.jitter.duration().as_secs(),
+            command: &self.command(task, &[]),
+            config: &self.path,
+            manager,
+            user: user.map(|user| user.name.as_str()),
+            home: user.map(|user| user.dir.as_path()),
+            writable: &self.writable(job),
+            sandbox: if self.request.no_sandbox { Sandbox::None } else { Sandbox::Strict },
+        };
+        Ok([unit::timer(&facts), unit::service(&facts)])
+    }
+
+    /// Returns the directories that the tasks of a job write to.
+    fn writable(&self, job: &Job) -> Vec<PathBuf> {
+        let destinations = job.ship.iter().filter_map(|name| self.config.destinations.get(name));
+        // Another error of a destination is one of `check`.
+        let stores = destinations.filter_map(|destination| destination.open().ok());
+        let mut folders: BTreeSet<PathBuf> =
+            stores.filter_map(|store| store.capabilities().folder.map(Path::to_owned)).collect();
+        let settings = [&self.config.lock_dir, &self.config.state_dir, &job.site.scratch_dir];
+        folders.extend(settings.into_iter().flatten().cloned());
+        if self.user.as_ref().is_some_and(|user| user.uid.is_root()) {
+            folders.insert(PathBuf::from("/var/spool/longshore"));
+        }
+        folders.into_iter().collect()
+    }
+
+    /// Returns the changes that replace the blocks of cron's lines by those of these tasks.
+    fn cron_changes(&self, tasks: &[(&Job, Task)]) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        if geteuid().is_root() || !self.host.is_live() {
+            let path = self.host.path(CRON_FILE);
+            let before = read(&path).unwrap_or_default();
+            let with_head = if before.is_empty() { CRON_HEAD.to_owned() } else { before.clone() };
+            let after = self.with_blocks(&with_head, tasks)?;
+            if after.trim() == CRON_HEAD.trim() {
+                changes.extend((!before.is_empty()).then_some(Change::Remove { path }));
+            } else if !tasks.is_empty() || after != before {
+                changes.push(Change::Write { path, text: after });
+            }
+        } else if let Some(before) = self.host.crontab() {
+            let after = self.with_blocks(&before, tasks)?;
+            changes.extend((after != before).then_some(Change::Crontab { text: after }));
+        } else if !tasks.is_empty() {
+            let message = "this host has no program \"crontab\"";
+            return Err(Error::new(Stage::Config, Kind::Failed, "--cron", message)
+                .hint("install cron, or pass --systemd or --user"));
+        }
+        Ok(changes)
+    }
+
+    fn with_blocks(&self, text: &str, tasks: &[(&Job, Task)]) -> Result<String> {
+        let mut jobs: BTreeSet<String> = cron::jobs(text, &self.path).into_iter().collect();
+        jobs.extend(tasks.iter().map(|(job, _)| job.name.clone()));
+        let mut text = text.to_owned();
+        for job in jobs.iter().filter(|job| self.includes(job)) {
+            let mut lines = Vec::new();
+            for (_, task) in tasks.iter().filter(|(of, _)| of.name == *job) {
+                lines.extend(self.cron_lines(task)?);
+            }
+            text = Block { job, config: &self.path }.replace(&text, &lines);
+        }
+        Ok(text)
+    }
+
+    fn cron_lines(&self, task: &Task) -> Result<Vec<String>> {
+        let invalid = |message: String| Error::new(Stage::Config, Kind::Usage, format!("job {}", task.job), message);
+        let zone = self.host.zone().ok_or_else(|| {
+            invalid("the time zone of this host has no name, and cron uses it".to_owned())
+                .hint("set the time zone with timedatectl, or use systemd")
+        })?;
+        let fields = cron_fields(&task.schedule, zone, self.now).map_err(invalid)?;
+        let user = self.user.as_ref().map(|user| format!("{} ", user.name)).unwrap_or_default();
+        let line = |time: &str, more: &[&str]| {
+            let words = self.command(task, &[more, &["--quiet"]].concat());
+            let words: Vec<String> = words.iter().map(|word| cron::quoted(word)).collect();
+            // cron mails what is printed: only errors.
+            format!("{time} {user}{} >/dev/null", words.join(" "))
+        };
+        let mut lines = vec![line(&fields, &["--delayed"])];
+        if task.catch_up {
+            lines.push(line("@reboot", &["--missed"]));
+        }
+        Ok(lines)
+    }
+}
+
+/// Returns the configuration from which `schedule install` wrote a file.
+fn origin(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(text.lines().next()?.strip_prefix(MARK)?.strip_suffix('.')?))
+}

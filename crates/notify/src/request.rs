@@ -1,0 +1,132 @@
+//! Requests over HTTP. URLs and headers may contain secrets, so that no error shows them.
+
+use std::time::Duration;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+
+/// The time limit of one attempt.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The receiver of requests.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    channel: String,
+    client: Client,
+    url: reqwest::Url,
+    headers: HeaderMap,
+}
+
+impl Receiver {
+    /// Creates a receiver. Connects to no host.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Kind::Usage`] if the URL or a header is invalid.
+    pub(crate) fn new(channel: &str, url: &SecretString) -> Result<Self> {
+        let usage = |message: &str| Error::new(Stage::Notify, Kind::Usage, channel, message);
+        let url = reqwest::Url::parse(url.expose_secret().trim()).map_err(|_| usage("the URL is invalid"))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(usage("the URL is neither of http:// nor of https://"));
+        }
+        // A redirect could lead the secrets of a URL to another host.
+        let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none());
+        let client = client.user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION"))).build();
+        let client = client.map_err(|error| usage("cannot create an HTTP client").because(error.without_url()))?;
+        Ok(Self { channel: channel.to_owned(), client, url, headers: HeaderMap::new() })
+    }
+
+    /// Returns the receiver with another header.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Result<Self> {
+        let usage = |what: &str| {
+            Error::new(Stage::Notify, Kind::Usage, &self.channel, format!("the {what} of a header is invalid"))
+        };
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| usage("name"))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| usage("value"))?;
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// Returns the receiver with a token in `Authorization`.
+    pub(crate) fn bearer(self, token: &SecretString) -> Result<Self> {
+        self.header(AUTHORIZATION.as_str(), &format!("Bearer {}", token.expose_secret()))
+    }
+
+    /// Returns the receiver with further segments of its path.
+    pub(crate) fn below(mut self, segments: &[&str]) -> Self {
+        // The URLs of http and https always have a path.
+        if let Ok(mut path) = self.url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        self
+    }
+
+    /// Sends a request. `segments` are added to the path, `query` to the parameters.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Kind::Unavailable`] if another attempt may succeed.
+    pub(crate) async fn send(&self, call: Call<'_>) -> Result<()> {
+        let mut url = self.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(call.segments);
+        }
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(call.query);
+        }
+        let request = self.client.request(call.method, url).headers(self.headers.clone());
+        let request = request.header(CONTENT_TYPE, call.content_type).body(call.body);
+        let failed = |kind, message: String| Error::new(Stage::Notify, kind, &self.channel, message);
+        let response = request.send().await.map_err(|error| {
+            let error = error.without_url();
+            let message = match () {
+                () if error.is_timeout() => format!("no answer within {} s", TIMEOUT.as_secs()),
+                () if error.is_connect() => "cannot connect to the server".to_owned(),
+                () => "the server closed the connection".to_owned(),
+            };
+            failed(Kind::Unavailable, message).because(root_cause(&error))
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let is_temporary =
+            status.is_server_error() || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+        let kind = match status {
+            _ if is_temporary => Kind::Unavailable,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::Denied,
+            StatusCode::NOT_FOUND => Kind::NotFound,
+            _ => Kind::Failed,
+        };
+        Err(failed(kind, format!("the server answered {status}")))
+    }
+}
+
+/// One request to a receiver.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) segments: &'a [&'a str],
+    pub(crate) query: &'a [(&'a str, String)],
+    pub(crate) content_type: &'a str,
+    pub(crate) body: String,
+}
+
+impl Call<'_> {
+    /// Returns a request with JSON.
+    pub(crate) fn json(body: String) -> Self {
+        Self { method: Method::POST, segments: &[], query: &[], content_type: "application/json", body }
+    }
+}
+
+/// Returns the message of the last cause: those before it name the URL.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}

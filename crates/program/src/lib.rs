@@ -1,0 +1,14 @@
+//! Programs of the operator, such as hooks: run without a shell, in their own process group, with a
+//! cleared environment and a time limit.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `program` | the program, and its run |
+//! | `permissions` | the users who could replace the program |
+//! | `last_lines` | the last lines of the output |
+
+mod last_lines;
+mod permissions;
+mod program;
+
+pub use self::program::{Ending, Program};

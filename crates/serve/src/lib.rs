@@ -1,0 +1,29 @@
+//! Longshore as a service: pages and JSON over HTTP, refreshed from the destinations, and jobs by
+//! their schedules, each as a child process.
+//!
+//! The service keeps no state of its own: the run reports and the destinations have everything.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `service` | the loop: refreshing, scheduling, reloading, stopping |
+//! | `planner` | the scheduled tasks that are due |
+//! | `child` | one task as a child process |
+//! | [`progress`] | the events of a task, as lines of JSON |
+//! | `state` | the state that requests read |
+//! | `routes`, `api` | the pages, and their twins as JSON |
+//! | `guard` | the rules for every request: hosts, origins, rates, headers |
+//! | `access` | tokens, roles and sessions |
+//! | `listener` | sockets, and limits of connections |
+
+mod access;
+mod api;
+mod child;
+mod guard;
+mod listener;
+mod planner;
+pub mod progress;
+mod routes;
+mod service;
+mod state;
+
+pub use self::service::{Options, Program, serve};

@@ -1,0 +1,85 @@
+//! The scheduled tasks that are due.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use longshore_config::Config;
+use longshore_core::Result;
+use longshore_core::lock::Lock;
+use longshore_engine::counters::{CounterFile, Counters, DueKey};
+use longshore_engine::schedule::{arguments, claim, histories};
+use longshore_schedule::{Action, History, Reason, plan};
+
+/// The time between two looks at the schedules.
+const INTERVAL: TimeDelta = TimeDelta::seconds(30);
+
+/// The schedules of a configuration. Keeps no state that the run reports do not have.
+pub(crate) struct Planner {
+    /// The begin of the service: a task that never ran has missed nothing before.
+    since: DateTime<Utc>,
+    /// The time of the last look.
+    looked: Option<DateTime<Utc>>,
+    /// The last due time of each task that passed during a run of the task.
+    skipped: BTreeMap<DueKey, DateTime<Utc>>,
+    /// Shows that this service starts the tasks.
+    _lock: Lock,
+}
+
+/// A task to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) verb: String,
+    pub(crate) job: String,
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Planner {
+    /// Claims the tasks of a configuration. Fails if another service starts them.
+    pub(crate) fn claim(config: &Config) -> Result<Self> {
+        let lock = claim(config)?;
+        Ok(Self { since: Utc::now(), looked: None, skipped: BTreeMap::new(), _lock: lock })
+    }
+
+    /// Returns the tasks that are due, if the last look was 30 s ago or the clock was set back.
+    /// `begun` returns the time at which a task was started or queued, if it has not ended.
+    pub(crate) fn due(
+        &mut self,
+        config: &Config,
+        now: DateTime<Utc>,
+        begun: impl Fn(&str, &str) -> Option<DateTime<Utc>>,
+    ) -> Result<Vec<Due>> {
+        if self.looked.is_some_and(|looked| now >= looked && now - looked < INTERVAL) {
+            return Ok(Vec::new());
+        }
+        self.looked = Some(now);
+        let mut all = Vec::new();
+        for known in histories(config, None)? {
+            let (job, verb) = (known.task.job.clone(), known.task.verb);
+            let running = known.running.or_else(|| begun(verb.name(), &job));
+            let history = History { runs: &known.runs, running, since: self.since };
+            let key = DueKey { job: job.clone(), verb: verb.name().to_owned() };
+            match plan(&known.task, &history, now).action {
+                Action::Start { reason, .. } => {
+                    if reason == Reason::Missed {
+                        count(config, |counters| *counters.caught_up.entry(key).or_default() += 1);
+                    }
+                    let Some(own) = config.jobs.get(&job) else { continue };
+                    all.push(Due { verb: verb.name().to_owned(), arguments: arguments(own, verb), job });
+                }
+                Action::Running { skipped: Some(due) } if self.skipped.get(&key) != Some(&due) => {
+                    self.skipped.insert(key.clone(), due);
+                    count(config, |counters| *counters.skipped.entry(key).or_default() += 1);
+                }
+                Action::Running { .. } | Action::Wait => {}
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Changes the counters of this host. A failure loses a count, and nothing else.
+fn count(config: &Config, change: impl FnOnce(&mut Counters)) {
+    if let Err(error) = CounterFile::of(config).and_then(|file| file.update(change)) {
+        tracing::warn!("cannot count: {}", error.chain());
+    }
+}
