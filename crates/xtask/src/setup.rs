@@ -18,6 +18,7 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure_german()?;
     debian::ensure(&debian::CEPH)?;
     debian::ensure(&debian::FILE_SYSTEMS)?;
+    debian::ensure(&debian::PACKAGING)?;
     garage::ensure()?;
     emulator::ensure()?;
     postgresql::ensure(&system)
