@@ -20,7 +20,8 @@ const GOTIFY: &str = r#"{"title": {{ title | tojson }}, "message": {{ body | toj
 const SLACK: &str = r#"{"text": {{ title | tojson }}, "blocks": [
 {"type": "header", "text": {"type": "plain_text", "text": {{ title | truncate_to(150) | tojson }}}},
 {"type": "section", "text": {"type": "plain_text", "text": {{ body | truncate_to(3000) | tojson }}}}]}"#;
-/// A message of Discord, which mentions no user: https://discord.com/developers/docs/resources/webhook
+/// A message of Discord, which mentions no user:
+/// https://discord.com/developers/docs/resources/webhook
 const DISCORD: &str = r#"{"username": "Longshore", "allowed_mentions": {"parse": []}, "embeds": [
 {"title": {{ title | truncate_to(256) | tojson }}, "description": {{ body | truncate_to(4000) | tojson }},
 "color": {% if severity == "critical" %}14431557{% elif severity == "warning" %}16761095{% else %}2664261{% endif %}}]}"#;
