@@ -26,7 +26,7 @@ use longshore_config::{Config, NoticeChannel};
 use longshore_core::check::Finding;
 use longshore_core::run_report::{Details, Outcome, RunReport};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_notify::{Channel, Event, Notice, State};
+use longshore_notify::{Channel, Event, Notice, Settings, State};
 
 use self::matter::{Matter, Scope};
 use self::memory::MemoryFile;
@@ -72,9 +72,12 @@ impl Notifier {
         }
     }
 
-    /// Returns true if there is no channel.
-    pub fn is_empty(&self) -> bool {
-        self.channels.is_empty()
+    /// Returns true if a channel of a configuration reports that runs begin.
+    pub fn reports_starts(config: &Config) -> bool {
+        config.notify.values().any(|channel| match &channel.on {
+            Some(on) => on.contains(&Event::RunStarted),
+            None => matches!(channel.settings, Settings::Healthchecks(_)),
+        })
     }
 
     /// Reports that a run begins. Returns warnings.
