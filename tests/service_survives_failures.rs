@@ -1,6 +1,7 @@
 //! Runs are processes of their own: the service may be stopped, killed or reloaded at any time.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -44,7 +45,16 @@ fn run_is_a_process_with_live_progress() {
     assert_eq!(service.request(RUN, FROM_PAGE, "").status, 409);
     wait_for("the progress", || service.get("/").body.contains(">shop<").then_some(()));
     assert!(service.get("/").body.contains("run nightly, since"));
+    let mut events = TcpStream::connect(service.address()).unwrap();
+    events.write_all(format!("GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", service.address()).as_bytes()).unwrap();
     drop(lock);
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    while !text.contains("event: running\ndata: 0\n") {
+        let bytes = events.read(&mut buffer).unwrap();
+        assert!(bytes > 0, "{text}");
+        text += &String::from_utf8_lossy(&buffer[..bytes]);
+    }
+    assert!(text.contains("event: progress\ndata: ") && text.contains("event: state\ndata: 20"), "{text}");
     wait_for("the report", || (service.json("/api/v1/runs").as_array().unwrap().len() == 1).then_some(()));
     let run = &service.json("/api/v1/runs")[0];
     assert_eq!((&run["outcome"], &run["verb"]), (&"done".into(), &"run".into()));

@@ -1,5 +1,6 @@
 //! The routes, and the pages behind them.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures_util::stream;
 use longshore_config::serve::Role;
-use longshore_page::live::fragment;
+use longshore_page::live::{Task, fragment};
 use longshore_page::login::{self, Reason};
 use longshore_page::{Context, destinations, drills, overview, policies, runs, series};
 use serde::Deserialize;
@@ -259,18 +260,30 @@ async fn events(State(shared): AppState) -> Response {
     };
     let mut receiver = shared.tasks.subscribe();
     receiver.mark_changed();
-    let events = stream::unfold((receiver, permit, None), |(mut receiver, permit, pending)| async move {
-        if let Some(event) = pending {
-            return Some((Ok::<_, Infallible>(event), (receiver, permit, None)));
+    let pending = VecDeque::new();
+    let events = stream::unfold((receiver, permit, pending), move |(mut receiver, permit, mut pending)| {
+        let shared = Arc::clone(&shared);
+        async move {
+            if pending.is_empty() {
+                sleep(EVENT_INTERVAL).await;
+                receiver.changed().await.ok()?;
+                let tasks = receiver.borrow_and_update().clone();
+                pending.extend(change(&shared, &tasks));
+            }
+            pending.pop_front().map(|event| (Ok::<_, Infallible>(event), (receiver, permit, pending)))
         }
-        sleep(EVENT_INTERVAL).await;
-        receiver.changed().await.ok()?;
-        let tasks = receiver.borrow_and_update().clone();
-        let progress = Event::default().event("progress").data(fragment(&tasks));
-        let running = Event::default().event("running").data(tasks.len().to_string());
-        Some((Ok(progress), (receiver, permit, Some(running))))
     });
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// Returns the events about a change of the tasks or of the state.
+fn change(shared: &Shared, tasks: &[Task]) -> [Event; 3] {
+    let read = shared.view().overview.as_ref().map(|overview| overview.status.time.to_rfc3339());
+    [
+        Event::default().event("progress").data(fragment(tasks)),
+        Event::default().event("running").data(tasks.len().to_string()),
+        Event::default().event("state").data(read.unwrap_or_default()),
+    ]
 }
 
 /// Adds a run of a job to the queue.

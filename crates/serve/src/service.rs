@@ -274,6 +274,8 @@ impl<'a> Service<'a> {
                 let overview = Arc::new(overview);
                 complete = overview.is_complete.then(|| Arc::clone(&overview));
                 shared.update(|view| view.overview = Some(overview));
+                // Pages with an event stream learn of the new state.
+                shared.tasks.send_modify(|_| {});
             };
             reader.read(Some(patience), publish).await?;
             // Destinations that have not answered yet are no problem to report.
