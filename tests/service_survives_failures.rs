@@ -171,8 +171,15 @@ fn bad_reload_keeps_the_old_configuration() {
     service.signal("HUP");
     wait_for("the new limit", || service.get("/").body.contains(">2 d<").then_some(()));
     assert!(reloaded(1) && !service.get("/").body.contains("was not reloaded"));
+    // A socket that other hosts reach keeps its protection, also if the file names another one.
     service.signal("TERM");
     assert_eq!(service.wait().code(), Some(0));
+    let public = format!("{NIGHTLY}max_age = '50h'\n[serve]\nlisten = '0.0.0.0:0'\n");
+    offline_env.configure(&format!("{public}auth = 'none'\n"));
+    let service = Service::start_on(&mut offline_env.command(&["serve"]));
+    offline_env.configure(&public.replace("0.0.0.0", "127.0.0.1"));
+    service.signal("HUP");
+    wait_for("the refusal", || service.log().contains("requests need no token").then_some(()));
 }
 
 #[test]

@@ -1,22 +1,26 @@
 //! The scheduled tasks that are due.
 
 use std::collections::BTreeMap;
+use std::process::ExitStatus;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_config::Config;
 use longshore_core::Result;
 use longshore_core::lock::Lock;
+use longshore_core::run_report::Outcome;
 use longshore_engine::counters::{CounterFile, Counters, DueKey};
 use longshore_engine::schedule::{arguments, claim, histories};
-use longshore_schedule::{Action, History, Reason, plan};
+use longshore_schedule::{Action, History, PastRun, Reason, plan};
 
 /// The time between two looks at the schedules.
 const INTERVAL: TimeDelta = TimeDelta::seconds(30);
 
 /// The schedules of a configuration. Keeps no state that the run reports do not have.
 pub(crate) struct Planner {
-    /// The begin of the service: a task that never ran has missed nothing before.
-    since: DateTime<Utc>,
+    /// The time at which each task was first seen: one that never ran has missed nothing before.
+    since: BTreeMap<DueKey, DateTime<Utc>>,
+    /// The last start of each task by this service: it may have left no report.
+    ended: BTreeMap<DueKey, PastRun>,
     /// The time of the last look.
     looked: Option<DateTime<Utc>>,
     /// The last due time of each task that passed during a run of the task.
@@ -37,7 +41,7 @@ impl Planner {
     /// Claims the tasks of a configuration. Fails if another service starts them.
     pub(crate) fn claim(config: &Config) -> Result<Self> {
         let lock = claim(config)?;
-        Ok(Self { since: Utc::now(), looked: None, skipped: BTreeMap::new(), _lock: lock })
+        Ok(Self { since: BTreeMap::new(), ended: BTreeMap::new(), looked: None, skipped: BTreeMap::new(), _lock: lock })
     }
 
     /// Returns the tasks that are due, if the last look was 30 s ago or the clock was set back.
@@ -56,8 +60,12 @@ impl Planner {
         for known in histories(config, None)? {
             let (job, verb) = (known.task.job.clone(), known.task.verb);
             let running = known.running.or_else(|| begun(verb.name(), &job));
-            let history = History { runs: &known.runs, running, since: self.since };
             let key = DueKey { job: job.clone(), verb: verb.name().to_owned() };
+            let since = *self.since.entry(key.clone()).or_insert(now);
+            let mut runs = known.runs;
+            let unreported = self.ended.get(&key).filter(|ended| runs.iter().all(|run| run.begun < ended.begun));
+            runs.extend(unreported);
+            let history = History { runs: &runs, running, since };
             match plan(&known.task, &history, now).action {
                 Action::Start { reason, .. } => {
                     if reason == Reason::Missed {
@@ -74,6 +82,21 @@ impl Planner {
             }
         }
         Ok(all)
+    }
+
+    /// Records the end of a task. If it left no report, its exit status decides about retries.
+    pub(crate) fn end(&mut self, verb: &str, job: &str, begun: DateTime<Utc>, status: Option<&ExitStatus>) {
+        let outcome = match status.map(ExitStatus::code) {
+            Some(Some(0)) => Outcome::Done,
+            Some(Some(3)) => Outcome::Partial,
+            Some(Some(4)) => Outcome::Damaged,
+            Some(Some(5)) => Outcome::Locked,
+            Some(Some(6)) => Outcome::Refused,
+            Some(Some(_)) => Outcome::Failed,
+            Some(None) | None => Outcome::Lost,
+        };
+        let key = DueKey { job: job.to_owned(), verb: verb.to_owned() };
+        self.ended.insert(key, PastRun { begun, ended: Utc::now(), outcome });
     }
 }
 

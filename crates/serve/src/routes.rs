@@ -86,7 +86,10 @@ async fn protect(request: Request, next: Next) -> Response {
 async fn authorize(State(shared): AppState, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     let view = shared.view();
-    if !shared.limits.permits(peer) {
+    let token = bearer(request.headers());
+    let is_guess = token.is_some() || (request.method() == Method::POST && request.uri().path() == "/login");
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if !is_probe && !shared.limits.permits(peer, if is_guess { Bearer::Present } else { Bearer::Absent }) {
         return refuse(&request, &shared, StatusCode::TOO_MANY_REQUESTS, "too many requests");
     }
     if !guard::is_own_host(request.headers(), &view.config.serve.hosts) {
@@ -97,7 +100,6 @@ async fn authorize(State(shared): AppState, request: Request, next: Next) -> Res
             "this host name is not served: see hosts in [serve]",
         );
     }
-    let token = bearer(request.headers());
     let carried = if token.is_some() { Bearer::Present } else { Bearer::Absent };
     if !guard::is_same_origin(request.method(), request.headers(), carried) {
         return refuse(
