@@ -44,16 +44,16 @@ impl Planner {
         Ok(Self { since: BTreeMap::new(), ended: BTreeMap::new(), looked: None, skipped: BTreeMap::new(), _lock: lock })
     }
 
-    /// Returns the tasks that are due, if the last look was 30 s ago or the clock was set back.
+    /// Returns the tasks that are due; `None` if the last look was less than 30 s ago.
     /// `begun` returns the time at which a task was started or queued, if it has not ended.
     pub(crate) fn due(
         &mut self,
         config: &Config,
         now: DateTime<Utc>,
         begun: impl Fn(&str, &str) -> Option<DateTime<Utc>>,
-    ) -> Result<Vec<Due>> {
+    ) -> Result<Option<Vec<Due>>> {
         if self.looked.is_some_and(|looked| now >= looked && now - looked < INTERVAL) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         self.looked = Some(now);
         let mut all = Vec::new();
@@ -81,7 +81,7 @@ impl Planner {
                 Action::Running { .. } | Action::Wait => {}
             }
         }
-        Ok(all)
+        Ok(Some(all))
     }
 
     /// Records the end of a task. If it left no report, its exit status decides about retries.

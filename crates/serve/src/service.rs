@@ -252,8 +252,11 @@ impl<'a> Service<'a> {
             tasks.iter().find(|task| task.verb == verb && task.job == job).map(|task| task.since)
         };
         let due = planner.due(&view.config, chrono::Utc::now(), begun);
+        if let Ok(None) = due {
+            return;
+        }
         self.set_banner(BANNER, due.as_ref().err());
-        due.into_iter().flatten().for_each(|due| self.enqueue(due));
+        due.into_iter().flatten().flatten().for_each(|due| self.enqueue(due));
     }
 
     /// Starts a read of the destinations if it is due.
