@@ -19,8 +19,8 @@ const INTERVAL: TimeDelta = TimeDelta::seconds(30);
 pub(crate) struct Planner {
     /// The time at which each task was first seen: one that never ran has missed nothing before.
     since: BTreeMap<DueKey, DateTime<Utc>>,
-    /// The last start of each task by this service: it may have left no report.
-    ended: BTreeMap<DueKey, PastRun>,
+    /// The starts of each task by this service that left no report.
+    unreported: BTreeMap<DueKey, Vec<PastRun>>,
     /// The time of the last look.
     looked: Option<DateTime<Utc>>,
     /// The last due time of each task that passed during a run of the task.
@@ -41,7 +41,13 @@ impl Planner {
     /// Claims the tasks of a configuration. Fails if another service starts them.
     pub(crate) fn claim(config: &Config) -> Result<Self> {
         let lock = claim(config)?;
-        Ok(Self { since: BTreeMap::new(), ended: BTreeMap::new(), looked: None, skipped: BTreeMap::new(), _lock: lock })
+        Ok(Self {
+            since: BTreeMap::new(),
+            unreported: BTreeMap::new(),
+            looked: None,
+            skipped: BTreeMap::new(),
+            _lock: lock,
+        })
     }
 
     /// Returns the tasks that are due; `None` if the last look was less than 30 s ago.
@@ -63,8 +69,10 @@ impl Planner {
             let key = DueKey { job: job.clone(), verb: verb.name().to_owned() };
             let since = *self.since.entry(key.clone()).or_insert(now);
             let mut runs = known.runs;
-            let unreported = self.ended.get(&key).filter(|ended| runs.iter().all(|run| run.begun < ended.begun));
-            runs.extend(unreported);
+            let newest = runs.iter().map(|run| run.begun).max();
+            let unreported = self.unreported.entry(key.clone()).or_default();
+            unreported.retain(|run| Some(run.begun) > newest);
+            runs.extend(unreported.iter());
             let history = History { runs: &runs, running, since };
             match plan(&known.task, &history, now).action {
                 Action::Start { reason, .. } => {
@@ -96,7 +104,7 @@ impl Planner {
             Some(None) | None => Outcome::Lost,
         };
         let key = DueKey { job: job.to_owned(), verb: verb.to_owned() };
-        self.ended.insert(key, PastRun { begun, ended: Utc::now(), outcome });
+        self.unreported.entry(key).or_default().push(PastRun { begun, ended: Utc::now(), outcome });
     }
 }
 

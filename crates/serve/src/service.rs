@@ -423,6 +423,9 @@ impl<'a> Service<'a> {
                         "{verb} {job}: cannot start {}: {error}",
                         self.options.program.binary.display()
                     ));
+                    if let Some(planner) = &mut self.planner {
+                        planner.end(&verb, &job, chrono::Utc::now(), None);
+                    }
                     self.forget(&verb, &job);
                 }
             }
