@@ -69,10 +69,7 @@ impl Planner {
             let key = DueKey { job: job.clone(), verb: verb.name().to_owned() };
             let since = *self.since.entry(key.clone()).or_insert(now);
             let mut runs = known.runs;
-            let newest = runs.iter().map(|run| run.begun).max();
-            let unreported = self.unreported.entry(key.clone()).or_default();
-            unreported.retain(|run| Some(run.begun) > newest);
-            runs.extend(unreported.iter());
+            add_unreported(&mut runs, self.unreported.entry(key.clone()).or_default());
             let history = History { runs: &runs, running, since };
             match plan(&known.task, &history, now).action {
                 Action::Start { reason, .. } => {
@@ -108,9 +105,53 @@ impl Planner {
     }
 }
 
+/// Adds the runs without a report, and forgets those before the newest report.
+fn add_unreported(runs: &mut Vec<PastRun>, unreported: &mut Vec<PastRun>) {
+    let newest = runs.iter().map(|run| run.begun).max();
+    unreported.retain(|run| Some(run.begun) > newest);
+    runs.extend(unreported.iter());
+}
+
 /// Changes the counters of this host. A failure loses a count, and nothing else.
 fn count(config: &Config, change: impl FnOnce(&mut Counters)) {
     if let Err(error) = CounterFile::of(config).and_then(|file| file.update(change)) {
         tracing::warn!("cannot count: {}", error.chain());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use longshore_schedule::{Expression, Schedule, Task, Verb};
+
+    use super::*;
+
+    #[test]
+    fn task_without_reports_is_retried_as_often_as_configured() {
+        let task = Task {
+            job: "nightly".to_owned(),
+            verb: Verb::Run,
+            schedule: Schedule::new(Expression::try_from("0 3 * * *".to_owned()).unwrap(), Tz::UTC),
+            delay: TimeDelta::zero(),
+            catch_up: true,
+            retry: 2,
+            retry_wait: TimeDelta::minutes(10),
+        };
+        let since: DateTime<Utc> = "2026-06-07T02:00:00Z".parse().unwrap();
+        let (mut unreported, mut starts) = (Vec::new(), 0);
+        for minute in 0..300 {
+            let now = since + TimeDelta::minutes(minute);
+            let mut runs = Vec::new();
+            add_unreported(&mut runs, &mut unreported);
+            if let Action::Start { .. } = plan(&task, &History { runs: &runs, running: None, since }, now).action {
+                starts += 1;
+                unreported.push(PastRun { begun: now, ended: now, outcome: Outcome::Failed });
+            }
+        }
+        assert_eq!(starts, 3);
+        // A report makes the memory superfluous.
+        let report = PastRun { begun: since + TimeDelta::days(1), ended: since, outcome: Outcome::Done };
+        add_unreported(&mut vec![report], &mut unreported);
+        assert!(unreported.is_empty());
     }
 }
