@@ -77,7 +77,14 @@ impl Recorder {
             let Some(run) = run else { return };
             if Notifier::reports_starts(&run.config) {
                 let (config, report) = (Arc::clone(&run.config), run.recorder.report().clone());
-                run.begun = Some(tokio::spawn(async move { Notifier::of(&config).run_started(&report).await }));
+                // Reading the certificates of the system would delay the run.
+                let notifier = tokio::task::spawn_blocking(move || Notifier::of(&config));
+                run.begun = Some(tokio::spawn(async move {
+                    match notifier.await {
+                        Ok(notifier) => notifier.run_started(&report).await,
+                        Err(panic) => vec![format!("notices were not sent: {panic}")],
+                    }
+                }));
             }
         });
     }

@@ -29,6 +29,8 @@ impl Case {
     }
 
     fn begin(&self, verb: &str) -> RunRecorder {
+        // Ids are in the order of their runs to the millisecond.
+        std::thread::sleep(std::time::Duration::from_millis(2));
         RunRecorder::begin(&self.config, verb, self.config.jobs.values().next())
     }
 
