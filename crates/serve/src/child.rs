@@ -17,8 +17,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
+use crate::options::Program;
 use crate::progress::{Line, apply};
-use crate::service::Program;
 
 /// The descriptor of the events in the child.
 const DESCRIPTOR: i32 = 3;

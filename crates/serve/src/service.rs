@@ -1,7 +1,6 @@
 //! The loop of the service: refreshes the state, starts tasks, reloads, and stops.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +8,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use longshore_config::Config;
-use longshore_config::registry::Registry;
 use longshore_config::serve::{Listen, Permission};
-use longshore_core::plugin::Identities;
 use longshore_core::{Error, Result, Stage};
 use longshore_engine::identity::identities;
 use longshore_engine::notices::Notifier;
 use longshore_engine::overview::{Overview, OverviewReader};
-use longshore_engine::status::TablesOf;
 use longshore_page::Activity;
 use longshore_page::live::{Progress, Task};
 use sd_notify::NotifyState;
@@ -27,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::access::Access;
 use crate::child::{Ended, Running};
 use crate::listener::{Listener, expect_protected};
+use crate::options::Options;
 use crate::planner::{Due, Planner};
 use crate::routes::router;
 use crate::state::{RunReply, RunRequest, Shared, View};
@@ -40,37 +37,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const MAX_REQUESTS: usize = 16;
 /// The time that tasks have to clean up after SIGTERM.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The binary and the configuration of tasks.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// The path of the binary.
-    pub binary: PathBuf,
-    /// The path of the configuration.
-    pub config: PathBuf,
-}
-
-/// The parts of the service that the command line provides.
-pub struct Options<'a> {
-    /// The binary and the configuration of tasks.
-    pub program: Program,
-    /// The address or socket, in place of the configured one.
-    pub listen: Option<Listen>,
-    /// False to run no jobs, even if the configuration permits it.
-    pub may_run: bool,
-    /// The plugins.
-    pub registry: &'a Registry,
-    /// The identities of the command line.
-    pub identities: &'a Identities,
-    /// The function that reads names of tables from a record.
-    pub tables: &'a TablesOf<'a>,
-    /// Reads the configuration.
-    pub load: &'a dyn Fn() -> Result<Config>,
-    /// Prints a note.
-    pub note: &'a dyn Fn(&str),
-    /// The version of Longshore.
-    pub version: &'a str,
-}
 
 /// Serves until `stop`, then waits for tasks in progress.
 ///
