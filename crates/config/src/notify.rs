@@ -90,7 +90,7 @@ pub(crate) fn channel(name: &str, value: Spanned<DeValue<'_>>) -> Result<NoticeC
         "telegram" => Settings::Telegram(read(rest)?),
         "webhook" => Settings::Webhook(read(rest)?),
         other => {
-            let correction = nearest(other, TYPES.into_iter()).map(|near| format!("did you mean \"{near}\"? "));
+            let correction = nearest(other, TYPES).map(|near| format!("did you mean \"{near}\"? "));
             let message = format!(
                 "type {} is unknown; {}known types are {}",
                 quote_unless_secret(other),
