@@ -3,8 +3,8 @@
 #
 # Writes longshore_VERSION_ARCHITECTURE.deb to the directory. LONGSHORE_DEB_VERSION sets another
 # version, LONGSHORE_DEB_COMPRESSION other options of dpkg-deb, DEBFULLNAME and DEBEMAIL the
-# maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages, the
-# completions and the schema come from the binary itself.
+# maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages,
+# the completions and the schema come from the binary itself.
 set -eu
 umask 022
 

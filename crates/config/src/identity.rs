@@ -38,8 +38,8 @@ impl IdentitySource {
 pub(crate) struct Written {
     /// The identity file, or a list of files.
     file: Option<Files>,
-    /// The command that prints an identity: a list of a program and its arguments, or a command line
-    /// for a shell.
+    /// The command that prints an identity: a list of a program and its arguments, or a command
+    /// line for a shell.
     command: Option<IdentityCommand>,
 }
 

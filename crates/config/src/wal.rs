@@ -67,8 +67,8 @@ pub(crate) struct Written {
     /// The destinations at which a segment must be before PostgreSQL may recycle it: `"all"` (the
     /// default), a list, or a number of any of them.
     required: Option<WrittenRequired>,
-    /// The past moments to which the archive must be able to recover: a time such as `"14d"`, `"all"`
-    /// (the default) or `"none"`.
+    /// The past moments to which the archive must be able to recover: a time such as `"14d"`,
+    /// `"all"` (the default) or `"none"`.
     #[schemars(extend("pattern" = r"^(all|none|[0-9]+\s*[smhdwy])$"))]
     recovery_window: Option<String>,
     /// The maximum age of the newest segment at each destination; `status` reports older ones.

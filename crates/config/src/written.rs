@@ -71,8 +71,8 @@ pub(crate) struct Top {
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cluster {
-    /// The connection: libpq keywords, a URI, or `service=NAME`. By default libpq's defaults and the
-    /// `PG*` variables.
+    /// The connection: libpq keywords, a URI, or `service=NAME`. By default libpq's defaults and
+    /// the `PG*` variables.
     #[serde(default = "empty_connection")]
     #[schemars(with = "String")]
     pub(crate) connection: SecretString,
