@@ -180,6 +180,8 @@ END
             .run("longshore --version; zcat /usr/share/man/man7/longshore-schedule.7.gz")
             .expect(0)
             .shows("OnCalendar");
+        let schema = host_copy.run("cat /usr/share/longshore/config.schema.json").expect(0);
+        assert_eq!(schema.stdout, include_str!("../crates/cli/config.schema.json"));
         host_copy.run("bash -n /usr/share/bash-completion/completions/longshore").expect(0);
         host_copy.run(CONFIGURE).expect(0);
         host_copy.run("longshore schedule install --systemd --root /").expect(0).shows("run nightly as postgres");

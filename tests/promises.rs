@@ -15,6 +15,7 @@ mod base_backups_restore_clusters;
 mod base_backups_survive_changes;
 mod check_covers_all_requirements;
 mod check_predicts_failures;
+mod configurations_are_checked;
 mod connections_work_as_in_libpq;
 mod destinations_fail_independently;
 mod drills_are_isolated;

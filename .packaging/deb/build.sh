@@ -3,8 +3,8 @@
 #
 # Writes longshore_VERSION_ARCHITECTURE.deb to the directory. LONGSHORE_DEB_VERSION sets another
 # version, LONGSHORE_DEB_COMPRESSION other options of dpkg-deb, DEBFULLNAME and DEBEMAIL the
-# maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages and the
-# completions come from the binary itself.
+# maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages,
+# the completions and the schema come from the binary itself.
 set -eu
 umask 022
 
@@ -37,6 +37,10 @@ completion() {
 completion bash usr/share/bash-completion/completions/longshore
 completion zsh usr/share/zsh/vendor-completions/_longshore
 completion fish usr/share/fish/vendor_completions.d/longshore.fish
+
+schema=$root/usr/share/longshore/config.schema.json
+mkdir -p "$(dirname "$schema")"
+"$longshore" config schema >"$schema"
 
 doc=$root/usr/share/doc/longshore
 install -D -m 644 "$repository/config.example.toml" "$doc/examples/config.toml"

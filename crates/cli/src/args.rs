@@ -1,5 +1,6 @@
 //! The command line: verbs, flags and their help.
 
+pub(crate) mod config;
 mod example;
 mod list;
 pub(crate) mod mark;
@@ -90,6 +91,9 @@ pub(crate) enum Verb {
     Init(Init),
     /// Check settings, servers and destinations before a run.
     Check(Check),
+    /// Check the configuration file alone, or print its JSON Schema.
+    #[command(subcommand)]
+    Config(config::ConfigFile),
     /// Back up the databases or the cluster of a job.
     Run(Run),
     /// List the backups in the destinations.
@@ -189,7 +193,7 @@ impl Verb {
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
             Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Notify(_) | Self::Serve(_) => return None,
-            Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Config(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
@@ -199,7 +203,9 @@ impl Verb {
         match self {
             Self::Restore(_) => RestoreStates::description,
             Self::Drill(_) => |_| "everything created for the drill was removed, and no result was recorded".to_owned(),
-            Self::Inspect(_) | Self::List(_) | Self::Status(_) => |_| "nothing was changed".to_owned(),
+            Self::Config(_) | Self::Inspect(_) | Self::List(_) | Self::Status(_) => {
+                |_| "nothing was changed".to_owned()
+            }
             _ => |_| "incomplete files do not count as backups".to_owned(),
         }
     }

@@ -1,6 +1,7 @@
 //! The verbs, one module each, and the short names of backups.
 
 mod check;
+mod config;
 mod drill;
 mod hold;
 mod init;
@@ -76,6 +77,7 @@ pub(crate) async fn execute(
         Verb::Check(check) => {
             async { check::check(&with_prompt(&check.password, check.job.as_deref())?, &check).await }.await
         }
+        Verb::Config(what) => config::config(&path, &what, *output),
         Verb::Run(run) => async { run::run(&with_prompt(&run.password, run.job.as_deref())?, &run).await }.await,
         Verb::List(list) => async { list::list(&context()?, &list).await }.await,
         Verb::Status(status) => status::status(context, &status, *output).await,

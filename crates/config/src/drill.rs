@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::error::ConfigError;
+use crate::reference;
 use crate::registry::{Builder, Registry};
 use crate::table::read;
 
@@ -47,26 +48,38 @@ pub enum Expectation {
     NewerThan(TimeSpan),
 }
 
-/// The table as written, without its scratch stage.
-#[derive(Deserialize)]
+/// `[job.NAME.drill]`: the drills that test whether the job's backups can be restored.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub(crate) struct Written {
+    /// The identity file that decrypts the job's backups.
     identity: Option<PathBuf>,
+    /// The command whose output is an identity file.
     identity_command: Option<String>,
+    /// The queries on the restored databases.
     #[serde(default)]
     query: Vec<WrittenQuery>,
+    /// The server to restore to. By default a temporary cluster.
     #[serde(rename = "scratch")]
+    #[schemars(with = "Option<reference::Scratch>")]
     _scratch: Option<serde::de::IgnoredAny>,
 }
 
-/// `[[job.NAME.drill.query]]`
-#[derive(Deserialize)]
+/// `[[job.NAME.drill.query]]`: a query on a restored database, with exactly one of `answer`,
+/// `at_least` and `newer_than`.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "DrillQuery")]
 struct WrittenQuery {
+    /// The name of the database in the backup.
     database: String,
+    /// The SQL text.
     sql: String,
+    /// The expected first column of the first row.
     answer: Option<String>,
+    /// The minimum of a number in the first column of the first row.
     at_least: Option<f64>,
+    /// The maximum age of a time in the first column of the first row, at the start of the backup.
     newer_than: Option<TimeSpan>,
 }
 

@@ -24,7 +24,7 @@ pub struct Hook {
 }
 
 /// The moment at which a hook runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
     /// Before the first dump.
@@ -33,15 +33,22 @@ pub enum When {
     After,
 }
 
-/// The table as written.
-#[derive(Deserialize)]
+/// `[[job.NAME.hook]]`: a program that runs before or after the job.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Written {
+    /// The moment at which the program runs.
     when: When,
+    /// The outcomes of the run after which the program runs. By default all of them.
     on: Option<BTreeSet<Outcome>>,
+    /// The program's absolute path, and its arguments.
+    #[schemars(length(min = 1))]
     program: Vec<String>,
+    /// The time limit, by default `"5m"`.
     timeout: Option<TimeSpan>,
+    /// The working directory.
     dir: Option<PathBuf>,
+    /// Variables that are added to the environment.
     #[serde(default)]
     env: BTreeMap<String, String>,
 }

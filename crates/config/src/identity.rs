@@ -16,7 +16,7 @@ pub struct IdentitySource {
 }
 
 /// A command that prints an identity.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a command for a shell, or a list of a program and its arguments")]
 pub enum IdentityCommand {
     /// A command line for `sh`.
@@ -32,15 +32,18 @@ impl IdentitySource {
     }
 }
 
-/// The table as written.
-#[derive(Deserialize)]
+/// `[identity]`: the identity that decrypts backups, if the command line names none.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Written {
+    /// The identity file, or a list of files.
     file: Option<Files>,
+    /// The command that prints an identity: a list of a program and its arguments, or a command
+    /// line for a shell.
     command: Option<IdentityCommand>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a path or a list of paths")]
 enum Files {
     One(PathBuf),

@@ -9,13 +9,14 @@ use serde::Deserialize;
 const MOST_EARLY: TimeDelta = TimeDelta::hours(1);
 
 /// The settings of incremental base backups.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Incremental {
     /// The time between two full backups.
     full_every: TimeSpan,
     /// The maximum number of incremental backups after a full one.
     #[serde(default = "default_max_incrementals")]
+    #[schemars(range(min = 1))]
     pub max_incrementals: u32,
     /// The kind of backup if a destination does not show the backup to continue.
     #[serde(default)]
@@ -24,7 +25,7 @@ pub struct Incremental {
 
 /// The kind of backup if a destination does not show the backup to continue, as with credentials
 /// that may only write.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParentUnseen {
     /// A full one.

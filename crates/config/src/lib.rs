@@ -13,6 +13,7 @@
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
 //! | [`mod@serve`] | the table about the service |
+//! | [`schema()`], `reference` | the JSON Schema of the file |
 //! | [`suggestion`] | the known name nearest to a mistyped one |
 
 mod adopt;
@@ -25,7 +26,10 @@ mod identity;
 mod incremental;
 mod job;
 mod notify;
+
+mod reference;
 pub mod registry;
+mod schema;
 pub mod serve;
 pub mod suggestion;
 mod table;
@@ -42,5 +46,6 @@ pub use self::identity::{IdentityCommand, IdentitySource};
 pub use self::incremental::{Incremental, ParentUnseen};
 pub use self::job::Job;
 pub use self::notify::NoticeChannel;
+pub use self::schema::schema;
 pub use self::timetable::Timetable;
 pub use self::wal::{Required, WalArchive};

@@ -10,6 +10,7 @@ use longshore_core::format::Format;
 use longshore_core::plugin::{JobContext, Plugin, PluginKind};
 use longshore_core::stage::{Decrypt, Dump, Encrypt, Examine, Scratch, Store, Verify};
 use longshore_core::{Error, Kind, Result, Stage};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -24,22 +25,27 @@ pub type Builder<S> = Arc<dyn Fn(&<S as PluginKind>::Context) -> Result<Box<S>> 
 
 type Read<S> = dyn Fn(Spanned<DeValue<'_>>) -> Result<Builder<S>, ConfigError> + Send + Sync;
 
-/// Reads the settings of a plugin, as written in the configuration beside `type`.
-pub struct Reader<S: PluginKind + ?Sized>(Box<Read<S>>);
+/// Reads the settings of a plugin, as written in the configuration beside `type`, and knows their
+/// JSON Schema.
+pub struct Reader<S: PluginKind + ?Sized> {
+    read: Box<Read<S>>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+}
 
 impl<S: PluginKind + ?Sized + 'static> Reader<S> {
     /// Returns a reader of settings, from which `build` builds the stage.
     pub fn new<T, B>(build: B) -> Self
     where
-        T: DeserializeOwned + Clone + Send + Sync + 'static,
+        T: DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static,
         B: Fn(T, &S::Context) -> Result<Box<S>> + Clone + Send + Sync + 'static,
     {
-        Self(Box::new(move |settings: Spanned<DeValue<'_>>| {
+        let read = move |settings: Spanned<DeValue<'_>>| {
             let settings = T::deserialize(ValueDeserializer::from(settings))?;
             let build = build.clone();
             let builder: Builder<S> = Arc::new(move |context: &S::Context| build(settings.clone(), context));
             Ok(builder)
-        }))
+        };
+        Self { read: Box::new(read), schema: T::json_schema }
     }
 }
 
@@ -100,14 +106,19 @@ impl<S: PluginKind + ?Sized + 'static> Plugins<S> {
             let message = format!("type {} is unknown; {correction} {}", quote_unless_secret(type_name), known());
             return Err(ConfigError::at(name.span(), message));
         };
-        (reader.0)(Spanned::new(span, DeValue::Table(table)))
+        (reader.read)(Spanned::new(span, DeValue::Table(table)))
+    }
+
+    /// Returns the name of each plugin and the JSON Schema of its settings, without `type`.
+    pub(crate) fn schemas(&self, generator: &mut SchemaGenerator) -> Vec<(&str, Schema)> {
+        self.readers.iter().map(|(name, reader)| (name.as_str(), (reader.schema)(generator))).collect()
     }
 
     /// Builds the plugin `name` with its default settings.
     pub fn build(&self, name: &str, context: &S::Context) -> Result<Box<S>> {
         let unknown = || Error::new(Stage::Config, Kind::Refused, name, "this program has no such plugin");
         let reader = self.readers.get(name).ok_or_else(unknown)?;
-        let builder = (reader.0)(Spanned::new(0..0, DeValue::Table(DeTable::new())));
+        let builder = (reader.read)(Spanned::new(0..0, DeValue::Table(DeTable::new())));
         builder.map_err(|error| unknown().because(error.message().to_owned()))?(context)
     }
 }
@@ -165,7 +176,7 @@ mod tests {
     use super::*;
 
     /// A plugin of this program that is never built.
-    #[derive(Debug, Clone, serde::Deserialize)]
+    #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
     struct Local {}
 
     impl Plugin<dyn Encrypt> for Local {
@@ -177,7 +188,7 @@ mod tests {
     }
 
     /// The settings of a plugin that is registered at run time.
-    #[derive(Debug, Clone, serde::Deserialize)]
+    #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
     #[serde(deny_unknown_fields)]
     struct External {
         /// The message of the error with which building fails.

@@ -58,8 +58,9 @@ impl Default for ServeSettings {
 }
 
 /// The address or socket of the service.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub enum Listen {
     /// A TCP address.
     Tcp(SocketAddr),
@@ -126,7 +127,7 @@ pub enum Auth {
 }
 
 /// A token and the requests that it permits.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenFile {
     /// The file with the token.
@@ -136,7 +137,7 @@ pub struct TokenFile {
 }
 
 /// The requests that a token permits. Each role includes the previous ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Metrics.
@@ -148,35 +149,48 @@ pub enum Role {
 }
 
 /// A change that requests may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
     /// Start jobs.
     Run,
 }
 
-/// The table as written.
-#[derive(Deserialize)]
+/// `[serve]`: the settings of `longshore serve`.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub(crate) struct Written {
+    /// The address and port, such as `"127.0.0.1:8470"`, or the socket, such as
+    /// `"unix:/run/longshore/serve.sock"`.
     #[serde(default)]
     listen: Listen,
+    /// Permits requests without a token from other hosts.
     auth: Option<AuthWord>,
+    /// The tokens that permit requests.
+    #[schemars(length(min = 1))]
     tokens: Option<Vec<TokenFile>>,
+    /// The host names by which browsers reach the service, besides `localhost` and addresses.
     #[serde(default)]
     hosts: Vec<String>,
+    /// The changes that requests may make.
     #[serde(default)]
     allow: Vec<Permission>,
+    /// True if the service runs jobs by their schedules.
     #[serde(default)]
     schedule: bool,
+    /// The maximum number of jobs that run at a time, by default 1.
+    #[schemars(range(min = 1, max = 64))]
     runs_at_once: Option<usize>,
+    /// The time between two reads of the destinations, by default `"5m"`.
     refresh: Option<TimeSpan>,
+    /// The time that a stop waits for jobs in progress before it ends them, by default `"60s"`.
     stop_timeout: Option<TimeSpan>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum AuthWord {
+pub(crate) enum AuthWord {
+    /// None; another program or network protects the service.
     None,
 }
 

@@ -10,7 +10,7 @@ use crate::error::{ConfigError, quote_unless_secret};
 use crate::suggestion;
 
 /// The maximum length of a name. A longer name would not fit into a key or a file name.
-const MAX_NAME_BYTES: usize = 100;
+pub(crate) const MAX_NAME_BYTES: usize = 100;
 
 /// Returns the hint for an unknown name: the nearest known name, and all of them.
 pub(crate) fn unknown_name_hint<'a>(

@@ -72,19 +72,43 @@ impl Timetable {
     }
 }
 
-/// `[job.NAME.schedule]`
-#[derive(Deserialize)]
+/// The cron expression of the runs, or a table with the expressions of several verbs.
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "read by the type of the value, for better errors")]
+pub(crate) enum Setting {
+    /// The cron expression of the runs.
+    Run(Expression),
+    /// The cron expressions of several verbs.
+    Verbs(Written),
+}
+
+/// `[job.NAME.schedule]`: the cron expressions of the job's verbs.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub(crate) struct Written {
+    /// The times of runs.
     run: Option<Expression>,
+    /// The times of verifications.
     verify: Option<Expression>,
+    /// The percentage of backups that a verification reads. By default the newest ones are read.
+    #[schemars(range(min = 1, max = 100))]
     verify_percent: Option<u8>,
+    /// The times of drills.
     drill: Option<Expression>,
+    /// The times at which missing backups are copied between the destinations.
     sync: Option<Expression>,
+    /// The times at which backups are pruned.
     prune: Option<Expression>,
+    /// The length of time over which the starts of different hosts and jobs are spread, by default
+    /// `"0s"`.
     jitter: Option<TimeSpan>,
+    /// True if the newest of the missed times is caught up, which is the default.
     catch_up: Option<bool>,
+    /// The number of retries after a failure, by default 2.
+    #[schemars(range(max = 100))]
     retry: Option<u32>,
+    /// The time between a failure and its retry, by default `"10m"`.
     retry_wait: Option<TimeSpan>,
 }
 

@@ -14,6 +14,7 @@ use toml::de::DeValue;
 
 use crate::destination::Destination;
 use crate::error::ConfigError;
+use crate::reference;
 use crate::registry::{Builder, Registry};
 use crate::table::{is_none, look_up, read};
 
@@ -56,24 +57,35 @@ impl Required {
     }
 }
 
-/// The table as written, without its encryption.
-#[derive(Deserialize)]
+/// `[cluster.NAME.wal]`: the archive of the cluster's WAL.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Written {
+pub(crate) struct Written {
+    /// The names of the destinations of each segment.
+    #[schemars(length(min = 1))]
     ship: Vec<String>,
+    /// The destinations at which a segment must be before PostgreSQL may recycle it: `"all"` (the
+    /// default), a list, or a number of any of them.
     required: Option<WrittenRequired>,
+    /// The past moments to which the archive must be able to recover: a time such as `"14d"`,
+    /// `"all"` (the default) or `"none"`.
+    #[schemars(extend("pattern" = r"^(all|none|[0-9]+\s*[smhdwy])$"))]
     recovery_window: Option<String>,
+    /// The maximum age of the newest segment at each destination; `status` reports older ones.
     max_age: Option<MaxAge>,
+    /// The encryption.
     #[serde(rename = "encrypt")]
+    #[schemars(with = "reference::Encrypt")]
     _encrypt: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "Required")]
 enum WrittenRequired {
-    Word(String),
-    Names(BTreeSet<String>),
-    Count(usize),
+    Word(#[schemars(extend("const" = "all"))] String),
+    Names(#[schemars(length(min = 1))] BTreeSet<String>),
+    Count(#[schemars(range(min = 1))] usize),
 }
 
 /// Removes the table of the archive from that of its cluster.

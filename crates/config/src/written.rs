@@ -11,62 +11,97 @@ use longshore_core::plugin::CompressBy;
 use longshore_core::store::{MaxRate, RateLimiter, STALL_TIMEOUT, StoreSettings};
 use longshore_core::terms::MaxAge;
 use longshore_core::unit::TimeSpan;
-use longshore_retention::zone;
+use longshore_retention::{Policy, zone};
 use secrecy::SecretString;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::quote_unless_secret;
 use crate::incremental::Incremental;
+use crate::reference;
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
 
 /// The top of the file. The sections are read one by one; their names are fields so that the error
 /// about an unknown section lists them.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "The configuration of Longshore", description = "One TOML file.")]
 pub(crate) struct Top {
+    /// The folder for locks, which prevent two runs of one job at a time.
     pub(crate) lock_dir: Option<PathBuf>,
+    /// The folder for the state that this host keeps between runs.
     pub(crate) state_dir: Option<PathBuf>,
+    /// The file for metrics, written after each run, drill and verification.
     pub(crate) metrics_file: Option<PathBuf>,
     #[serde(rename = "identity")]
+    #[schemars(with = "Option<reference::Identity>")]
     _identity: Option<IgnoredAny>,
+    /// The PostgreSQL servers to back up, by name.
     #[serde(rename = "cluster")]
+    #[schemars(with = "Option<reference::Named<Cluster>>")]
     _cluster: Option<IgnoredAny>,
+    /// The places to store backups, by name.
     #[serde(rename = "destination")]
+    #[schemars(with = "Option<reference::Named<reference::Destination>>")]
     _destination: Option<IgnoredAny>,
+    /// The retention policies, by name.
     #[serde(rename = "retention")]
+    #[schemars(with = "Option<reference::Named<Policy>>")]
     _retention: Option<IgnoredAny>,
+    /// The rules that adopt dated files of other programs as backups, by name.
     #[serde(rename = "adopt")]
+    #[schemars(with = "Option<reference::Named<Adopt>>")]
     _adopt: Option<IgnoredAny>,
+    /// The jobs, by name.
     #[serde(rename = "job")]
+    #[schemars(with = "Option<reference::Named<Job>>")]
     _job: Option<IgnoredAny>,
+    /// The channels of notices, by name.
     #[serde(rename = "notify")]
+    #[schemars(with = "Option<reference::Named<reference::Notify>>")]
     _notify: Option<IgnoredAny>,
     #[serde(rename = "serve")]
+    #[schemars(with = "Option<reference::Serve>")]
     _serve: Option<IgnoredAny>,
 }
 
-/// `[cluster.NAME]`
-#[derive(Deserialize)]
+/// `[cluster.NAME]`: a PostgreSQL server to back up.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cluster {
+    /// The connection: libpq keywords, a URI, or `service=NAME`. By default libpq's defaults and
+    /// the `PG*` variables.
     #[serde(default = "empty_connection")]
+    #[schemars(with = "String")]
     pub(crate) connection: SecretString,
+    /// The directory of PostgreSQL's client programs. By default `PATH` and `/usr/lib/postgresql`
+    /// are searched.
     pub(crate) bin_dir: Option<PathBuf>,
+    /// On a standby: pauses WAL replay during a dump, so that replay does not cancel the dump.
     #[serde(default)]
     pub(crate) pause_replay: bool,
+    #[serde(rename = "wal")]
+    #[schemars(with = "Option<reference::WalArchive>")]
+    _wal: Option<IgnoredAny>,
 }
 
 /// `[destination.NAME]`: the settings that all destinations have in common.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Destination {
+    /// The time without progress after which reads and writes fail, by default `"10m"`.
     #[serde(default, deserialize_with = "nonzero_duration")]
     stall_timeout: Option<TimeSpan>,
+    /// The maximum rate of uploads in bytes per second, such as `"20MiB"`, or a table by local time
+    /// of day.
     max_rate: Option<MaxRate>,
+    /// The maximum number of parallel uploads.
+    #[schemars(range(min = 1, max = 64))]
     pub(crate) parallel: Option<usize>,
+    /// The minimum age of an orphan before it is removed, counted from when prune first saw it, by
+    /// default `"48h"`.
     orphan_grace: Option<TimeSpan>,
 }
 
@@ -101,33 +136,59 @@ fn empty_connection() -> SecretString {
     String::new().into()
 }
 
-/// `[job.NAME]`, without its stages.
-#[derive(Deserialize)]
+/// `[job.NAME]`: the data to dump, and the stages that verify, encrypt, upload and keep it.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Job {
+    /// The name of the cluster to back up.
     pub(crate) cluster: String,
+    /// The names of the destinations. The data is read once for all of them.
+    #[schemars(length(min = 1))]
     pub(crate) ship: Vec<String>,
+    /// The retention policy of all destinations, or one for each. Without a policy, all backups are
+    /// kept.
     pub(crate) retention: Option<Retention>,
+    /// The compression of the backups.
     #[serde(default)]
     pub(crate) compression: CompressionSettings,
+    /// The number of parallel dumps.
     #[serde(default = "default_parallel")]
+    #[schemars(range(min = 1, max = 64))]
     pub(crate) parallel: usize,
+    /// A folder for plaintext that is not a stream, such as pg_dump's directory format, preferably
+    /// in memory.
     pub(crate) scratch_dir: Option<PathBuf>,
+    /// Incremental base backups between two full ones.
     pub(crate) incremental: Option<Incremental>,
+    /// The maximum age of the newest backup of each series at each destination; `status` reports
+    /// older ones.
     pub(crate) max_age: Option<MaxAge>,
+    /// The time zone of the schedules, by its name in the IANA database. By default UTC.
     #[serde(default, deserialize_with = "optional_zone")]
+    #[schemars(with = "Option<String>")]
     pub(crate) timezone: Option<Tz>,
+    /// The dumps.
     #[serde(rename = "dump")]
+    #[schemars(with = "Vec<reference::Dump>", length(min = 1))]
     _dump: Option<IgnoredAny>,
+    /// The verifiers of the plaintext, in order. By default one that suits the format.
     #[serde(rename = "verify")]
+    #[schemars(with = "Option<Vec<reference::Verify>>")]
     _verify: Option<IgnoredAny>,
+    /// The encryption.
     #[serde(rename = "encrypt")]
+    #[schemars(with = "reference::Encrypt")]
     _encrypt: Option<IgnoredAny>,
     #[serde(rename = "drill")]
+    #[schemars(with = "Option<reference::Drill>")]
     _drill: Option<IgnoredAny>,
+    /// The programs that run before and after the job.
     #[serde(rename = "hook")]
+    #[schemars(with = "Option<Vec<reference::Hook>>")]
     _hook: Option<IgnoredAny>,
+    /// The cron expression of the runs, or a table with the expressions of several verbs.
     #[serde(rename = "schedule")]
+    #[schemars(with = "Option<reference::Schedule>")]
     _schedule: Option<IgnoredAny>,
 }
 
@@ -139,15 +200,21 @@ fn optional_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz
     zone(deserializer).map(Some)
 }
 
-/// `[adopt.NAME]`
-#[derive(Deserialize)]
+/// `[adopt.NAME]`: dated files of another program, to list and prune.
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Adopt {
+    /// The name of the destination that contains the files.
     pub(crate) destination: String,
+    /// The pattern of whole keys: `{database}`, and a date in the format of strftime.
     pub(crate) pattern: String,
+    /// The name of the retention policy.
     pub(crate) retention: String,
+    /// The time zone of the names, by its name in the IANA database.
     #[serde(default = "utc", deserialize_with = "zone")]
+    #[schemars(with = "String")]
     pub(crate) timezone: Tz,
+    /// The cluster to list the files under. By default the name of this table.
     pub(crate) cluster: Option<String>,
 }
 
@@ -156,40 +223,51 @@ fn utc() -> Tz {
 }
 
 /// One policy for all destinations, or a policy for each.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(
     untagged,
     expecting = "write a policy's name, as in \"standard\", or one for each destination, as in { disk = \"standard\" }; the rules are in [retention.standard]"
 )]
 pub(crate) enum Retention {
+    /// The policy of all destinations.
     Everywhere(String),
+    /// The policy of each destination, by the name of the destination.
     Each(BTreeMap<String, String>),
 }
 
-/// `compression = { by = …, method = …, level = …, threads = … }`
-#[derive(Default, Deserialize)]
+/// `compression = { by = …, method = …, level = …, threads = … }`: the compression of the backups.
+#[derive(Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompressionSettings {
+    /// The program that compresses.
     #[serde(default)]
     by: Compressor,
+    /// The method: `zstd` (the default) or `none` by longshore; `gzip` (the default), `lz4` or
+    /// `zstd` by pg_dump.
+    #[schemars(extend("enum" = ["zstd", "none", "gzip", "lz4"]))]
     method: Option<String>,
+    /// The level, by default 3 of zstd's 1 to 19.
     level: Option<LevelSetting>,
+    /// The number of threads, by default that of the processors, at most 4.
+    #[schemars(range(max = 64))]
     threads: Option<u32>,
 }
 
 /// `level = 3`, or `level = "auto"`
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a level's number or \"auto\"")]
-enum LevelSetting {
+pub(crate) enum LevelSetting {
     Number(i32),
-    Word(String),
+    Word(#[schemars(extend("const" = "auto"))] String),
 }
 
-#[derive(Default, PartialEq, Deserialize)]
+#[derive(Default, PartialEq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Compressor {
+    /// Longshore.
     #[default]
     Longshore,
+    /// The program pg_dump.
     PgDump,
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 
@@ -62,11 +63,12 @@ impl PluginKind for dyn Examine {
 }
 
 /// A plugin's settings, as written in the configuration beside `type`, with unknown settings
-/// rejected.
+/// rejected. The JSON Schema of the settings becomes part of that of the configuration, and the
+/// comments of the fields are its descriptions.
 ///
 /// Parsing the settings accesses neither network nor disk. Building the stage may, and it validates
 /// recipients and files.
-pub trait Plugin<S: PluginKind + ?Sized>: DeserializeOwned + Clone + Send + Sync + 'static {
+pub trait Plugin<S: PluginKind + ?Sized>: DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static {
     /// The plugin's name in the configuration.
     const TYPE: &'static str;
 

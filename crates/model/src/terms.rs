@@ -12,9 +12,9 @@ use crate::unit::TimeSpan;
 const NONE: &str = "none";
 
 /// The maximum age of the newest backup of a series, such as `"26h"`, or `"none"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+#[schemars(with = "String", extend("pattern" = r"^(none|[0-9]+\s*[smhdwy])$"))]
 pub enum MaxAge {
     /// No limit.
     Unlimited,

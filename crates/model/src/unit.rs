@@ -7,8 +7,9 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 
 /// A number of bytes, such as `"256MiB"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^[0-9]+\s*(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)?$"))]
 pub struct ByteSize(u64);
 
 impl ByteSize {
@@ -48,8 +49,9 @@ impl TryFrom<String> for ByteSize {
 }
 
 /// A duration, such as `"90s"` or `"30d"`; a day has 24 hours, a year 365 days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^[0-9]+\s*[smhdwy]$"))]
 pub struct TimeSpan(Duration);
 
 impl TimeSpan {

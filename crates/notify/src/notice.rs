@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const FORMAT: u32 = 1;
 
 /// The event that a notice reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A run of a job begins.

@@ -35,10 +35,11 @@ pub enum Settings {
 }
 
 /// A webhook: the notice as JSON, or a text by a template.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// The URL.
+    #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// The file that contains the URL.
     pub url_file: Option<PathBuf>,
@@ -58,7 +59,7 @@ pub struct Webhook {
 }
 
 /// The method of a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// POST
@@ -73,11 +74,12 @@ fn json_type() -> String {
 }
 
 /// A topic of an ntfy server.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ntfy {
     /// The URL of the server.
     #[serde(default = "ntfy_server")]
+    #[schemars(with = "String")]
     pub url: SecretString,
     /// The topic.
     pub topic: String,
@@ -90,51 +92,56 @@ fn ntfy_server() -> SecretString {
 }
 
 /// A Gotify server.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gotify {
     /// The URL of the server.
+    #[schemars(with = "String")]
     pub url: SecretString,
     /// The file that contains the token of an application.
     pub token_file: PathBuf,
 }
 
 /// An incoming webhook of Slack.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slack {
     /// The URL.
+    #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// The file that contains the URL.
     pub url_file: Option<PathBuf>,
 }
 
 /// A webhook of Discord.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discord {
     /// The URL.
+    #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// The file that contains the URL.
     pub url_file: Option<PathBuf>,
 }
 
 /// A webhook of a Teams workflow.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Teams {
     /// The URL.
+    #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// The file that contains the URL.
     pub url_file: Option<PathBuf>,
 }
 
 /// A chat of a Telegram bot.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Telegram {
     /// The URL of the API.
     #[serde(default = "telegram_api")]
+    #[schemars(with = "String")]
     pub url: SecretString,
     /// The file that contains the token of the bot.
     pub token_file: PathBuf,
@@ -147,20 +154,22 @@ fn telegram_api() -> SecretString {
 }
 
 /// A check of Healthchecks, or of a service with the same API: a dead man's switch.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Healthchecks {
     /// The ping URL.
+    #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// The file that contains the ping URL.
     pub url_file: Option<PathBuf>,
 }
 
 /// An Alertmanager.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alertmanager {
     /// The URL of the server.
+    #[schemars(with = "String")]
     pub url: SecretString,
     /// The file that contains a token, sent as `Authorization: Bearer`.
     pub token_file: Option<PathBuf>,
@@ -170,7 +179,7 @@ pub struct Alertmanager {
 }
 
 /// Mail over SMTP, or by the host's sendmail.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
     /// The sender.
@@ -194,7 +203,7 @@ pub struct Mail {
 }
 
 /// The encryption of an SMTP connection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encryption {
     /// STARTTLS, required.
@@ -211,7 +220,7 @@ fn sendmail() -> String {
 }
 
 /// A program that receives the notice as JSON on standard input.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Exec {
     /// The program's absolute path, and its arguments.

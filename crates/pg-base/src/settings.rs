@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The location of the WAL that makes a backup consistent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wal {
     /// The backup includes the WAL.
@@ -14,7 +14,7 @@ pub enum Wal {
 }
 
 /// The speed of the checkpoint at the beginning of a backup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checkpoint {
     /// As fast as possible, at the cost of the server's other work.
@@ -25,7 +25,7 @@ pub enum Checkpoint {
 }
 
 /// The handling of pages whose checksum is wrong.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DamagedPages {
     /// The pages are checked, and a wrong checksum fails the dump after its last byte.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 const DETAILS: &str = "archive";
 
 /// The isolation that a job requires of a drill's server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequiredIsolation {
     /// Namespaces. In a server without them, a backup that may connect to another server is

@@ -64,8 +64,12 @@ impl CalendarUnit {
 pub struct Period(i64, i32);
 
 /// A span of calendar units, such as `"1y6mo"` or `"30d"`. Its duration depends on the date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(
+    with = "String",
+    extend("minLength" = 1, "pattern" = r"^([0-9]+y)?([0-9]+mo)?([0-9]+w)?([0-9]+d)?([0-9]+h)?$")
+)]
 pub struct CalendarSpan {
     months: u32,
     days: u32,

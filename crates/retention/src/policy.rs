@@ -13,7 +13,7 @@ use super::calendar::{CalendarSpan, CalendarUnit};
 
 /// The retention policy of a series. A backup is kept if any `keep_` setting keeps it. Periods are
 /// those of the policy's time zone, and only periods with a good backup count.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// The newest backups, of any age.
@@ -55,6 +55,7 @@ pub struct Policy {
     pub max_total_size: Option<ByteSize>,
     /// The time zone of periods, by its name in the IANA database.
     #[serde(deserialize_with = "zone")]
+    #[schemars(with = "String")]
     pub timezone: Tz,
 }
 
@@ -85,8 +86,9 @@ impl Default for Policy {
 }
 
 /// A limited or unlimited number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "WrittenCount")]
+#[schemars(with = "WrittenCount")]
 pub enum Count {
     /// At most this number.
     AtMost(u32),
@@ -117,11 +119,11 @@ impl fmt::Display for Count {
 }
 
 /// A [`Count`] in the configuration: a number, or `"all"`.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "expected a whole number from 0, or \"all\"")]
 enum WrittenCount {
     Number(u32),
-    Word(String),
+    Word(#[schemars(extend("const" = "all"))] String),
 }
 
 impl TryFrom<WrittenCount> for Count {

@@ -7,8 +7,9 @@ use croner::parser::{CronParser, Seconds, Year};
 use serde::Deserialize;
 
 /// A cron expression of five fields.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^\s*(@[A-Za-z]+|\S+(\s+\S+){4})\s*$", "examples" = ["0 3 * * *"]))]
 pub struct Expression {
     text: String,
     pub(crate) cron: Cron,

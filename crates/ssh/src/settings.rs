@@ -11,7 +11,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 macro_rules! settings {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
         $(#[$about])*
-        #[derive(Debug, Clone, serde::Deserialize)]
+        #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
             /// The host: a name from `~/.ssh/config`, or `user@host`.

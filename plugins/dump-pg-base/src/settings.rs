@@ -9,7 +9,7 @@ use longshore_pg_replication::base_backup::{self, Options, PageChecksums};
 use serde::Deserialize;
 
 /// Settings of `{ type = "pg_base", … }`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgBase {
     /// The location of the WAL that makes the backup consistent.
@@ -25,7 +25,7 @@ pub struct PgBase {
 }
 
 /// The client that receives a backup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicationClient {
     /// Longshore's own client.

@@ -7,7 +7,7 @@ use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use serde::Deserialize;
 
 /// A format that pg_dump writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DumpFormat {
     /// The custom format.
@@ -32,7 +32,7 @@ impl From<DumpFormat> for Format {
 }
 
 /// Settings of `{ type = "pg_dump", … }`: the databases to dump, and the options of the dump.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgDump {
     /// Patterns of the databases to dump: `*`, `?`, `[…]` and `{a,b}`. A template is dumped if it

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 /// Settings of `{ type = "pg_dumpall", … }`: the part of the cluster to dump.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgDumpAll {
     /// The part of the cluster to dump.
@@ -41,7 +41,7 @@ pub struct PgDumpAll {
 }
 
 /// A part of a cluster to dump.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Roles and tablespaces.

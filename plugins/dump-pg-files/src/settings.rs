@@ -13,7 +13,7 @@ use serde::Deserialize;
 const MOST_THREADS: usize = 64;
 
 /// Settings of `{ type = "pg_files", … }`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgFiles {
     /// The location of the WAL that makes the backup consistent.

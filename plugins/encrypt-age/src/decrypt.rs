@@ -16,7 +16,7 @@ use crate::passphrase::{Prompt, Prompted};
 use crate::payload::{self, CapturedKey, CapturingIdentity, NONCE_BYTES, Source};
 
 /// The settings for decryption: `type = "age"` only, for the caller supplies the identities.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgeDecrypt {}
 

@@ -19,7 +19,7 @@ use crate::payload::{self, CapturedKey, CapturingRecipient, NONCE_BYTES};
 use crate::recipient::{self, AgeRecipient, EXAMPLES, Implementation, Recipient, config_error};
 
 /// The settings for encryption: `type = "age"`.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Age {
     /// Recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`, or recipients of a plugin.
@@ -31,7 +31,7 @@ pub struct Age {
     passphrase_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
 enum Paths {
     One(PathBuf),

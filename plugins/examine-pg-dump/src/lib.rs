@@ -42,7 +42,7 @@ use crate::environment::Environment;
 const DETAILS: &str = "archive";
 
 /// Examines with PostgreSQL's own programs. The stage has no settings and needs only the cluster.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PgDump {}
 

@@ -68,7 +68,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Restores base backups. The stage has no settings and needs only the target.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PgBase {}
 

@@ -73,7 +73,7 @@ use tokio::sync::OnceCell;
 use crate::stall::ReadCounter;
 
 /// Restores with PostgreSQL's own programs. The stage has no settings and needs only the target.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PgRestore {}
 

@@ -7,7 +7,7 @@ use longshore_pg_client::isolation_policy::RequiredIsolation;
 use serde::Deserialize;
 
 /// `{ type = "initdb" }`: a temporary cluster for one drill.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Initdb {
     /// The user to run the server as if the drill runs as root, which PostgreSQL refuses; the

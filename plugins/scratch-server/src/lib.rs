@@ -36,10 +36,11 @@ const MAX_NAME_BYTES: usize = 63;
 
 /// `{ type = "server", connection = "host=… user=…" }`: a server to drill in. Its roles must exist:
 /// a drill creates none.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// The connection: libpq's keywords, a URI or a service, without a database.
+    #[schemars(with = "String")]
     connection: SecretString,
     /// The directory of PostgreSQL's client programs, if they are not to be searched for.
     bin_dir: Option<PathBuf>,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 ///
 /// The directory is never created, so that an unmounted disk is detected. This requires a folder on
 /// the disk: the mount point itself always exists.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
     /// The absolute path of the directory.
@@ -33,8 +33,9 @@ pub struct Local {
 }
 
 /// Permission bits, written in octal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = "^0?[0-7]{3}$"))]
 pub struct Mode(u32);
 
 impl Mode {

@@ -28,7 +28,7 @@ longshore_ssh::settings! {
 }
 
 /// The permissions of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Account {
     /// The account has a POSIX shell.

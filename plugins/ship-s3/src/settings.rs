@@ -54,7 +54,7 @@ settings! {
 }
 
 /// The checksum by which the store verifies each request, besides its signature.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
     /// CRC-64/NVME, with negligible cost.
@@ -67,7 +67,7 @@ pub enum Checksum {
 }
 
 /// The encryption of objects by the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 pub enum Sse {
     /// Encryption with keys of the store.
     #[serde(rename = "AES256")]
@@ -92,7 +92,7 @@ impl Sse {
 }
 
 /// The protection of objects from deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectLock {
     /// The permission needed to lift the lock.
@@ -102,8 +102,9 @@ pub struct ObjectLock {
 }
 
 /// The duration of a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(policy|[0-9]+\s*[smhdwy])$"))]
 pub enum Retain {
     /// A fixed time from the upload, such as `30d`.
     For(TimeSpan),
@@ -123,7 +124,7 @@ impl TryFrom<String> for Retain {
 }
 
 /// The permission needed to lift a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {
     /// A special permission.

@@ -39,7 +39,7 @@ pub const DETAILS: &str = "archive";
 const METHOD: &str = "read to its end";
 
 /// `{ type = "pg_archive" }`: verifies with Longshore's own reader.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PgArchive {}
 

@@ -45,7 +45,7 @@ const UNSUPPORTED_HINT: &str =
 const OTHER_FORMAT_HINT: &str = "set verify = [{ type = \"pg_archive\" }] for dumps";
 
 /// `{ type = "pg_base" }`: verifies base backups with Longshore's own reader.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PgBase {}
 

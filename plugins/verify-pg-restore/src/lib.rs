@@ -28,7 +28,7 @@ use serde::Deserialize;
 use tokio::task::{JoinError, JoinSet};
 
 /// Settings of `{ type = "pg_restore", … }`: verifies by decoding with pg_restore.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgRestore {
     /// The time in seconds for which pg_restore may read no byte, or may run after the last one:

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 22] = [
+const EXAMPLES: [(&str, &[&str]); 23] = [
     (
         "init",
         &[
@@ -14,6 +14,7 @@ const EXAMPLES: [(&str, &[&str]); 22] = [
         ],
     ),
     ("check", &["longshore check", "longshore check nightly --json"]),
+    ("config", &["longshore config check", "longshore config check new.toml --json", "longshore config schema"]),
     ("run", &["longshore run", "longshore run nightly --quiet"]),
     ("list", &["longshore list", "longshore list shop --all"]),
     (

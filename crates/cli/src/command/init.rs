@@ -21,6 +21,9 @@ use crate::plugins;
 /// The template of the configuration.
 const TEMPLATE: &str = include_str!("init.toml");
 
+/// The JSON Schema of the configuration, as the Debian package installs it.
+const SCHEMA: &str = "/usr/share/longshore/config.schema.json";
+
 /// Writes the configuration to `path`. `is_default` is true if `path` is the default path.
 pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Output) -> Result<Exit> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -52,6 +55,7 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     };
     let recipients = recipients.iter().map(|recipient| quoted(recipient)).collect::<Vec<_>>().join(", ");
     let config = TEMPLATE
+        .replace("{schema}", &schema_line(Path::new(SCHEMA)))
         .replace("{server}", &found.server)
         .replace("{connection}", &quoted(&found.connection))
         .replace("{destinations}", &destinations.iter().map(NewDestination::table).collect::<Vec<_>>().join("\n"))
@@ -99,6 +103,18 @@ fn destinations(args: &Init) -> Result<Vec<NewDestination>> {
     Ok(destinations)
 }
 
+/// Returns the line that names the schema for editors. Editors report an error for a schema that
+/// does not exist, so without the file the line is a comment about a way to get the schema.
+fn schema_line(path: &Path) -> String {
+    if path.is_file() {
+        format!("#:schema file://{}", path.display())
+    } else {
+        "# For editors: run `longshore config schema > config.schema.json` beside this file, and make the\n\
+         # first line \"#:schema ./config.schema.json\"."
+            .to_owned()
+    }
+}
+
 fn refuse_existing(path: &Path, way_out: &str) -> Result<()> {
     if !path.exists() {
         return Ok(());
@@ -127,4 +143,17 @@ fn default_destination() -> PathBuf {
         return PathBuf::from("/var/backups/postgresql");
     }
     PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join("longshore-backups")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_is_named_only_if_it_exists() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(schema_line(file.path()), format!("#:schema file://{}", file.path().display()));
+        let missing = schema_line(Path::new("/nonexistent/config.schema.json"));
+        assert!(missing.lines().all(|line| line.starts_with("# ")), "{missing}");
+    }
 }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     /// A plugin of this program that restores scripts. It is never built.
-    #[derive(Debug, Clone, Deserialize)]
+    #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
     struct Scripts {}
 
     impl Plugin<dyn Restore> for Scripts {

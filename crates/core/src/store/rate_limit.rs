@@ -82,8 +82,9 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// A rate in bytes per second, such as `"20MiB"`. A table gives rates by the local time of day,
 /// such as `{ "08:00-18:00" = "5MiB" }`, with no limit at other times.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Written")]
+#[schemars(with = "Written")]
 pub struct MaxRate(Vec<Slot>);
 
 /// A part of the day and its rate. A slot that begins later than it ends spans midnight; a slot
@@ -101,11 +102,11 @@ impl Slot {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "expected bytes per second, such as \"5MiB\", or { \"08:00-18:00\" = \"5MiB\" }")]
 enum Written {
-    Always(String),
-    Timetable(BTreeMap<String, String>),
+    Always(#[schemars(with = "ByteSize")] String),
+    Timetable(#[schemars(with = "BTreeMap<String, ByteSize>")] BTreeMap<String, String>),
 }
 
 impl TryFrom<Written> for MaxRate {

@@ -9,7 +9,7 @@ use super::*;
 use crate::fixture::{job, with_backup};
 
 /// A verifier that rejects every dump.
-#[derive(Clone, serde::Deserialize)]
+#[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
 struct Rejects {}
 
 impl Plugin<dyn Verify> for Rejects {

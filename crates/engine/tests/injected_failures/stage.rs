@@ -45,7 +45,7 @@ pub(crate) fn content(subject: &Subject) -> Bytes {
 }
 
 /// A destination of an environment.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memory {
     env: String,
@@ -62,7 +62,7 @@ impl Plugin<dyn Store> for Memory {
 }
 
 /// The server of an environment.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Server {
     env: String,
 }
@@ -108,7 +108,7 @@ impl Dump for Source {
 }
 
 /// A verifier that records the digest of the plaintext in the details.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Digests {}
 
 impl Plugin<dyn Verify> for Digests {
@@ -150,7 +150,7 @@ impl Verify for Digests {
 }
 
 /// The encryption of every job.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 pub(crate) struct XorEncryption {}
 
 impl Plugin<dyn Encrypt> for XorEncryption {
@@ -170,7 +170,7 @@ impl Plugin<dyn Decrypt> for XorEncryption {
 }
 
 /// A restore into the server of the environment that the connection names.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Restores {}
 
 impl Plugin<dyn Restore> for Restores {
@@ -216,7 +216,7 @@ impl Restore for Restorer {
 }
 
 /// An examiner of the server of the environment that the connection names.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 pub(crate) struct Examines {}
 
 impl Plugin<dyn Examine> for Examines {
@@ -254,7 +254,7 @@ impl Examine for Examiner {
 }
 
 /// Scratch servers in memory.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 pub(crate) struct ScratchServers {}
 
 impl Plugin<dyn Scratch> for ScratchServers {

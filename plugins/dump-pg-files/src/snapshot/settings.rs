@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const MOUNT_DIR: &str = "/var/lib/longshore/snapshots";
 
 /// Settings of `{ type = "snapshot", … }`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
     /// The maker of snapshots.
@@ -56,7 +56,7 @@ pub struct Snapshot {
 }
 
 /// The consistency of a backup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Consistency {
     /// The server starts a backup before the snapshot, and stops it afterwards.
@@ -68,7 +68,7 @@ pub enum Consistency {
 }
 
 /// The maker of snapshots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(
     untagged,
     expecting = "expected \"btrfs\", \"zfs\", \"lvm\", \"xfs-reflink\", or { create = […], mount = […], unmount = […], \
@@ -82,7 +82,7 @@ pub enum With {
 }
 
 /// A file system or volume manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Known {
     /// Snapshots of subvolumes.
@@ -96,7 +96,7 @@ pub enum Known {
 }
 
 /// Programs of the user, each with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Commands {
     /// Makes a snapshot. Arguments: the name, and the mount points of the volumes.
