@@ -29,7 +29,7 @@ const BEGUN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The verb whose jobs have hooks.
 const RUN: &str = "run";
 /// The verbs after which the metrics file is written, and notices are sent.
-const MONITORED_VERBS: [&str; 3] = [RUN, "drill", "verify"];
+const MONITORED_VERBS: [&str; 5] = [RUN, "drill", "verify", "prune", "sync"];
 
 /// The report of the current verb, if the verb acts.
 #[derive(Clone, Default)]

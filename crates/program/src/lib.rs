@@ -11,4 +11,5 @@ mod last_lines;
 mod permissions;
 mod program;
 
+pub use self::permissions::check as expect_protected;
 pub use self::program::{Ending, Program};

@@ -17,7 +17,7 @@ const STICKY: u32 = 0o1000;
 ///
 /// Fails with [`Kind::Refused`] if another user can replace the program, and with
 /// [`Kind::NotFound`] if the program is missing.
-pub(crate) fn check(stage: Stage, path: &Path) -> Result<()> {
+pub fn check(stage: Stage, path: &Path) -> Result<()> {
     let subject = path.display().to_string();
     if !path.is_absolute() {
         let error = Error::new(stage, Kind::Usage, subject, "the program has no absolute path");

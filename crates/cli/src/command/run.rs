@@ -16,12 +16,12 @@ pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
     let Context { config, registry, output, recorder, .. } = context;
     let job = config.job(args.job.as_deref())?;
     let lock = RunLock::take(config, job).await?;
-    recorder.run_has_begun();
     if let Decision::Skip { reason } = recorder.hooks_before(&lock).await? {
         recorder.skip();
         output.note(format_args!("the run was skipped: {reason}"));
         return Ok(Exit::Done);
     }
+    recorder.run_has_begun();
     let observer = context.observed(progress::run_progress(*output))?;
     let report = longshore_engine::run::run(config, registry, job, &lock, observer).await?;
     recorder.record(&report);

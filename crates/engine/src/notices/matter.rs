@@ -4,6 +4,9 @@ use chrono::{DateTime, SubsecRound, Utc};
 use longshore_notify::{Event, Notice, Severity, State};
 use serde::{Deserialize, Serialize};
 
+/// The verb of a verification.
+pub(super) const VERIFY: &str = "verify";
+
 /// A problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Matter {
@@ -43,6 +46,8 @@ pub(super) enum Family {
     Run,
     Drill,
     Verify,
+    /// Another verb of a schedule: prune, sync.
+    Task,
     Damage,
     Destination,
     /// Any other problem that only the status shows.
@@ -72,7 +77,8 @@ impl Matter {
             Event::DrillFailed => Family::Drill,
             Event::Damaged => Family::Damage,
             Event::Unreadable => Family::Destination,
-            Event::Warning if self.run.is_some() => Family::Verify,
+            Event::Warning if self.run.as_ref().is_some_and(|run| run.verb == VERIFY) => Family::Verify,
+            Event::Warning if self.run.is_some() => Family::Task,
             _ => Family::Other,
         }
     }
@@ -86,7 +92,11 @@ impl Matter {
         match self.family() {
             Family::Run => format!("run {cluster} {job}"),
             Family::Drill => format!("drill {cluster} {job}"),
-            Family::Verify => "verify".to_owned(),
+            Family::Verify => format!("verify {cluster} {job}"),
+            Family::Task => {
+                let verb = self.run.as_ref().map(|run| run.verb.as_str()).unwrap_or_default();
+                format!("{verb} {cluster} {job}")
+            }
             Family::Damage if !series.is_empty() => format!("damaged {series}"),
             Family::Damage | Family::Destination | Family::Other if series.is_empty() && job.is_empty() => {
                 format!("{} {destination}", self.event)

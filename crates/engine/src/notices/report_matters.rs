@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use longshore_core::run_report::{Details, Outcome, RunReport};
 use longshore_notify::{Event, Notice, State};
 
-use super::matter::{Family, Matter, RunFacts, Scope};
+use super::matter::{Family, Matter, RunFacts, Scope, VERIFY};
 use crate::run_history::RUN;
 use crate::status::failures;
 
 /// The verb of a drill.
 const DRILL: &str = "drill";
-/// The verb of a verification.
-const VERIFY: &str = "verify";
+/// The verbs that a schedule starts, and that make no backup and prove none.
+const TASKS: [&str; 2] = ["prune", "sync"];
 
 /// Returns the notice that a run begins.
 pub(super) fn started(host: &str, report: &RunReport) -> Notice {
@@ -54,6 +54,7 @@ pub(super) fn matters(report: &RunReport, details: &Details) -> (Vec<Matter>, Sc
         (RUN, _) => Some(Event::RunFailed),
         (DRILL, _) => Some(Event::DrillFailed),
         (VERIFY, _) => Some(Event::Warning),
+        (verb, _) if TASKS.contains(&verb) => Some(Event::Warning),
         _ => return (Vec::new(), Scope::empty()),
     };
     let (mut matters, family) = (
@@ -61,7 +62,8 @@ pub(super) fn matters(report: &RunReport, details: &Details) -> (Vec<Matter>, Sc
         match report.verb.as_str() {
             RUN => Family::Run,
             DRILL => Family::Drill,
-            _ => Family::Verify,
+            VERIFY => Family::Verify,
+            _ => Family::Task,
         },
     );
     matters.extend(event.map(|event| Matter {
@@ -72,7 +74,7 @@ pub(super) fn matters(report: &RunReport, details: &Details) -> (Vec<Matter>, Sc
         detail: details_text(details),
         ..Matter::new(event, summary(report), text(report))
     }));
-    if report.verb != RUN {
+    if [DRILL, VERIFY].contains(&report.verb.as_str()) {
         matters.extend(damaged(report));
     }
     // A drill that succeeds shows that its series are good again.
@@ -80,9 +82,10 @@ pub(super) fn matters(report: &RunReport, details: &Details) -> (Vec<Matter>, Sc
         DRILL => series(report, |outcome| outcome == Outcome::Done),
         _ => BTreeSet::new(),
     };
-    let (cluster, job) = (report.cluster.clone(), report.job.clone());
+    let (cluster, job, verb) = (report.cluster.clone(), report.job.clone(), report.verb.clone());
     let scope = Scope::new(move |matter| match matter.family() {
         Family::Damage => matter.series.as_ref().is_some_and(|series| good.contains(series)),
+        Family::Task if matter.run.as_ref().is_some_and(|run| run.verb != verb) => false,
         found => found == family && matter.cluster == cluster && matter.job == job,
     });
     (matters, scope)
@@ -225,7 +228,7 @@ mod tests {
         let subjects = vec![subject("main/shop/shop-2026-06-07_091500", None, Outcome::Damaged)];
         let report = RunReport { job: None, cluster: None, subjects, ..report("verify", Outcome::Damaged) };
         let (matters, _) = super::matters(&report, &Details::default());
-        assert_eq!(keys(&matters), ["verify", "damaged main/shop"]);
+        assert_eq!(keys(&matters), ["verify  ", "damaged main/shop"]);
     }
 
     #[test]

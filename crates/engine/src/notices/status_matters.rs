@@ -33,9 +33,10 @@ pub(super) fn matters(status: &Status) -> (Vec<Matter>, Scope) {
     // A backup at an unreadable destination may still be damaged.
     let is_complete = status.destinations.iter().all(|destination| destination.error.is_none());
     let scope = Scope::new(move |matter| match matter.family() {
-        Family::Verify => false,
-        Family::Run | Family::Drill | Family::Destination => true,
-        Family::Damage | Family::Other => is_complete,
+        Family::Verify | Family::Task => false,
+        Family::Destination => true,
+        // Reports at an unreadable destination may show a later failure.
+        Family::Run | Family::Drill | Family::Damage | Family::Other => is_complete,
     });
     (all.into_values().collect(), scope)
 }

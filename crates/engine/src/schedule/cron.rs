@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use longshore_core::{Error, Kind, Result, Stage};
+
 /// A block of lines: those of one job of one configuration.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block<'a> {
@@ -18,8 +20,9 @@ impl Block<'_> {
         format!("# END longshore schedule of job {} in {}", self.job, self.config.display())
     }
 
-    /// Replaces the block in a text by these lines, or removes it if there are none.
-    pub(super) fn replace(&self, text: &str, lines: &[String]) -> String {
+    /// Replaces the block in a text by these lines, or removes it if there are none. Fails if the
+    /// block has no end: the lines after it may be those of others.
+    pub(super) fn replace(&self, text: &str, lines: &[String]) -> Result<String> {
         let mut kept = String::new();
         let mut is_within = false;
         for line in text.lines() {
@@ -33,10 +36,15 @@ impl Block<'_> {
                 }
             }
         }
+        if is_within {
+            let message = "begins a block of lines that has no end";
+            return Err(Error::new(Stage::Config, Kind::Refused, self.begin(), message)
+                .hint(format!("remove the line, or add this one after the last line of the block: {}", self.end())));
+        }
         if !lines.is_empty() {
             kept.push_str(&format!("{}\n{}\n{}\n", self.begin(), lines.join("\n"), self.end()));
         }
-        kept
+        Ok(kept)
     }
 }
 
@@ -67,15 +75,28 @@ mod tests {
         let [nightly, weekly] = ["nightly", "weekly"].map(|job| Block { job, config });
         let other = "MAILTO=root\n0 1 * * * backup\n";
         let line = |time: &str| vec![format!("{time} longshore run")];
-        let first = nightly.replace(other, &line("0 3 * * *"));
+        let first = nightly.replace(other, &line("0 3 * * *")).unwrap();
         assert!(first.starts_with(other) && first.contains("\n0 3 * * * longshore run\n"), "{first}");
-        assert_eq!(nightly.replace(&first, &line("0 3 * * *")), first, "a second installation changes nothing");
-        let both = weekly.replace(&first, &line("0 5 * * 0"));
+        assert_eq!(
+            nightly.replace(&first, &line("0 3 * * *")).unwrap(),
+            first,
+            "a second installation changes nothing"
+        );
+        let both = weekly.replace(&first, &line("0 5 * * 0")).unwrap();
         assert_eq!(jobs(&both, config), ["nightly", "weekly"]);
-        let changed = nightly.replace(&both, &line("0 4 * * *"));
+        let changed = nightly.replace(&both, &line("0 4 * * *")).unwrap();
         assert!(!changed.contains("0 3") && changed.contains("0 4") && changed.contains("0 5"), "{changed}");
-        assert_eq!(nightly.replace(&weekly.replace(&changed, &[]), &[]), other);
+        assert_eq!(nightly.replace(&weekly.replace(&changed, &[]).unwrap(), &[]).unwrap(), other);
         assert!(jobs(&both, Path::new("/srv/config.toml")).is_empty());
+    }
+
+    #[test]
+    fn block_without_end_is_refused() {
+        let block = Block { job: "nightly", config: Path::new("/etc/longshore/config.toml") };
+        let text = block.replace("", &["0 3 * * * longshore run".to_owned()]).unwrap();
+        let cut = text.lines().take(2).chain(["0 1 * * * backup"]).collect::<Vec<_>>().join("\n");
+        let error = block.replace(&cut, &[]).unwrap_err();
+        assert!(error.kind() == Kind::Refused && error.remedy().unwrap().contains("# END"), "{error:?}");
     }
 
     #[test]

@@ -90,14 +90,14 @@ impl Host {
     }
 
     /// Returns the crontab of the user, empty if there is none. `None` if there is no cron.
-    pub(super) fn crontab(&self) -> Option<String> {
+    pub(super) fn crontab(&self) -> Option<Vec<u8>> {
         if !self.is_live {
             return None;
         }
         let mut command = Command::new("crontab");
         let output = command.arg("-l").env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
         // Without a crontab, the program fails.
-        Some(if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { String::new() })
+        Some(if output.status.success() { output.stdout } else { Vec::new() })
     }
 
     /// Returns the enabled timers of the system and of the user.
@@ -118,7 +118,8 @@ impl Host {
             files.iter().filter_map(|file| Some((file.display().to_string(), read(file)?))).collect();
         // Root has read the crontabs of all users.
         if !rustix::process::geteuid().is_root() {
-            texts.extend(self.crontab().map(|text| ("crontab".to_owned(), text)));
+            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+            texts.extend(self.crontab().map(|bytes| ("crontab".to_owned(), text(bytes))));
         }
         let lines = |(file, text): (String, String)| {
             let lines: Vec<_> = text.lines().map(|line| (file.clone(), line.trim().to_owned())).collect();

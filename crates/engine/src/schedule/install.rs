@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use longshore_config::{Config, Job};
+use longshore_config::{Config, Job, NoticeChannel};
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_notify::Settings;
 use longshore_schedule::calendar::{cron_fields, on_calendar};
 use longshore_schedule::{Task, Verb};
 use nix::unistd::User;
@@ -23,6 +24,8 @@ use super::unit::{self, MARK, Manager, Sandbox, UnitFacts, unit_name};
 const SYSTEM_UNITS: &str = "etc/systemd/system";
 /// The folder of links to enabled timers, within a folder of units.
 const ENABLED: &str = "timers.target.wants";
+/// The folder of the times at which persistent timers started.
+const TIMER_STAMPS: &str = "var/lib/systemd/timers";
 /// The file of cron's lines.
 const CRON_FILE: &str = "etc/cron.d/longshore";
 /// The first lines of that file.
@@ -66,6 +69,8 @@ pub struct Installation {
     pub changes: Vec<Change>,
     /// The tasks, each with its next due time.
     pub tasks: Vec<(Task, Option<DateTime<Utc>>)>,
+    /// Settings that do not work when the tasks are started so.
+    pub warnings: Vec<String>,
 }
 
 /// Returns the changes that let the scheduler start the scheduled tasks of one job, or of all.
@@ -97,8 +102,9 @@ pub fn install(config: &Config, host: &Host, request: &Request<'_>, now: DateTim
         let next = task.schedule.next(now);
         (task, next)
     });
+    let warnings = installer.warnings();
     let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
-    Ok(Installation { scheduler, user, changes, tasks: tasks.collect() })
+    Ok(Installation { scheduler, user, changes, tasks: tasks.collect(), warnings })
 }
 
 /// Returns the changes that remove what [`install`] installed, by systemd and by cron.
@@ -113,7 +119,7 @@ pub fn uninstall(config: &Config, host: &Host, request: &Request<'_>, now: DateT
     let mut changes = installer.unit_changes(&[])?;
     changes.extend(installer.cron_changes(&[])?);
     let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
-    Ok(Installation { scheduler, user, changes, tasks: Vec::new() })
+    Ok(Installation { scheduler, user, changes, tasks: Vec::new(), warnings: Vec::new() })
 }
 
 /// Returns the jobs to install: the named one, or all with a schedule.
@@ -174,6 +180,23 @@ impl<'a> Installer<'a> {
         Ok(Self { config, host, request, scheduler, user, path, now })
     }
 
+    /// Returns warnings about settings that the sandbox disables.
+    fn warnings(&self) -> Vec<String> {
+        if self.scheduler != Scheduler::Systemd || self.request.no_sandbox {
+            return Vec::new();
+        }
+        let by_sendmail =
+            |channel: &&NoticeChannel| matches!(&channel.settings, Settings::Mail(mail) if mail.host.is_none());
+        let warning = |channel: &NoticeChannel| {
+            format!(
+                "notify \"{}\": sendmail cannot leave the sandbox of the services: set host, the SMTP server, or pass \
+                 --no-sandbox",
+                channel.name
+            )
+        };
+        self.config.notify.values().filter(by_sendmail).map(warning).collect()
+    }
+
     /// Returns true if the changes concern a job.
     fn includes(&self, job: &str) -> bool {
         self.request.job.is_none_or(|only| only == job)
@@ -217,13 +240,22 @@ impl<'a> Installer<'a> {
         let stale: Vec<String> = self.installed_units(&folder)?.difference(&wanted).cloned().collect();
         for name in &stale {
             let timer = format!("{name}.timer");
-            if self.host.is_live() {
+            if !folder.join(&timer).exists() {
+                // An uninstallation was interrupted: systemctl knows no such timer.
+            } else if self.host.is_live() {
                 changes.push(systemctl(&["disable", "--now", &timer]));
             } else {
                 changes.push(Change::Remove { path: folder.join(ENABLED).join(&timer) });
             }
             changes.push(Change::Remove { path: folder.join(&timer) });
             changes.push(Change::Remove { path: folder.join(format!("{name}.service")) });
+            if manager == Manager::System {
+                // Else a later installation would start the task at once.
+                changes.push(Change::Remove { path: self.host.path(TIMER_STAMPS).join(format!("stamp-{timer}")) });
+            }
+        }
+        if manager == Manager::System && !tasks.is_empty() {
+            self.expect_one_user(&folder)?;
         }
         let mut timers = Vec::new();
         for (job, task) in tasks {
@@ -290,6 +322,22 @@ impl<'a> Installer<'a> {
         }
     }
 
+    /// Fails if units of another user exist: all units of Longshore share the folders of locks and
+    /// state, which systemd gives to the user of the unit that it starts.
+    fn expect_one_user(&self, folder: &Path) -> Result<()> {
+        let Some(user) = &self.user else { return Ok(()) };
+        for name in names(folder).iter().filter(|name| name.starts_with("longshore-") && name.ends_with(".service")) {
+            let Some(text) = read(&folder.join(name)).filter(|text| origin(text).is_some()) else { continue };
+            let other = text.lines().find_map(|line| line.strip_prefix("User=")).unwrap_or("root");
+            if origin(&text) != Some(self.path.clone()) && other != user.name {
+                let message = format!("runs as \"{other}\", and these tasks would run as \"{}\"", user.name);
+                return Err(Error::new(Stage::Config, Kind::Refused, folder.join(name).display().to_string(), message)
+                    .hint(format!("pass --run-as {other}, or --cron: units share the folders of locks and state")));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the texts of the timer and the service of a task.
     fn units(&self, job: &Job, task: &Task, manager: Manager) -> Result<[String; 2]> {
         let calendar = on_calendar(&task.schedule, self.now)
@@ -321,6 +369,7 @@ impl<'a> Installer<'a> {
             stores.filter_map(|store| store.capabilities().folder.map(Path::to_owned)).collect();
         let settings = [&self.config.lock_dir, &self.config.state_dir, &job.site.scratch_dir];
         folders.extend(settings.into_iter().flatten().cloned());
+        folders.extend(self.config.metrics_file.as_ref().and_then(|file| file.parent()).map(Path::to_owned));
         if self.user.as_ref().is_some_and(|user| user.uid.is_root()) {
             folders.insert(PathBuf::from("/var/spool/longshore"));
         }
@@ -341,6 +390,12 @@ impl<'a> Installer<'a> {
                 changes.push(Change::Write { path, text: after });
             }
         } else if let Some(before) = self.host.crontab() {
+            let before = String::from_utf8(before).map_err(|error| {
+                let message = "is not in UTF-8, so it cannot be changed without damage";
+                Error::new(Stage::Config, Kind::Refused, "crontab", message)
+                    .because(error)
+                    .hint("convert it with iconv, or pass --systemd or --user")
+            })?;
             let after = self.with_blocks(&before, tasks)?;
             changes.extend((after != before).then_some(Change::Crontab { text: after }));
         } else if !tasks.is_empty() {
@@ -360,7 +415,7 @@ impl<'a> Installer<'a> {
             for (_, task) in tasks.iter().filter(|(of, _)| of.name == *job) {
                 lines.extend(self.cron_lines(task)?);
             }
-            text = Block { job, config: &self.path }.replace(&text, &lines);
+            text = Block { job, config: &self.path }.replace(&text, &lines)?;
         }
         Ok(text)
     }

@@ -43,6 +43,9 @@ pub(super) fn expect_permitted(user: &User, program: &Path, config: &Path) -> Re
         let hint = "install it where every user may run it, such as /usr/local/bin, or pass --run-as USER";
         return denied(program, format!("user \"{name}\" may not run the program"), hint.to_owned());
     }
+    if user.uid.is_root() {
+        longshore_program::expect_protected(Stage::Config, program)?;
+    }
     if !permits(user, config, 0o4) {
         let folder = config.parent().unwrap_or(config).display();
         let config_name = config.display();

@@ -160,7 +160,9 @@ fn restrictions(facts: &UnitFacts<'_>) -> Vec<String> {
         || facts
             .writable
             .iter()
-            .chain([&facts.config.to_owned()])
+            .map(PathBuf::as_path)
+            .chain([facts.config])
+            .chain(facts.command.first().map(Path::new))
             .any(|path| ["/home", "/root", "/run/user"].iter().any(|folder| path.starts_with(folder)));
     lines.push(format!("ProtectHome={}", if needs_home { "read-only" } else { "yes" }));
     let mut set = |settings: &[&str]| lines.extend(settings.iter().map(|setting| (*setting).to_owned()));
@@ -175,7 +177,6 @@ fn restrictions(facts: &UnitFacts<'_>) -> Vec<String> {
         "LockPersonality=yes",
         "RestrictRealtime=yes",
         "RestrictSUIDSGID=yes",
-        "RemoveIPC=yes",
         "SystemCallArchitectures=native",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
         "SystemCallErrorNumber=EPERM",

@@ -32,6 +32,7 @@ pub(super) fn install(context: &Context, args: &Install) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     apply(*output, &installation.changes)?;
+    installation.warnings.iter().for_each(|warning| output.warning(warning));
     show(*output, &installation);
     Ok(Exit::Done)
 }

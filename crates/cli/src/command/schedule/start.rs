@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::schedule::{arguments, histories, host_name};
 use longshore_schedule::{Action, History, Reason, Task, Verb, plan};
@@ -71,15 +71,21 @@ pub(super) async fn start(context: &Context, args: &Start, stop: &OrderlyStop) -
     }
 }
 
-/// Returns true if the last due time of a task was missed.
+/// Returns true if the last due time of a task was missed: cron starts no task that was due before
+/// the host had booted.
 fn is_missed(context: &Context, task: &Task) -> Result<bool> {
     let now = Utc::now();
     let histories = histories(&context.config, Some(&task.job))?;
     let Some(found) = histories.iter().find(|found| found.task.verb == task.verb) else { return Ok(false) };
-    // A task that never ran has missed the last due time.
-    let since = chrono::DateTime::UNIX_EPOCH;
-    let decided = plan(task, &History { runs: &found.runs, running: found.running, since }, now);
-    Ok(matches!(decided.action, Action::Start { reason: Reason::Missed, .. }))
+    // A task that never ran has missed the last due time. Only cron delays starts here.
+    let (since, task) = (chrono::DateTime::UNIX_EPOCH, Task { delay: TimeDelta::zero(), ..task.clone() });
+    let booted = now - TimeDelta::seconds(rustix::system::sysinfo().uptime);
+    let decided = plan(&task, &History { runs: &found.runs, running: found.running, since }, now);
+    Ok(match decided.action {
+        Action::Start { reason: Reason::Missed, .. } => true,
+        Action::Start { due, .. } => due < booted,
+        Action::Wait | Action::Running { .. } => false,
+    })
 }
 
 /// Starts Longshore with these arguments. Only this process gets the signals of a terminal, and
