@@ -24,6 +24,9 @@ fn metrics(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("longshore_") || word.starts_with("process_")).collect()
 }
 
+/// The tests of the alerts.
+const TESTS: [&str; 2] = ["alerts_test.yml", "alerts_never_test.yml"];
+
 /// Returns the names of the alerts.
 fn alerts() -> Vec<String> {
     let text = text("alerts.yml");
@@ -61,8 +64,10 @@ fn expressions_of_the_dashboard_are_valid() {
 #[test]
 fn every_alert_fires_and_clears() {
     finish(Command::new("promtool").args(["check", "rules"]).arg(file("alerts.yml"))).expect(0);
-    finish(Command::new("promtool").args(["test", "rules"]).arg(file("alerts_test.yml"))).expect(0);
-    let tests = text("alerts_test.yml");
+    for name in TESTS {
+        finish(Command::new("promtool").args(["test", "rules"]).arg(file(name))).expect(0);
+    }
+    let tests = TESTS.map(text).concat();
     for alert in alerts() {
         let of_alert: Vec<&str> =
             tests.split("alertname: ").filter(|test| test.starts_with(&format!("{alert}\n"))).collect();

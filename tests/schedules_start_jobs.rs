@@ -173,6 +173,8 @@ fn units_are_valid_and_sandboxed() {
             ["service", "timer"].map(|suffix| host_env.unit(&format!("longshore-{verb}@nightly.{suffix}")));
         let text = fs::read_to_string(&service).unwrap();
         assert!(text.contains("\nUser=postgres\n"), "{text}");
+        // Its end would remove the shared memory of the user's server.
+        assert!(!text.contains("RemoveIPC"), "{text}");
         let verified = finish(Command::new("systemd-analyze").args(["verify", "--man=no"]).args([&timer, &service]));
         assert_eq!((verified.code, &*verified.stderr), (Some(0), ""), "{verb}");
         // The exposure, in tenths. A drill needs namespaces.
