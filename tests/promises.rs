@@ -48,6 +48,7 @@ mod old_destinations_stay_readable;
 mod omissions_are_named;
 mod only_one_run_is_active;
 mod output_suits_people_and_programs;
+mod package_runs_jobs;
 mod partial_restores_are_exact;
 mod poolers_are_refused;
 mod program_failures_lose_no_backup;

@@ -181,7 +181,7 @@ fn failures_are_retried_but_damage_is_not() {
         // The next due time starts anew.
         runs[1].outcome = outcome;
         let next = at(&runs, "2026-06-08T03:00:00Z").action;
-        assert_eq!(next, Action::Start { due: tomorrow.unwrap(), reason: Reason::Due });
+        assert_eq!(next, Action::Start { due: time("2026-06-08T03:00:00Z"), reason: Reason::Due });
     }
     for outcome in [Outcome::Done, Outcome::Partial, Outcome::Damaged, Outcome::Refused] {
         let plan = at(&[run("2026-06-07T03:00:00Z", 5, outcome)], "2026-06-07T09:00:00Z");

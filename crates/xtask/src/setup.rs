@@ -19,6 +19,7 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure(&debian::CEPH)?;
     debian::ensure(&debian::FILE_SYSTEMS)?;
     debian::ensure(&debian::MONITORING)?;
+    debian::ensure(&debian::PACKAGING)?;
     garage::ensure()?;
     emulator::ensure()?;
     postgresql::ensure(&system)

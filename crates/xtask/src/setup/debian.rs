@@ -36,6 +36,13 @@ pub(super) const REQUIRED: [Package; 15] = [
     Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
 ];
 
+/// The programs that build and check the Debian package, and boot a host for its test.
+pub(super) const PACKAGING: [Package; 3] = [
+    Package::new("binutils", "strip"),
+    Package::new("lintian", "lintian"),
+    Package::new("systemd-container", "systemd-nspawn"),
+];
+
 /// The second real S3 store for tests of destinations, in addition to Garage.
 pub(super) const CEPH: [Package; 4] = [
     Package::new("radosgw", "radosgw"),

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Builds the Debian package of a binary: build.sh BINARY DIRECTORY
+#
+# Writes longshore_VERSION_ARCHITECTURE.deb to the directory. LONGSHORE_DEB_VERSION sets another
+# version, LONGSHORE_DEB_COMPRESSION other options of dpkg-deb, DEBFULLNAME and DEBEMAIL the
+# maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages and the
+# completions come from the binary itself.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+repository=$(cd "$here/../.." && pwd)
+binary=$1
+output=$2
+maintainer="${DEBFULLNAME:-The authors of Longshore} <${DEBEMAIL:-longshore@example.org}>"
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+chmod 755 "$root"
+longshore=$root/usr/bin/longshore
+install -D -m 755 "$binary" "$longshore"
+strip --strip-unneeded --remove-section=.comment --remove-section=.note "$longshore"
+
+version=${LONGSHORE_DEB_VERSION:-$("$longshore" --version | cut -d ' ' -f 2)-1}
+architecture=$(dpkg --print-architecture)
+# The newest symbols of the C library that the binary uses.
+libc=$(objdump -T "$longshore" | sed -n 's/.*GLIBC_\([0-9.]*\).*/\1/p' | sort -uV | tail -n 1)
+
+"$longshore" man "$root/usr/share/man" >/dev/null
+find "$root/usr/share/man" -type f -exec gzip -9n {} +
+chmod -R u=rwX,go=rX "$root/usr/share/man"
+
+completion() {
+    mkdir -p "$(dirname "$root/$2")"
+    "$longshore" completions "$1" >"$root/$2"
+}
+completion bash usr/share/bash-completion/completions/longshore
+completion zsh usr/share/zsh/vendor-completions/_longshore
+completion fish usr/share/fish/vendor_completions.d/longshore.fish
+
+doc=$root/usr/share/doc/longshore
+install -D -m 644 "$repository/config.example.toml" "$doc/examples/config.toml"
+install -D -m 644 "$here/copyright" "$doc/copyright"
+printf 'longshore (%s) unstable; urgency=medium\n\n  * Release %s.\n\n -- %s  %s\n' \
+    "$version" "$version" "$maintainer" "$(date -R --date "@${SOURCE_DATE_EPOCH:-0}")" | gzip -9n >"$doc/changelog.Debian.gz"
+install -D -m 644 "$here/lintian-overrides" "$root/usr/share/lintian/overrides/longshore"
+
+for script in postinst prerm postrm; do
+    install -D -m 755 "$here/$script" "$root/DEBIAN/$script"
+done
+size=$(du -sk --exclude DEBIAN "$root" | cut -f 1)
+cat >"$root/DEBIAN/control" <<END
+Package: longshore
+Version: $version
+Architecture: $architecture
+Maintainer: $maintainer
+Installed-Size: $size
+Depends: libc6 (>= $libc), libgcc-s1, adduser
+Recommends: postgresql-client, ca-certificates, openssh-client, age, zstd, jq
+Suggests: rsync
+Section: admin
+Priority: optional
+Description: verified, encrypted, off-site PostgreSQL backups with drills
+ Longshore dumps databases or takes base backups of clusters, verifies every
+ byte while it passes, encrypts with age, and uploads to other disks, hosts and
+ buckets. It prunes by a retention policy, restores, and proves in drills that
+ backups can be restored.
+END
+(cd "$root" && find usr -type f -exec md5sum {} + | sort -k 2 >DEBIAN/md5sums)
+# shellcheck disable=SC2086 # several options
+dpkg-deb --root-owner-group ${LONGSHORE_DEB_COMPRESSION:--Zxz} --build "$root" "$output/longshore_${version}_$architecture.deb" >/dev/null
+echo "$output/longshore_${version}_$architecture.deb"
