@@ -22,7 +22,7 @@ fn full() -> Value {
             "run": { "job": "nightly" },
             "verify": { "job": "nightly" },
             "drill": { "enabled": true, "job": "nightly", "secrets": [{ "name": "s3" }, { "name": "identity" }],
-                       "image": { "tag": "servers" }, "securityContext": { "capabilities": { "add": ["SYS_ADMIN"] } },
+                       "image": { "tag": "servers" }, "securityContext": { "seccompProfile": { "type": "Unconfined" } },
                        "hostUsers": false },
             "notices": { "enabled": true },
             "weekly-sync": { "verb": "sync", "job": "nightly", "schedule": "@weekly", "activeDeadlineSeconds": 3600 },
@@ -102,7 +102,7 @@ fn identity_reaches_only_drills() {
         let expected = if is_drill { vec!["s3", "identity"] } else { vec!["s3"] };
         assert_eq!(secrets(pod(cron_job)), expected, "{cron_job}");
         let container = &pod(cron_job)["containers"][0];
-        assert_eq!(container["securityContext"]["capabilities"].get("add").is_some(), is_drill);
+        assert_eq!(container["securityContext"].get("seccompProfile").is_some(), is_drill);
         let tag = if is_drill { "servers" } else { env!("CARGO_PKG_VERSION") };
         assert_eq!(container["image"], format!("longshore:{tag}"));
         let password = json!({ "name": "PGPASSWORD",

@@ -1,6 +1,7 @@
 //! The container images: builds without a network, and the tasks of the Helm chart in them.
 
 mod slow {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::chown;
     use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ mod slow {
     use tempfile::TempDir;
 
     use crate::support::packaging::{arguments, build_deb, of_kind, packaging, pod, render, variables};
-    use crate::support::{CommandOutput, Job, TestEnv, finish};
+    use crate::support::{CommandOutput, Job, TestEnv, files, finish};
 
     /// The user of the images.
     const USER: u32 = 65532;
@@ -55,7 +56,7 @@ mod slow {
             let tag = format!("localhost/{name}");
             let mut all = vec!["bud", "--quiet", "--isolation", "chroot", "--file", file.to_str().unwrap()];
             all.extend(["--tag", &tag, "--build-arg", "BASE=localhost/base"]);
-            all.extend(arguments.iter().flat_map(|argument| ["--build-arg", argument]));
+            all.extend(arguments.iter().flat_map(|argument| ["--build-arg", *argument]));
             all.push(context.to_str().unwrap());
             self.buildah(&all).expect(0);
             self.buildah(&["from", "--name", name, &tag]).expect(0);
@@ -64,7 +65,7 @@ mod slow {
         /// Runs a program in a container, with options of buildah.
         fn run(&self, name: &str, options: &[&str], program: &[&str]) -> CommandOutput {
             let chroot = ["run", "--isolation", "chroot"];
-            self.buildah(&[&chroot, options, &[name, "--"], program].concat())
+            self.buildah(&[&chroot[..], options, &[name, "--"], program].concat())
         }
 
         /// Returns the settings of an image.
@@ -133,33 +134,34 @@ mod slow {
         let socket = connection.split(' ').find_map(|word| word.strip_prefix("host=")).unwrap();
         let volumes = [
             format!("{}:/etc/longshore/config.toml:ro", test_env.config_path().display()),
-            format!("{}:/run/credentials/longshore/identity.txt:ro", identity.display()),
             format!("{}:/var/lib/longshore", state.display()),
             format!("{0}:{0}", local.display()),
             format!("{socket}:{socket}"),
         ];
+        let credential = format!("{}:/run/credentials/longshore/identity.txt:ro", identity.display());
         let task = |verb: &str| {
             let name = format!("release-longshore-{verb}");
             let cron_jobs = of_kind(&resources, "CronJob");
             let cron_job = cron_jobs.into_iter().find(|cron_job| cron_job["metadata"]["name"] == *name).unwrap();
             let pod = pod(cron_job);
-            let mut options: Vec<String> = volumes.iter().map(|volume| format!("--volume={volume}")).collect();
+            let credential = (verb == "drill").then_some(&credential);
+            let mut options: Vec<String> =
+                volumes.iter().chain(credential).map(|volume| format!("--volume={volume}")).collect();
             options.extend(variables(pod).iter().map(|(name, value)| format!("--env={name}={value}")));
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
             let program = [vec!["/usr/bin/longshore"], arguments(pod)].concat();
             images.run("clients", &options, &program)
         };
         task("check").expect(0).shows("was never drilled");
-        task("run").expect(0);
-        task("verify").expect(0);
-        task("drill").expect(0);
+        task("run").expect(0).shows("app");
+        task("verify").expect(0).shows("digest matches");
+        task("drill").expect(0).shows("restored and compared");
         task("prune").expect(0);
-        let reports: Vec<_> = fs::read_dir(state.join("state/runs")).unwrap().map(|file| file.unwrap()).collect();
-        let prefix = |name: &str| name.split('.').next().unwrap().to_owned();
-        let of_job = reports.iter().map(|file| prefix(file.file_name().to_str().unwrap()));
-        let mut of_job: Vec<String> = of_job.filter(|name| name.starts_with("nightly-")).collect();
-        of_job.dedup();
-        assert_eq!(of_job.len(), 1, "all tasks share the reports of the job");
+        // The prefix of a report is the job and a digest of the path of the configuration.
+        let reports = files(&state.join("state/runs"));
+        let prefixes: BTreeSet<&str> = reports.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
+        let of_job = prefixes.iter().filter(|prefix| prefix.starts_with("nightly-"));
+        assert_eq!(of_job.count(), 1, "the tasks share the reports of the job: {reports:?}");
         assert!(state.join("locks").is_dir());
     }
 
@@ -178,7 +180,7 @@ mod slow {
         assert_eq!(settings["User"], "65532:65532");
         let command: Vec<&str> =
             settings["Cmd"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
-        images.run("service", &[], &[&["/usr/bin/longshore"], &*command, &["--help"]].concat()).expect(0);
+        images.run("service", &[], &[&["/usr/bin/longshore"][..], &command, &["--help"]].concat()).expect(0);
         images.run("service", &[], &["/bin/sh", "-c", "! command -v psql; test ! -e /usr/lib/postgresql"]).expect(0);
         assert_eq!(writable(&images, "service"), ["/var/tmp", "/var/lib/longshore", "/tmp"]);
     }
