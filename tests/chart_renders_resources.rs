@@ -20,7 +20,7 @@ fn full() -> Value {
         "timeZone": "Europe/Berlin",
         "cronJobs": {
             "run": { "job": "nightly" },
-            "verify": { "job": "nightly" },
+            "verify": { "job": "nightly", "args": ["--percent", "10"] },
             "drill": { "enabled": true, "job": "nightly", "secrets": [{ "name": "s3" }, { "name": "identity" }],
                        "image": { "tag": "servers" }, "securityContext": { "seccompProfile": { "type": "Unconfined" } },
                        "hostUsers": false },

@@ -13,10 +13,13 @@ mod slow {
     use tempfile::TempDir;
 
     use crate::support::packaging::{arguments, build_deb, of_kind, packaging, pod, render, variables};
-    use crate::support::{CommandOutput, Job, TestEnv, files, finish};
+    use crate::support::{CommandOutput, Job, TestEnv, finish};
 
     /// The user of the images.
     const USER: u32 = 65532;
+
+    /// The directories that the user may write.
+    const WRITABLE: [&str; 3] = ["/tmp", "/var/lib/longshore", "/var/tmp"];
 
     /// The images of a test, which are discarded.
     struct Images {
@@ -88,7 +91,7 @@ mod slow {
     }
 
     /// Returns the directories and files that the user of a container may write.
-    fn writable(images: &Images, name: &str) -> Vec<String> {
+    fn writable(images: &Images, name: &str) -> BTreeSet<String> {
         let find = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -writable ! -type l -print \
                     2>/dev/null || true";
         let found = images.run(name, &[], &["/bin/sh", "-c", find]).expect(0).stdout;
@@ -112,14 +115,13 @@ mod slow {
         let settings = images.settings("clients");
         assert_eq!(settings["User"], "65532:65532");
         assert_eq!(settings["Entrypoint"], json!(["/usr/bin/longshore"]));
-        assert_eq!(writable(&images, "clients"), ["/var/tmp", "/var/lib/longshore", "/tmp"]);
+        assert_eq!(writable(&images, "clients"), WRITABLE.map(str::to_owned).into());
 
-        // The configuration and the variables of the chart, with the volumes of its pods.
-        let (state, local) = (test_env.make_folder("volume"), test_env.local());
-        let identity = test_env.identity();
-        for path in [&state, &local, &identity] {
-            give(path);
-        }
+        // The configuration and the variables of the chart, with the volumes of its pods. The state is
+        // in the volume of the image, which the container keeps.
+        let (local, identity) = (test_env.local(), test_env.identity());
+        give(&local);
+        give(&identity);
         test_env
             .configure(&Job { more: "[job.nightly.drill]\nidentity = 'credential:identity.txt'", ..Job::default() });
         let config = fs::read_to_string(test_env.config_path()).unwrap();
@@ -134,7 +136,6 @@ mod slow {
         let socket = connection.split(' ').find_map(|word| word.strip_prefix("host=")).unwrap();
         let volumes = [
             format!("{}:/etc/longshore/config.toml:ro", test_env.config_path().display()),
-            format!("{}:/var/lib/longshore", state.display()),
             format!("{0}:{0}", local.display()),
             format!("{socket}:{socket}"),
         ];
@@ -157,12 +158,16 @@ mod slow {
         task("verify").expect(0).shows("digest matches");
         task("drill").expect(0).shows("restored and compared");
         task("prune").expect(0);
+        let state = images.run("clients", &[], &["/usr/bin/find", "/var/lib/longshore", "-type", "f"]).expect(0).stdout;
+        let locks = state.lines().filter(|path| path.starts_with("/var/lib/longshore/locks/nightly-"));
+        assert_eq!(locks.count(), 1, "{state}");
         // The prefix of a report is the job and a digest of the path of the configuration.
-        let reports = files(&state.join("state/runs"));
-        let prefixes: BTreeSet<&str> = reports.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
-        let of_job = prefixes.iter().filter(|prefix| prefix.starts_with("nightly-"));
-        assert_eq!(of_job.count(), 1, "the tasks share the reports of the job: {reports:?}");
-        assert!(state.join("locks").is_dir());
+        let reports = state.lines().filter_map(|path| path.strip_prefix("/var/lib/longshore/state/runs/nightly-"));
+        let reports: Vec<(&str, &str)> = reports.filter_map(|name| name.split_once('.')).collect();
+        for verb in ["-run-", "-drill-"] {
+            assert!(reports.iter().any(|(_, name)| name.contains(verb)), "{verb}: {state}");
+        }
+        assert!(reports.iter().all(|(digest, _)| *digest == reports[0].0), "the tasks share the reports: {state}");
     }
 
     #[test]
@@ -182,6 +187,6 @@ mod slow {
             settings["Cmd"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
         images.run("service", &[], &[&["/usr/bin/longshore"][..], &command, &["--help"]].concat()).expect(0);
         images.run("service", &[], &["/bin/sh", "-c", "! command -v psql; test ! -e /usr/lib/postgresql"]).expect(0);
-        assert_eq!(writable(&images, "service"), ["/var/tmp", "/var/lib/longshore", "/tmp"]);
+        assert_eq!(writable(&images, "service"), WRITABLE.map(str::to_owned).into());
     }
 }
