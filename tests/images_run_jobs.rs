@@ -117,8 +117,8 @@ mod slow {
         assert_eq!(settings["Entrypoint"], json!(["/usr/bin/longshore"]));
         assert_eq!(writable(&images, "clients"), WRITABLE.map(str::to_owned).into());
 
-        // The configuration and the variables of the chart, with the volumes of its pods. The state is
-        // in the volume of the image, which the container keeps.
+        // The configuration, the variables and the volumes of the chart. The state is in the volume
+        // of the image, which the container keeps.
         let (local, identity) = (test_env.local(), test_env.identity());
         give(&local);
         give(&identity);
