@@ -176,6 +176,22 @@ fn configuration_serves_the_names_of_the_service() {
 }
 
 #[test]
+fn example_of_the_manual_is_valid() {
+    let manual = include_str!("../crates/cli/doc/longshore-containers.7.md");
+    let (_, rest) = manual.split_once("```yaml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let resources = render(&json!(example));
+    let config = &named(&resources, "ConfigMap", "release-longshore")["data"]["config.toml"];
+    let test_env = TestEnv::new().with_stopped_cluster();
+    fs::write(test_env.config_path(), config.as_str().unwrap()).unwrap();
+    // Reads the configuration, and connects nowhere.
+    test_env.longshore(&["schedule"]).expect(0);
+    let drill = pod(named(&resources, "CronJob", "release-longshore-drill"));
+    assert_eq!(secrets(drill), ["longshore-s3", "longshore-identity"]);
+    assert_eq!(drill["containers"][0]["image"], "REGISTRY/longshore:0.1.0-servers");
+}
+
+#[test]
 fn alerts_and_dashboard_are_those_of_the_packaging() {
     let resources = render(&full());
     let folder = packaging("helm/longshore/files");

@@ -22,7 +22,7 @@ pub fn installation() -> PathBuf {
 pub struct Chart<'a> {
     /// The folder of the chart.
     pub folder: &'a Path,
-    /// The values in place of those of the chart.
+    /// The values in place of those of the chart: an object, or the text of a file as a string.
     pub values: &'a Value,
 }
 

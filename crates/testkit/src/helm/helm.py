@@ -1,4 +1,5 @@
-# Checks or renders a chart: reads {"folder", "values"}, and prints {"result"} or {"error"}.
+# Checks or renders a chart: reads {"folder", "values"}, and prints {"result"} or {"error"}. Values
+# are an object, or the text of a file.
 import json
 import re
 import sys
@@ -28,8 +29,10 @@ def render(folder, values):
 
 
 request = json.load(sys.stdin)
+values = request["values"]
 try:
-    answer = {"result": {"lint": lint, "render": render}[sys.argv[1]](request["folder"], request["values"])}
+    values = helm.values_from_yaml(values) if isinstance(values, str) else values
+    answer = {"result": {"lint": lint, "render": render}[sys.argv[1]](request["folder"], values)}
 except helm.HelmError as error:
     answer = {"error": str(error)}
 json.dump(answer, sys.stdout)
