@@ -2,20 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use longshore_metrics::metric::ALL;
 
 use crate::support::finish;
-
-/// Returns a file of the packaging.
-fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.packaging").join(name)
-}
+use crate::support::packaging::packaging;
 
 fn text(name: &str) -> String {
-    fs::read_to_string(file(name)).unwrap()
+    fs::read_to_string(packaging(name)).unwrap()
 }
 
 /// Returns the names of metrics in a text.
@@ -63,9 +58,9 @@ fn expressions_of_the_dashboard_are_valid() {
 
 #[test]
 fn every_alert_fires_and_clears() {
-    finish(Command::new("promtool").args(["check", "rules"]).arg(file("alerts.yml"))).expect(0);
+    finish(Command::new("promtool").args(["check", "rules"]).arg(packaging("alerts.yml"))).expect(0);
     for name in TESTS {
-        finish(Command::new("promtool").args(["test", "rules"]).arg(file(name))).expect(0);
+        finish(Command::new("promtool").args(["test", "rules"]).arg(packaging(name))).expect(0);
     }
     let tests = TESTS.map(text).concat();
     for alert in alerts() {

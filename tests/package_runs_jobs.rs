@@ -3,7 +3,7 @@
 
 mod slow {
     use std::fs;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ mod slow {
     use serde_json::Value;
     use tempfile::TempDir;
 
+    use crate::support::packaging::build_deb;
     use crate::support::{CommandOutput, finish, wait_for};
 
     /// A copy of this host, which is discarded.
@@ -42,12 +43,8 @@ mod slow {
 
         /// Builds the package of a version, and returns its path within the copy.
         fn package(&self, version: &str) -> String {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.packaging/deb/build.sh");
-            let mut build = Command::new("sh");
-            build.arg(script).arg(env!("CARGO_BIN_EXE_longshore")).arg(self.packages());
-            build.env("LONGSHORE_DEB_VERSION", version).env("LONGSHORE_DEB_COMPRESSION", "-Zgzip -z1");
-            let built = finish(&mut build).expect(0);
-            let name = Path::new(built.stdout.trim()).file_name().unwrap().to_str().unwrap().to_owned();
+            let package = build_deb(version, &self.packages());
+            let name = package.file_name().unwrap().to_str().unwrap();
             format!("/mnt/{name}")
         }
 

@@ -5,6 +5,7 @@ mod archive;
 mod discarding_dir;
 pub(crate) mod faulty_programs;
 pub(crate) mod offline_env;
+pub(crate) mod packaging;
 mod remote;
 pub(crate) mod service;
 mod table_lock;

@@ -11,6 +11,7 @@
 //! | [`proxy`] | a proxy that cuts, stalls, throttles and corrupts connections |
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | temporary object stores, two of them emulators |
 //! | [`cluster`], [`sample`] | temporary PostgreSQL clusters, and sample databases |
+//! | [`helm`], [`container_base`] | checks of Helm charts; the base image of container tests |
 //! | [`loop_mount`] | file systems that can make snapshots |
 //! | [`pgbouncer`], [`session_pool`] | two kinds of connection poolers in front of a cluster |
 //! | [`restic`] | a restic repository with snapshots of any date |
@@ -25,10 +26,12 @@ pub mod azurite;
 pub mod ceph;
 pub mod cluster;
 pub mod conformance;
+pub mod container_base;
 pub mod fake_stage;
 pub mod folder_conformance;
 pub mod garage;
 pub mod gcs;
+pub mod helm;
 pub mod injection;
 pub mod loop_mount;
 pub mod memory;

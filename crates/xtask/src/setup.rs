@@ -1,9 +1,11 @@
 //! The setup of a machine for tests and the demo. Installed programs are left unchanged, so a
 //! second run costs little.
 
+mod cached;
 mod debian;
 mod emulator;
 mod garage;
+mod packaging;
 mod postgresql;
 
 use longshore_testkit::cluster::Installation;
@@ -22,6 +24,7 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure(&debian::PACKAGING)?;
     garage::ensure()?;
     emulator::ensure()?;
+    packaging::ensure()?;
     postgresql::ensure(&system)
 }
 

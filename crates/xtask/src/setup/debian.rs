@@ -36,9 +36,11 @@ pub(super) const REQUIRED: [Package; 15] = [
     Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
 ];
 
-/// The programs that build and check the Debian package, and boot a host for its test.
-pub(super) const PACKAGING: [Package; 3] = [
+/// The programs that build and check the Debian package and the images, and boot a host.
+pub(super) const PACKAGING: [Package; 5] = [
     Package::new("binutils", "strip"),
+    Package::new("buildah", "buildah"),
+    Package::new("debootstrap", "debootstrap"),
     Package::new("lintian", "lintian"),
     Package::new("systemd-container", "systemd-nspawn"),
 ];
@@ -131,7 +133,7 @@ pub(super) fn ensure_german() -> Result<()> {
 }
 
 /// Returns a command that runs as root, if this user may do so.
-fn as_root(program: &str) -> Option<Command> {
+pub(super) fn as_root(program: &str) -> Option<Command> {
     if rustix::process::geteuid().is_root() {
         return Some(Command::new(program));
     }
