@@ -40,8 +40,22 @@ fn alerts_and_dashboard_use_only_metrics_that_exist() {
         let unknown: Vec<_> = used.difference(&known).collect();
         assert!(unknown.is_empty(), "{name}: {unknown:?}");
     }
+}
+
+#[test]
+fn expressions_of_the_dashboard_are_valid() {
     let board: serde_json::Value = serde_json::from_str(&text("grafana.json")).unwrap();
-    assert!(board["panels"].as_array().unwrap().len() > 10);
+    let panels = board["panels"].as_array().unwrap();
+    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let expressions: Vec<&str> = expressions.map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(expressions.len() > 20, "{expressions:?}");
+    let rule = |(number, expression): (usize, &&str)| serde_json::json!({ "record": format!("expression_{number}"), "expr": expression.replace("$cluster", "main") });
+    let rules: Vec<_> = expressions.iter().enumerate().map(rule).collect();
+    // JSON is YAML.
+    let rules = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.yml"), rules.to_string()).unwrap();
+    finish(Command::new("promtool").args(["check", "rules"]).arg(folder.path().join("rules.yml"))).expect(0);
 }
 
 #[test]

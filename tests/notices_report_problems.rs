@@ -163,7 +163,7 @@ fn detail_and_reminder_are_settings() {
 }
 
 #[test]
-fn channel_that_fails_changes_no_exit_code_and_reveals_no_secret() {
+fn failing_channel_changes_no_exit_code_and_reveals_no_secret() {
     let test_env = TestEnv::new();
     for (behaviour, reason) in [(Behaviour::Answers(500), "answered 500"), (Behaviour::Closes, "closed the connection")]
     {
@@ -209,6 +209,22 @@ fn status_reports_what_no_run_can_notice() {
     let mut events = server.events();
     events.sort();
     assert_eq!(events, ["stale recovered", "unreadable recovered"]);
+}
+
+#[test]
+fn damage_is_one_problem_of_verify_and_status() {
+    let (server, offline_env) = (Server::start(Behaviour::Answers(200)), OfflineEnv::new(""));
+    offline_env.configure(&format!("{NIGHTLY}max_age = 'none'\n{}", webhook("ops", &server, "")));
+    offline_env.add_backup(&ForgedBackup { hours: 3, ..ForgedBackup::default() });
+    // A forged backup is no dump.
+    offline_env.add_backup(&ForgedBackup::default());
+    offline_env.longshore(&["verify"]).expect(4);
+    assert_eq!(server.events(), ["warning onset", "damaged onset"]);
+    offline_env.longshore(&["status", "--notify"]).expect(0);
+    assert_eq!(server.events(), [""; 0]);
+    offline_env.longshore(&["mark", "shop", "--withdraw", "--why", "a test"]).expect(0);
+    offline_env.longshore(&["status", "--notify"]).expect(0);
+    assert_eq!(server.events(), ["damaged recovered"]);
 }
 
 #[test]

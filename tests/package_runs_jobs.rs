@@ -1,5 +1,5 @@
-//! The Debian package: installation, upgrade and removal, and its timers on a booted host. The tests
-//! change a copy of this host, as an overlay of its root file system.
+//! The Debian package: installation, upgrade and removal, and its timers on a booted host. The
+//! tests change a copy of this host, as an overlay of its root file system.
 
 mod slow {
     use std::fs;

@@ -220,6 +220,20 @@ fn lines_of_cron_are_replaced_whole() {
 }
 
 #[test]
+fn paths_cannot_add_lines_to_units() {
+    let host_env = HostEnv::new("schedule = '0 3 * * *'");
+    let text = fs::read_to_string(host_env.path("config.toml")).unwrap();
+    let disk = format!("'{}'", host_env.path("disk").display());
+    let folder = host_env.path("x\nUser=root");
+    fs::create_dir_all(&folder).unwrap();
+    let quoted = format!("{folder:?}");
+    assert!(quoted.contains("\\n"), "{quoted}");
+    fs::write(host_env.path("config.toml"), text.replace(&disk, &quoted)).unwrap();
+    host_env.schedule(&["install", "--systemd"]).expect(6).shows("control character");
+    assert!(files(&host_env.root()).is_empty());
+}
+
+#[test]
 fn jobs_without_a_schedule_get_a_way_out() {
     let host_env = HostEnv::new("");
     host_env.schedule(&["install", "--systemd"]).expect(1).shows("no job has a schedule").shows("[job.nightly]");

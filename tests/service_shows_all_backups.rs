@@ -2,6 +2,8 @@
 //! pages or lack a token.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 
 use longshore_testkit::garage::{Garage, Permission};
 
@@ -128,6 +130,20 @@ fn foreign_requests_and_path_tricks_are_refused() {
     let form = ["Sec-Fetch-Site: same-origin", "Content-Type: application/x-www-form-urlencoded"];
     assert_eq!(service.request("POST /login", &form, &format!("token={large}")).status, 413);
     assert_eq!(service.get("/").status, 200);
+}
+
+#[test]
+fn slow_clients_delay_no_other_request() {
+    let offline_env = offline_env("");
+    let service = start(&offline_env);
+    let begin = |_| {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
+        stream
+    };
+    let slow: Vec<TcpStream> = (0..100).map(begin).collect();
+    assert_eq!(service.get("/").status, 200);
+    drop(slow);
 }
 
 #[test]

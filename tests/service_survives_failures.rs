@@ -1,6 +1,7 @@
 //! Runs are processes of their own: the service may be stopped, killed or reloaded at any time.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -44,7 +45,16 @@ fn run_is_a_process_with_live_progress() {
     assert_eq!(service.request(RUN, FROM_PAGE, "").status, 409);
     wait_for("the progress", || service.get("/").body.contains(">shop<").then_some(()));
     assert!(service.get("/").body.contains("run nightly, since"));
+    let mut events = TcpStream::connect(service.address()).unwrap();
+    events.write_all(format!("GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", service.address()).as_bytes()).unwrap();
     drop(lock);
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    while !text.contains("event: running\ndata: 0\n") {
+        let bytes = events.read(&mut buffer).unwrap();
+        assert!(bytes > 0, "{text}");
+        text += &String::from_utf8_lossy(&buffer[..bytes]);
+    }
+    assert!(text.contains("event: progress\ndata: ") && text.contains("event: state\ndata: 20"), "{text}");
     wait_for("the report", || (service.json("/api/v1/runs").as_array().unwrap().len() == 1).then_some(()));
     let run = &service.json("/api/v1/runs")[0];
     assert_eq!((&run["outcome"], &run["verb"]), (&"done".into(), &"run".into()));
@@ -161,8 +171,15 @@ fn bad_reload_keeps_the_old_configuration() {
     service.signal("HUP");
     wait_for("the new limit", || service.get("/").body.contains(">2 d<").then_some(()));
     assert!(reloaded(1) && !service.get("/").body.contains("was not reloaded"));
+    // A socket that other hosts reach keeps its protection, also if the file names another one.
     service.signal("TERM");
     assert_eq!(service.wait().code(), Some(0));
+    let public = format!("{NIGHTLY}max_age = '50h'\n[serve]\nlisten = '0.0.0.0:0'\n");
+    offline_env.configure(&format!("{public}auth = 'none'\n"));
+    let service = Service::start_on(&mut offline_env.command(&["serve"]));
+    offline_env.configure(&public.replace("0.0.0.0", "127.0.0.1"));
+    service.signal("HUP");
+    wait_for("the refusal", || service.log().contains("requests need no token").then_some(()));
 }
 
 #[test]

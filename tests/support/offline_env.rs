@@ -101,6 +101,7 @@ impl OfflineEnv {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
         command.env("HOME", self.folder.path()).env_remove("LONGSHORE_CONFIG").stdin(Stdio::null());
+        command.env("STATE_DIRECTORY", self.path("state"));
         command.arg("--config").arg(self.path("config.toml")).args(arguments);
         command
     }

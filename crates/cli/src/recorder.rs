@@ -24,6 +24,8 @@ use crate::signals::{self, Signals};
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit after a signal, for uploading a report and for sending notices.
 const TIMEOUT_AFTER_SIGNAL: Duration = Duration::from_secs(3);
+/// The time to wait at the end of a run for the notices that it has begun.
+const BEGUN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The verb whose jobs have hooks.
 const RUN: &str = "run";
 /// The verbs after which the metrics file is written, and notices are sent.
@@ -40,8 +42,6 @@ struct RecordedRun {
     verb: &'static str,
     hooks: Option<Arc<JobHooks>>,
     is_skipped: bool,
-    /// The channels of notices, if there are any.
-    notifier: Option<Arc<Notifier>>,
     /// The notices that the run has begun, sent while it works.
     begun: Option<JoinHandle<Vec<String>>>,
 }
@@ -60,14 +60,12 @@ impl Recorder {
             },
             ReportedJob::Optional(name) => name.as_ref().and_then(|name| config.jobs.get(name)),
         };
-        let is_monitored = MONITORED_VERBS.contains(&reported.verb) && !config.notify.is_empty();
         let begun = RecordedRun {
             recorder: RunRecorder::begin(config, reported.verb, job),
             config: Arc::clone(config),
             verb: reported.verb,
             hooks: job.filter(|_| reported.verb == RUN).map(|job| Arc::new(JobHooks::of(job))),
             is_skipped: false,
-            notifier: is_monitored.then(|| Arc::new(Notifier::of(config))),
             begun: None,
         };
         self.with(|run| *run = Some(begun));
@@ -77,9 +75,16 @@ impl Recorder {
     pub(crate) fn run_has_begun(&self) {
         self.with(|run| {
             let Some(run) = run else { return };
-            if let Some(notifier) = run.notifier.clone() {
-                let report = run.recorder.report().clone();
-                run.begun = Some(tokio::spawn(async move { notifier.run_started(&report).await }));
+            if Notifier::reports_starts(&run.config) {
+                let (config, report) = (Arc::clone(&run.config), run.recorder.report().clone());
+                // Reading the certificates of the system would delay the run.
+                let notifier = tokio::task::spawn_blocking(move || Notifier::of(&config));
+                run.begun = Some(tokio::spawn(async move {
+                    match notifier.await {
+                        Ok(notifier) => notifier.run_started(&report).await,
+                        Err(panic) => vec![format!("notices were not sent: {panic}")],
+                    }
+                }));
             }
         });
     }
@@ -143,7 +148,7 @@ impl Recorder {
     pub(crate) async fn end(&self, exit: Exit, signals: &mut Signals, output: &Output) {
         let Some(run) = self.with(Option::take) else { return };
         let outcome = run.outcome(exit);
-        let RecordedRun { mut recorder, config, verb, hooks, notifier, begun, .. } = run;
+        let RecordedRun { mut recorder, config, verb, hooks, begun, .. } = run;
         // The lock of the run.
         drop(hooks);
         recorder.end(outcome, exit as u8);
@@ -160,13 +165,21 @@ impl Recorder {
             output.warning(warning);
         }
         let notify = async {
-            let Some(notifier) = notifier else { return Vec::new() };
-            let begun = match begun {
-                // A panic of the task is reported as such.
-                Some(begun) => begun.await.unwrap_or_default(),
-                None => Vec::new(),
-            };
-            [begun, notifier.run_ended(&report, &details).await].concat()
+            if !MONITORED_VERBS.contains(&verb) || config.notify.is_empty() {
+                return Vec::new();
+            }
+            let mut warnings = Vec::new();
+            if let Some(mut begun) = begun {
+                match timeout(BEGUN_TIMEOUT, &mut begun).await {
+                    // A panic of the task is reported as such.
+                    Ok(begun) => warnings.extend(begun.unwrap_or_default()),
+                    // The end of the run matters more, and has its own warning.
+                    Err(_) => begun.abort(),
+                }
+            }
+            warnings.extend(Notifier::of(&config).run_ended(&report, &details).await);
+            warnings.dedup();
+            warnings
         };
         let write_metrics = async {
             if !MONITORED_VERBS.contains(&verb) || is_interrupted {

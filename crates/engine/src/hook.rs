@@ -34,8 +34,8 @@ impl RunLock {
         self.0.time
     }
 
-    /// Returns the run's time with a suffix that distinguishes the run from other hosts' runs of the
-    /// same second.
+    /// Returns the run's time with a suffix that distinguishes the run from other hosts' runs of
+    /// the same second.
     pub(crate) fn run_id(&self, job: &str) -> String {
         let seed = format!("{job} {} {:?}", std::process::id(), self.0.holder.since);
         format!("{}-{}", self.time(), &Digest::of(seed.as_bytes()).hex()[..8])
@@ -156,8 +156,8 @@ fn skip_reason(program: &Program, last_lines: &str) -> String {
     format!("{} ended with exit status {SKIP}{lines}", program.path().display())
 }
 
-/// Returns true if a run with this outcome has not examined its job: another run held its lock, or a
-/// hook skipped it.
+/// Returns true if a run with this outcome has not examined its job: another run held its lock, or
+/// a hook skipped it.
 pub fn is_no_run(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Locked | Outcome::Skipped)
 }

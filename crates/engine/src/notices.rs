@@ -18,6 +18,7 @@ mod report_matters;
 mod status_matters;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -25,7 +26,7 @@ use longshore_config::{Config, NoticeChannel};
 use longshore_core::check::Finding;
 use longshore_core::run_report::{Details, Outcome, RunReport};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_notify::{Channel, Event, Notice, State};
+use longshore_notify::{Channel, Event, Notice, Settings, State};
 
 use self::matter::{Matter, Scope};
 use self::memory::MemoryFile;
@@ -33,6 +34,9 @@ use self::plan::plan;
 use crate::counters::{CounterFile, NotificationKey};
 use crate::run_history::RUN;
 use crate::status::Status;
+
+/// The time after which a channel takes no further notice of one run.
+const CHANNEL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The channels of a configuration.
 pub struct Notifier {
@@ -68,9 +72,12 @@ impl Notifier {
         }
     }
 
-    /// Returns true if there is no channel.
-    pub fn is_empty(&self) -> bool {
-        self.channels.is_empty()
+    /// Returns true if a channel of a configuration reports that runs begin.
+    pub fn reports_starts(config: &Config) -> bool {
+        config.notify.values().any(|channel| match &channel.on {
+            Some(on) => on.contains(&Event::RunStarted),
+            None => matches!(channel.settings, Settings::Healthchecks(_)),
+        })
     }
 
     /// Reports that a run begins. Returns warnings.
@@ -183,24 +190,27 @@ impl Notifier {
 
     async fn send(&self, outgoing: Outgoing<'_>) -> Option<String> {
         let name = &outgoing.settings.name;
-        let (mut unsent, mut last_error) = (0, None);
+        let begun = Instant::now();
+        let (mut unsent, mut first_error, mut unavailable) = (0, None, None::<Error>);
         let mut changes: Vec<(State, Matter)> = outgoing.forgotten;
         for (notice, matter) in outgoing.notices {
-            let sent = match (outgoing.channel, &last_error) {
+            let sent = match (outgoing.channel, &unavailable) {
                 // A channel that does not answer would take its time for each notice.
-                (_, Some(_)) => None,
-                (Ok(channel), None) => Some(channel.send(&notice).await),
-                (Err(error), None) => Some(Err(error.clone())),
-            };
-            match sent {
-                Some(Ok(())) => {
-                    self.count(name, true);
-                    changes.extend(matter.map(|matter| (notice.state, matter)));
+                (_, Some(error)) | (Err(error), None) => Err(error.clone()),
+                (Ok(_), None) if begun.elapsed() > CHANNEL_TIMEOUT => {
+                    let message = format!("all notices took longer than {} s", CHANNEL_TIMEOUT.as_secs());
+                    Err(Error::new(Stage::Notify, Kind::Unavailable, name, message))
                 }
-                failed => {
-                    self.count(name, false);
+                (Ok(channel), None) => channel.send(&notice).await,
+            };
+            self.count(name, sent.is_ok());
+            match sent {
+                Ok(()) => changes.extend(matter.map(|matter| (notice.state, matter))),
+                Err(error) => {
                     unsent += 1;
-                    last_error = failed.and_then(Result::err).or(last_error);
+                    unavailable =
+                        unavailable.or_else(|| Some(error.clone()).filter(|it| it.kind() == Kind::Unavailable));
+                    first_error.get_or_insert(error);
                 }
             }
         }
@@ -209,7 +219,7 @@ impl Notifier {
             Ok(memory_file) => memory_file.update(|memory| memory.apply(name, changes)),
             Err(error) => Err(error.clone()),
         };
-        match (last_error, remembered) {
+        match (first_error, remembered) {
             (Some(error), _) => {
                 let notices = if unsent == 1 { "a notice was" } else { &format!("{unsent} notices were") };
                 Some(format!("{notices} not sent to \"{name}\": {}", error.chain()))

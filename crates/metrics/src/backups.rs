@@ -14,7 +14,8 @@ pub(crate) fn add(families: &mut Families, status: &Status) {
             add_at_destination(families, series, at);
         }
     }
-    // A cluster that was initialised again has several archives at a destination: the newest counts.
+    // A cluster that was initialised again has several archives at a destination: the newest
+    // counts.
     let mut archives: BTreeMap<(&str, &str), &WalStatus> = BTreeMap::new();
     for archive in &status.wal {
         let key = (archive.cluster.as_str(), archive.destination.as_str());

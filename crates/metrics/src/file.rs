@@ -10,8 +10,8 @@ use longshore_core::{Error, Result, Stage};
 /// The mode of the file: node_exporter runs as another user.
 const MODE: u32 = 0o644;
 
-/// Writes a file with metrics: aside, and renamed, so that a reader finds either the previous or the
-/// new file.
+/// Writes a file with metrics: aside, and renamed, so that a reader finds either the previous or
+/// the new file.
 ///
 /// # Errors
 ///

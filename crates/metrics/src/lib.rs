@@ -8,9 +8,9 @@
 //! | `backups`, `runs`, `destinations`, `service` | the samples of each subject |
 //! | `file` | a file for node_exporter |
 //!
-//! Metrics contain timestamps instead of ages, and no sample where a fact is unknown. The labels are
-//! `cluster`, `subject`, `job`, `destination`, `verb`, `outcome`, `state` and `channel`, and never
-//! an id, a file or an LSN.
+//! Metrics contain timestamps instead of ages, and no sample where a fact is unknown. The labels
+//! are `cluster`, `subject`, `job`, `destination`, `verb`, `outcome`, `state` and `channel`, and
+//! never an id, a file or an LSN.
 
 mod backups;
 mod destinations;
@@ -40,8 +40,8 @@ pub struct Sources<'a> {
     pub status: &'a Status,
     /// The counts of events on this host.
     pub counters: &'a Counters,
-    /// The facts about a process that serves metrics; `None` for a file, whose writer has ended when
-    /// the file is read.
+    /// The facts about a process that serves metrics; `None` for a file, whose writer has ended
+    /// when the file is read.
     pub service: Option<&'a Service>,
 }
 

@@ -26,7 +26,8 @@ pub struct Channel {
 
 #[derive(Debug)]
 enum Sender {
-    Webhook(webhook::Sender),
+    /// Boxed because it is much larger than the others.
+    Webhook(Box<webhook::Sender>),
     Healthchecks(healthchecks::Sender),
     Alertmanager(alertmanager::Sender),
     Mail(mail::Sender),
@@ -41,9 +42,9 @@ impl Channel {
     ///
     /// Fails if a secret file cannot be read or is readable by all, or if a setting is invalid.
     pub fn new(name: &str, settings: &Settings, remind: Duration) -> Result<Self> {
-        let of_preset = |preset: Preset| webhook::Sender::preset(name, preset).map(Sender::Webhook);
+        let of_preset = |preset: Preset| webhook::Sender::preset(name, preset).map(Box::new).map(Sender::Webhook);
         let sender = match settings {
-            Settings::Webhook(settings) => webhook::Sender::new(name, settings).map(Sender::Webhook),
+            Settings::Webhook(settings) => webhook::Sender::new(name, settings).map(Box::new).map(Sender::Webhook),
             Settings::Ntfy(settings) => of_preset(Preset::ntfy(settings)),
             Settings::Gotify(settings) => of_preset(Preset::gotify(settings)?),
             Settings::Slack(at) => of_preset(Preset::slack(at.url.clone(), at.url_file.clone())),
@@ -65,7 +66,8 @@ impl Channel {
         matches!(self.sender, Sender::Healthchecks(_))
     }
 
-    /// Checks the channel without sending: renders a notice about each event, and looks at programs.
+    /// Checks the channel without sending: renders a notice about each event, and looks at
+    /// programs.
     ///
     /// # Errors
     ///

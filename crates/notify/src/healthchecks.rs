@@ -1,4 +1,4 @@
-//! Healthchecks, a dead man's switch: https://healthchecks.io/docs/http_api/
+//! Healthchecks, a dead man's switch: <https://healthchecks.io/docs/http_api/>
 
 use longshore_core::Result;
 use longshore_core::meter::Digest;

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 
 use crate::notice::Notice;
 use crate::request::TIMEOUT;
-use crate::settings::{Mail, Tls};
+use crate::settings::{Encryption, Mail};
 
 /// A sender of mail.
 pub(crate) struct Sender {
@@ -34,8 +34,8 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// Fails with [`Kind::Usage`] if an address is invalid, and with [`Kind::Refused`] for a password
-    /// without encryption.
+    /// Fails with [`Kind::Usage`] if an address is invalid, and with [`Kind::Refused`] for a
+    /// password without encryption.
     pub(crate) fn new(channel: &str, settings: &Mail) -> Result<Self> {
         let usage = |message: String| Error::new(Stage::Notify, Kind::Usage, channel, message);
         let mailbox = |text: &String| -> Result<Mailbox> {
@@ -100,15 +100,15 @@ fn smtp(channel: &str, host: &str, settings: &Mail) -> Result<AsyncSmtpTransport
         })
     };
     let (tls, port) = match settings.tls {
-        Tls::Starttls => (client::Tls::Required(parameters()?), 587),
-        Tls::Tls => (client::Tls::Wrapper(parameters()?), 465),
-        Tls::None => (client::Tls::None, 25),
+        Encryption::Starttls => (client::Tls::Required(parameters()?), 587),
+        Encryption::Tls => (client::Tls::Wrapper(parameters()?), 465),
+        Encryption::None => (client::Tls::None, 25),
     };
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host);
     builder = builder.port(settings.port.unwrap_or(port)).tls(tls).timeout(Some(TIMEOUT));
     match (&settings.user, &settings.password_file) {
         (None, None) => {}
-        (Some(_), Some(_)) if settings.tls == Tls::None => {
+        (Some(_), Some(_)) if settings.tls == Encryption::None => {
             let message = "the password would be sent without encryption";
             return Err(Error::new(Stage::Notify, Kind::Refused, channel, message)
                 .hint("set tls = \"starttls\" or tls = \"tls\""));

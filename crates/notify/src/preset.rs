@@ -9,18 +9,19 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::settings::{Gotify, Method, Ntfy, Telegram, Webhook};
 
-/// A message of ntfy: https://docs.ntfy.sh/publish/#publish-as-json
+/// A message of ntfy: <https://docs.ntfy.sh/publish/#publish-as-json>
 const NTFY: &str = r#"{"topic": {{ preset.topic | tojson }}, "title": {{ title | tojson }}, "message": {{ body | tojson }},
 "priority": {% if severity == "critical" %}5{% elif severity == "warning" %}4{% else %}3{% endif %},
 "tags": [{% if severity == "info" %}"white_check_mark"{% else %}"warning"{% endif %}]}"#;
-/// A message of Gotify: https://gotify.net/docs/pushmsg
+/// A message of Gotify: <https://gotify.net/docs/pushmsg>
 const GOTIFY: &str = r#"{"title": {{ title | tojson }}, "message": {{ body | tojson }},
 "priority": {% if severity == "critical" %}8{% elif severity == "warning" %}5{% else %}2{% endif %}}"#;
-/// A message of Slack, with the text as plain text: https://api.slack.com/messaging/webhooks
+/// A message of Slack, with the text as plain text: <https://api.slack.com/messaging/webhooks>
 const SLACK: &str = r#"{"text": {{ title | tojson }}, "blocks": [
 {"type": "header", "text": {"type": "plain_text", "text": {{ title | truncate_to(150) | tojson }}}},
 {"type": "section", "text": {"type": "plain_text", "text": {{ body | truncate_to(3000) | tojson }}}}]}"#;
-/// A message of Discord, which mentions no user: https://discord.com/developers/docs/resources/webhook
+/// A message of Discord, which mentions no user:
+/// <https://discord.com/developers/docs/resources/webhook>
 const DISCORD: &str = r#"{"username": "Longshore", "allowed_mentions": {"parse": []}, "embeds": [
 {"title": {{ title | truncate_to(256) | tojson }}, "description": {{ body | truncate_to(4000) | tojson }},
 "color": {% if severity == "critical" %}14431557{% elif severity == "warning" %}16761095{% else %}2664261{% endif %}}]}"#;
@@ -29,7 +30,7 @@ const TEAMS: &str = r#"{"type": "message", "attachments": [{"contentType": "appl
 "content": {"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
 "body": [{"type": "TextBlock", "size": "medium", "weight": "bolder", "wrap": true, "text": {{ title | tojson }}},
 {"type": "TextBlock", "wrap": true, "text": {{ body | tojson }}}]}}]}"#;
-/// A message of a Telegram bot: https://core.telegram.org/bots/api#sendmessage
+/// A message of a Telegram bot: <https://core.telegram.org/bots/api#sendmessage>
 const TELEGRAM: &str =
     r#"{"chat_id": {{ preset.chat_id | tojson }}, "text": {{ (title ~ "\n\n" ~ body) | truncate_to(4096) | tojson }}}"#;
 

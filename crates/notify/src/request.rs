@@ -1,5 +1,6 @@
 //! Requests over HTTP. URLs and headers may contain secrets, so that no error shows them.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use longshore_core::{Error, Kind, Result, Stage};
@@ -32,10 +33,7 @@ impl Receiver {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(usage("the URL is neither of http:// nor of https://"));
         }
-        // A redirect could lead the secrets of a URL to another host.
-        let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none());
-        let client = client.user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION"))).build();
-        let client = client.map_err(|error| usage("cannot create an HTTP client").because(error.without_url()))?;
+        let client = client().map_err(|error| usage("cannot create an HTTP client").because(error.without_url()))?;
         Ok(Self { channel: channel.to_owned(), client, url, headers: HeaderMap::new() })
     }
 
@@ -104,6 +102,18 @@ impl Receiver {
         };
         Err(failed(kind, format!("the server answered {status}")))
     }
+}
+
+/// Returns the client of all receivers: reading the certificates of the system takes time.
+fn client() -> reqwest::Result<Client> {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    // A redirect could lead the secrets of a URL to another host.
+    let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none());
+    let client = client.user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION"))).build()?;
+    Ok(CLIENT.get_or_init(|| client).clone())
 }
 
 /// One request to a receiver.

@@ -192,7 +192,7 @@ pub struct Mail {
     pub port: Option<u16>,
     /// The encryption of the connection.
     #[serde(default)]
-    pub tls: Tls,
+    pub tls: Encryption,
     /// The user name.
     pub user: Option<String>,
     /// The file that contains the password.
@@ -205,7 +205,7 @@ pub struct Mail {
 /// The encryption of an SMTP connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Tls {
+pub enum Encryption {
     /// STARTTLS, required.
     #[default]
     Starttls,

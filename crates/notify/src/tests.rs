@@ -281,6 +281,62 @@ async fn address_without_a_listener_names_no_secret() {
     }
 }
 
+/// Returns a channel of each type that sends requests, to a server.
+fn all_types(url: &str, folder: &TempDir) -> Vec<Settings> {
+    let token_file = secret_file(folder, SECRET);
+    let server = || SecretString::from(url.to_owned());
+    let hook = || Some(SecretString::from(format!("{url}/{SECRET}")));
+    vec![
+        Settings::Webhook(Webhook { token_file: Some(token_file.clone()), ..webhook(&format!("{url}/{SECRET}")) }),
+        Settings::Ntfy(Ntfy { url: server(), topic: "backups".to_owned(), token_file: Some(token_file.clone()) }),
+        Settings::Gotify(Gotify { url: server(), token_file: token_file.clone() }),
+        Settings::Telegram(Telegram { url: server(), token_file: token_file.clone(), chat_id: "1".to_owned() }),
+        Settings::Slack(Slack { url: hook(), url_file: None }),
+        Settings::Discord(Discord { url: hook(), url_file: None }),
+        Settings::Teams(Teams { url: hook(), url_file: None }),
+        Settings::Healthchecks(Healthchecks { url: hook(), url_file: None }),
+        Settings::Alertmanager(Alertmanager {
+            url: server(),
+            token_file: Some(token_file),
+            labels: Default::default(),
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn every_type_fails_without_revealing_its_secret() {
+    let folder = TempDir::new().unwrap();
+    for behaviour in [Behaviour::Answers(500), Behaviour::Closes] {
+        let (url, _requests) = server(behaviour).await;
+        let sends = all_types(&url, &folder).into_iter().map(|settings| {
+            tokio::spawn(async move { (send(&settings, State::Onset).await, format!("{settings:?}")) })
+        });
+        for sent in sends.collect::<Vec<_>>() {
+            let (result, settings) = sent.await.unwrap();
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable, "{settings}");
+            assert!(!error.chain().contains(SECRET) && !settings.contains(SECRET), "{}", error.chain());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_server_that_hangs_or_closes_is_unavailable() {
+    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let error = send(&Settings::Mail(mail(hanging.local_addr().unwrap().port())), State::Onset).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(begun.elapsed() <= Duration::from_secs(33), "{:?}", begun.elapsed());
+    let closing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = closing.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            drop(closing.accept().await.unwrap());
+        }
+    });
+    assert_eq!(send(&Settings::Mail(mail(port)), State::Onset).await.unwrap_err().kind(), Kind::Unavailable);
+}
+
 #[test]
 fn secrets_are_in_no_debug_output() {
     let settings = Settings::Webhook(webhook(&format!("https://h/{SECRET}")));
@@ -328,7 +384,7 @@ fn mail(port: u16) -> Mail {
         to: vec!["ops@example.net".to_owned(), "Dba <dba@example.net>".to_owned()],
         host: Some("127.0.0.1".to_owned()),
         port: Some(port),
-        tls: settings::Tls::None,
+        tls: settings::Encryption::None,
         user: None,
         password_file: None,
         sendmail: "/usr/sbin/sendmail".to_owned(),
@@ -371,7 +427,7 @@ async fn wrong_settings_of_mail_are_errors() {
     assert_eq!(kind(Mail { from: "no address".to_owned(), ..mail(25) }), Kind::Usage);
     assert_eq!(kind(Mail { user: user.clone(), ..mail(25) }), Kind::Usage);
     assert_eq!(kind(Mail { user: user.clone(), password_file: password_file.clone(), ..mail(25) }), Kind::Refused);
-    let encrypted = Mail { user, password_file, tls: settings::Tls::Starttls, ..mail(25) };
+    let encrypted = Mail { user, password_file, tls: settings::Encryption::Starttls, ..mail(25) };
     assert!(Channel::new("mail", &Settings::Mail(encrypted), DAY).is_ok());
 }
 

@@ -156,7 +156,7 @@ fn series_rows(overview: &Overview, context: &Context<'_>) -> Vec<SeriesRow> {
         let (word, class) = level(series.level);
         let is_shared = counts.get(&(&series.cluster, &series.subject)).is_some_and(|count| *count > 1);
         let cells = |at| destination_cells(context, series, at, backups);
-        let destinations: Vec<_> = series.destinations.iter().map(cells).collect();
+        let destinations = grouped(series.destinations.iter().map(cells));
         SeriesRow {
             href: path(&["series", &series.cluster, &series.subject]),
             name: shown(&format!("{}/{}", series.cluster, series.subject)),
@@ -204,6 +204,28 @@ fn destination_cells(
         gap: worst_gap(context, series, &at.destination, backups).map(seconds).unwrap_or_default(),
         verified: at.verified.as_ref().map_or_else(|| "never".to_owned(), |proof| age(now, proof.proved)),
         drilled: at.drilled.as_ref().map_or_else(|| "never".to_owned(), |proof| age(now, proof.proved)),
+    }
+}
+
+/// Combines the destinations in the same state.
+fn grouped(all: impl Iterator<Item = DestinationCells>) -> Vec<DestinationCells> {
+    let mut groups: Vec<DestinationCells> = Vec::new();
+    for cells in all {
+        match groups.iter_mut().find(|group| group.has_state_of(&cells)) {
+            Some(group) => group.name += &format!(", {}", cells.name),
+            None => groups.push(cells),
+        }
+    }
+    groups
+}
+
+impl DestinationCells {
+    fn has_state_of(&self, other: &Self) -> bool {
+        let state = |cells: &Self| {
+            let Self { name: _, class: _, state, rpo, gap, verified, drilled } = cells;
+            (*state, rpo.clone(), gap.clone(), verified.clone(), drilled.clone())
+        };
+        state(self) == state(other)
     }
 }
 

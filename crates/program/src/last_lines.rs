@@ -9,8 +9,8 @@ const LINES: usize = 20;
 /// The number of bytes of a line that are kept.
 const LINE_BYTES: usize = 1000;
 
-/// Reads output until it is closed. The memory is bounded, however long the output. `lines` receives
-/// the lines while they are read.
+/// Reads output until it is closed. The memory is bounded, however long the output. `lines`
+/// receives the lines while they are read.
 pub(crate) async fn read(mut pipe: impl AsyncRead + Unpin, lines: &std::sync::Mutex<VecDeque<String>>) {
     let mut line = Vec::new();
     let mut buffer = [0; 4096];

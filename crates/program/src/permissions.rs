@@ -10,8 +10,8 @@ const WRITABLE: u32 = 0o022;
 /// The bit of a folder whose files only their owners may replace.
 const STICKY: u32 = 0o1000;
 
-/// Checks that only root and this user can replace a program: neither the file nor a folder above it
-/// is writable by others or belongs to another user.
+/// Checks that only root and this user can replace a program: neither the file nor a folder above
+/// it is writable by others or belongs to another user.
 ///
 /// # Errors
 ///

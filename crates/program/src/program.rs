@@ -77,15 +77,15 @@ impl Program {
         })
     }
 
-    /// Runs the program with `input` as its standard input. Its environment consists of `variables`,
-    /// [`env`](Self::env) and a few inherited variables such as `PATH`. Dropping the future ends the
-    /// process group.
+    /// Runs the program with `input` as its standard input. Its environment consists of
+    /// `variables`, [`env`](Self::env) and a few inherited variables such as `PATH`. Dropping the
+    /// future ends the process group.
     ///
     /// # Errors
     ///
-    /// Fails if [`check`](Self::check) fails, if the program cannot be started, or if it takes longer
-    /// than its time limit; its process group is then ended. A program that fails is no error: its
-    /// exit status is returned.
+    /// Fails if [`check`](Self::check) fails, if the program cannot be started, or if it takes
+    /// longer than its time limit; its process group is then ended. A program that fails is no
+    /// error: its exit status is returned.
     pub async fn run(&self, stage: Stage, variables: &[(&str, String)], input: &[u8]) -> Result<Ending> {
         self.check(stage)?;
         let subject = self.path().display().to_string();

@@ -19,6 +19,8 @@ impl TryFrom<String> for Expression {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        // One line, since units and crontabs contain the text.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(&text).map_err(|_| {
             format!(
@@ -107,6 +109,8 @@ mod tests {
             let message = Expression::try_from(bad.to_owned()).unwrap_err();
             assert!(message.contains("five fields"), "{bad}: {message}");
         }
+        let lines = Schedule::new(Expression::try_from("0 3\n* *\t*".to_owned()).unwrap(), Tz::UTC);
+        assert_eq!(lines.expression(), "0 3 * * *");
         assert!(Expression::try_from("0 0 30 2 *".to_owned()).unwrap_err().contains("no such day"));
     }
 

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`expression`] | a cron expression, and its times in a time zone |
 //! | [`task`] | a verb of a job with its schedule, delay and retries |
-//! | [`plan`] | the decision: start, wait or skip, and the next time |
+//! | [`plan`](mod@plan) | the decision: start, wait or skip, and the next time |
 //! | [`calendar`] | a schedule in the syntax of systemd's timers, and of cron |
 
 pub mod calendar;

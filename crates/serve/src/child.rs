@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{ExitStatus, Stdio};
 
+use chrono::{DateTime, Utc};
 use command_fds::{CommandFdExt, FdMapping};
 use longshore_page::live::{Progress, Task};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,8 +17,8 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
+use crate::options::Program;
 use crate::progress::{Line, apply};
-use crate::service::Program;
 
 /// The descriptor of the events in the child.
 const DESCRIPTOR: i32 = 3;
@@ -35,6 +36,8 @@ pub(crate) struct Running {
 pub(crate) struct Ended {
     pub(crate) verb: String,
     pub(crate) job: String,
+    /// The time at which the task was started.
+    pub(crate) begun: DateTime<Utc>,
     /// The exit status, or the error of the wait.
     pub(crate) status: io::Result<ExitStatus>,
 }
@@ -57,6 +60,7 @@ impl Running {
         let mapping = FdMapping { parent_fd: OwnedFd::from(writer), child_fd: DESCRIPTOR };
         command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
         let mut command = Command::from(command);
+        let begun = Utc::now();
         let child = command.spawn()?;
         // The pipe ends with the child, once this process has closed its end.
         drop(command);
@@ -66,7 +70,7 @@ impl Running {
         tokio::spawn(async move {
             let status = observe(child, reader, &tasks, (&verb, &job)).await;
             // Without a receiver, the service has stopped.
-            ended.send(Ended { verb, job, status }).ok();
+            ended.send(Ended { verb, job, begun, status }).ok();
         });
         Ok(task)
     }

@@ -96,10 +96,12 @@ struct Allowance {
 }
 
 impl RateLimits {
-    /// Counts a request. Returns false if there were too many, or too many wrong tokens.
-    pub(crate) fn permits(&self, address: Option<IpAddr>) -> bool {
+    /// Counts a request. Returns false if there were too many, or, for a request with a token, too
+    /// many wrong tokens.
+    pub(crate) fn permits(&self, address: Option<IpAddr>, token: Bearer) -> bool {
         self.with(address, |allowance| {
-            let is_permitted = allowance.requests >= 1.0 && allowance.failures >= 1.0;
+            let may_guess = token == Bearer::Absent || allowance.failures >= 1.0;
+            let is_permitted = allowance.requests >= 1.0 && may_guess;
             allowance.requests -= if is_permitted { 1.0 } else { 0.0 };
             is_permitted
         })
@@ -172,10 +174,10 @@ mod tests {
     #[test]
     fn rates_are_limited_by_address() {
         let (limits, one, other) = (RateLimits::default(), Some(IpAddr::from([192, 0, 2, 1])), None);
-        let permitted = (0..2000).filter(|_| limits.permits(one)).count();
+        let permitted = (0..2000).filter(|_| limits.permits(one, Bearer::Absent)).count();
         assert!((300..1000).contains(&permitted), "{permitted}");
-        assert!(limits.permits(other));
+        assert!(limits.permits(other, Bearer::Present));
         (0..10).for_each(|_| limits.count_failure(other));
-        assert!(!limits.permits(other));
+        assert!(!limits.permits(other, Bearer::Present) && limits.permits(other, Bearer::Absent));
     }
 }

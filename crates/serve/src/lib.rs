@@ -6,6 +6,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | `service` | the loop: refreshing, scheduling, reloading, stopping |
+//! | `options` | the parts that the command line provides |
 //! | `planner` | the scheduled tasks that are due |
 //! | `child` | one task as a child process |
 //! | [`progress`] | the events of a task, as lines of JSON |
@@ -20,10 +21,12 @@ mod api;
 mod child;
 mod guard;
 mod listener;
+mod options;
 mod planner;
 pub mod progress;
 mod routes;
 mod service;
 mod state;
 
-pub use self::service::{Options, Program, serve};
+pub use self::options::{Options, Program};
+pub use self::service::serve;

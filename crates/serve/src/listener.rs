@@ -109,9 +109,12 @@ impl Listener {
         let peers = Peers::default();
         loop {
             // A full service accepts no connection; the kernel queues a few.
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                accepted = self.accept() => accepted,
+            let next = async {
+                let permit = Arc::clone(&connections).acquire_owned().await;
+                (permit, self.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                next = next => next,
                 () = stopped(&mut stop) => break,
             };
             let Ok((stream, peer)) = accepted else {

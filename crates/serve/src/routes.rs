@@ -1,5 +1,6 @@
 //! The routes, and the pages behind them.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures_util::stream;
 use longshore_config::serve::Role;
-use longshore_page::live::fragment;
+use longshore_page::live::{Task, fragment};
 use longshore_page::login::{self, Reason};
 use longshore_page::{Context, destinations, drills, overview, policies, runs, series};
 use serde::Deserialize;
@@ -85,7 +86,10 @@ async fn protect(request: Request, next: Next) -> Response {
 async fn authorize(State(shared): AppState, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
     let view = shared.view();
-    if !shared.limits.permits(peer) {
+    let token = bearer(request.headers());
+    let is_guess = token.is_some() || (request.method() == Method::POST && request.uri().path() == "/login");
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if !is_probe && !shared.limits.permits(peer, if is_guess { Bearer::Present } else { Bearer::Absent }) {
         return refuse(&request, &shared, StatusCode::TOO_MANY_REQUESTS, "too many requests");
     }
     if !guard::is_own_host(request.headers(), &view.config.serve.hosts) {
@@ -96,7 +100,6 @@ async fn authorize(State(shared): AppState, request: Request, next: Next) -> Res
             "this host name is not served: see hosts in [serve]",
         );
     }
-    let token = bearer(request.headers());
     let carried = if token.is_some() { Bearer::Present } else { Bearer::Absent };
     if !guard::is_same_origin(request.method(), request.headers(), carried) {
         return refuse(
@@ -259,18 +262,30 @@ async fn events(State(shared): AppState) -> Response {
     };
     let mut receiver = shared.tasks.subscribe();
     receiver.mark_changed();
-    let events = stream::unfold((receiver, permit, None), |(mut receiver, permit, pending)| async move {
-        if let Some(event) = pending {
-            return Some((Ok::<_, Infallible>(event), (receiver, permit, None)));
+    let pending = VecDeque::new();
+    let events = stream::unfold((receiver, permit, pending), move |(mut receiver, permit, mut pending)| {
+        let shared = Arc::clone(&shared);
+        async move {
+            if pending.is_empty() {
+                sleep(EVENT_INTERVAL).await;
+                receiver.changed().await.ok()?;
+                let tasks = receiver.borrow_and_update().clone();
+                pending.extend(change(&shared, &tasks));
+            }
+            pending.pop_front().map(|event| (Ok::<_, Infallible>(event), (receiver, permit, pending)))
         }
-        sleep(EVENT_INTERVAL).await;
-        receiver.changed().await.ok()?;
-        let tasks = receiver.borrow_and_update().clone();
-        let progress = Event::default().event("progress").data(fragment(&tasks));
-        let running = Event::default().event("running").data(tasks.len().to_string());
-        Some((Ok(progress), (receiver, permit, Some(running))))
     });
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// Returns the events about a change of the tasks or of the state.
+fn change(shared: &Shared, tasks: &[Task]) -> [Event; 3] {
+    let read = shared.view().overview.as_ref().map(|overview| overview.status.time.to_rfc3339());
+    [
+        Event::default().event("progress").data(fragment(tasks)),
+        Event::default().event("running").data(tasks.len().to_string()),
+        Event::default().event("state").data(read.unwrap_or_default()),
+    ]
 }
 
 /// Adds a run of a job to the queue.

@@ -1,7 +1,6 @@
 //! The loop of the service: refreshes the state, starts tasks, reloads, and stops.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +8,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use longshore_config::Config;
-use longshore_config::registry::Registry;
 use longshore_config::serve::{Listen, Permission};
-use longshore_core::plugin::Identities;
 use longshore_core::{Error, Result, Stage};
 use longshore_engine::identity::identities;
 use longshore_engine::notices::Notifier;
 use longshore_engine::overview::{Overview, OverviewReader};
-use longshore_engine::status::TablesOf;
 use longshore_page::Activity;
 use longshore_page::live::{Progress, Task};
 use sd_notify::NotifyState;
@@ -27,51 +23,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::access::Access;
 use crate::child::{Ended, Running};
 use crate::listener::{Listener, expect_protected};
+use crate::options::Options;
 use crate::planner::{Due, Planner};
 use crate::routes::router;
 use crate::state::{RunReply, RunRequest, Shared, View};
 
 /// The time between two looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
-/// The time after which the first state is shown without destinations that have not answered.
-const FIRST_PATIENCE: Duration = Duration::from_millis(500);
-/// The same for later states.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time after which a state is shown without destinations that have not answered, as long as
+/// there is no complete one.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// The maximum number of requests for runs that wait for the loop.
 const MAX_REQUESTS: usize = 16;
 /// The time that tasks have to clean up after SIGTERM.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The binary and the configuration of tasks.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// The path of the binary.
-    pub binary: PathBuf,
-    /// The path of the configuration.
-    pub config: PathBuf,
-}
-
-/// The parts of the service that the command line provides.
-pub struct Options<'a> {
-    /// The binary and the configuration of tasks.
-    pub program: Program,
-    /// The address or socket, in place of the configured one.
-    pub listen: Option<Listen>,
-    /// False to run no jobs, even if the configuration permits it.
-    pub may_run: bool,
-    /// The plugins.
-    pub registry: &'a Registry,
-    /// The identities of the command line.
-    pub identities: &'a Identities,
-    /// The function that reads names of tables from a record.
-    pub tables: &'a TablesOf<'a>,
-    /// Reads the configuration.
-    pub load: &'a dyn Fn() -> Result<Config>,
-    /// Prints a note.
-    pub note: &'a dyn Fn(&str),
-    /// The version of Longshore.
-    pub version: &'a str,
-}
 
 /// Serves until `stop`, then waits for tasks in progress.
 ///
@@ -119,8 +84,9 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
         queue: VecDeque::new(),
         running: Vec::new(),
         ended,
-        refresh: Refresh::Due(FIRST_PATIENCE),
+        refresh: Refresh::Due,
         watched: Instant::now(),
+        bound,
     };
     notify(&[NotifyState::Ready]);
     let result = service.run(stop, received, ends).await;
@@ -161,8 +127,8 @@ fn notify(state: &[NotifyState<'_>]) {
 
 /// The next read of the destinations.
 enum Refresh {
-    /// The read begins now, with this patience for slow destinations.
-    Due(Duration),
+    /// The read begins now.
+    Due,
     /// The read begins at this time.
     At(Instant),
     /// A read is in progress.
@@ -185,6 +151,8 @@ struct Service<'a> {
     refresh: Refresh,
     /// The time of the last notification of the watchdog.
     watched: Instant,
+    /// The address of the socket, which a reload does not change.
+    bound: Listen,
 }
 
 impl<'a> Service<'a> {
@@ -211,7 +179,7 @@ impl<'a> Service<'a> {
                     if self.reload().await {
                         // A read of the old configuration must not replace one of the new.
                         read = None;
-                        self.refresh = Refresh::Due(PATIENCE);
+                        self.refresh = Refresh::Due;
                     }
                 }
                 Some(request) = requests.recv() => self.accept(request),
@@ -225,6 +193,8 @@ impl<'a> Service<'a> {
         }
         notify(&[NotifyState::Stopping]);
         drop(read);
+        // From now on, requests for runs are refused at once.
+        drop(requests);
         self.stop(ends).await;
         Ok(())
     }
@@ -248,23 +218,26 @@ impl<'a> Service<'a> {
             tasks.iter().find(|task| task.verb == verb && task.job == job).map(|task| task.since)
         };
         let due = planner.due(&view.config, chrono::Utc::now(), begun);
-        let banner = due.as_ref().err().map(|error| format!("{BANNER}{}", error.chain()));
-        if banner.is_some() || view.banners.iter().any(|banner| banner.starts_with(BANNER)) {
-            self.shared.update(|view| {
-                view.banners.retain(|banner| !banner.starts_with(BANNER));
-                view.banners.extend(banner);
-            });
+        if let Ok(None) = due {
+            return;
         }
-        due.into_iter().flatten().for_each(|due| self.enqueue(due));
+        self.set_banner(BANNER, due.as_ref().err());
+        due.into_iter().flatten().flatten().for_each(|due| self.enqueue(due));
     }
 
     /// Starts a read of the destinations if it is due.
     fn start_read(&mut self) -> Option<LocalBoxFuture<'a, Result<()>>> {
-        let patience = match self.refresh {
-            Refresh::Due(patience) => patience,
-            Refresh::At(time) if time <= Instant::now() => PATIENCE,
-            _ => return None,
+        let is_due = match self.refresh {
+            Refresh::Due => true,
+            Refresh::At(time) => time <= Instant::now(),
+            Refresh::InProgress | Refresh::Again => false,
         };
+        if !is_due {
+            return None;
+        }
+        // Later, the last complete state is shown until all destinations have answered again.
+        let is_complete = self.shared.view().overview.as_ref().is_some_and(|overview| overview.is_complete);
+        let patience = if is_complete { None } else { Some(PATIENCE) };
         self.refresh = Refresh::InProgress;
         let (reader, shared) = (Rc::clone(&self.reader), Arc::clone(&self.shared));
         let note = self.options.note;
@@ -274,8 +247,10 @@ impl<'a> Service<'a> {
                 let overview = Arc::new(overview);
                 complete = overview.is_complete.then(|| Arc::clone(&overview));
                 shared.update(|view| view.overview = Some(overview));
+                // Pages with an event stream learn of the new state.
+                shared.tasks.send_modify(|_| {});
             };
-            reader.read(Some(patience), publish).await?;
+            reader.read(patience, publish).await?;
             // Destinations that have not answered yet are no problem to report.
             if let Some(overview) = complete {
                 let notifier = Notifier::of(&shared.view().config);
@@ -288,23 +263,32 @@ impl<'a> Service<'a> {
 
     fn finish_read(&mut self, result: Result<()>) {
         const BANNER: &str = "The state could not be evaluated: ";
-        let banner = result.err().map(|error| format!("{BANNER}{}", error.chain()));
-        self.shared.update(|view| {
-            view.banners.retain(|banner| !banner.starts_with(BANNER));
-            view.banners.extend(banner);
-        });
+        self.set_banner(BANNER, result.as_ref().err());
         self.refresh = match self.refresh {
-            Refresh::Again => Refresh::Due(PATIENCE),
+            Refresh::Again => Refresh::Due,
             _ => Refresh::At(Instant::now() + self.shared.view().config.serve.refresh.duration()),
         };
+    }
+
+    /// Shows an error on all pages and notes it once, or removes it.
+    fn set_banner(&self, beginning: &str, error: Option<&Error>) {
+        let banner = error.map(|error| format!("{beginning}{}", error.chain()));
+        let is_of_kind = |banner: &String| banner.starts_with(beginning);
+        if self.shared.view().banners.iter().find(|banner| is_of_kind(banner)) == banner.as_ref() {
+            return;
+        }
+        banner.iter().for_each(|banner| (self.options.note)(banner));
+        self.shared.update(|view| {
+            view.banners.retain(|banner| !is_of_kind(banner));
+            view.banners.extend(banner);
+        });
     }
 
     /// Makes a read begin now, or after the one in progress.
     fn request_read(&mut self) {
         self.refresh = match self.refresh {
             Refresh::InProgress | Refresh::Again => Refresh::Again,
-            Refresh::Due(patience) => Refresh::Due(patience),
-            Refresh::At(_) => Refresh::Due(PATIENCE),
+            Refresh::Due | Refresh::At(_) => Refresh::Due,
         };
     }
 
@@ -317,6 +301,8 @@ impl<'a> Service<'a> {
             let config = Arc::new((self.options.load)()?);
             let listen = self.options.listen.as_ref().unwrap_or(&config.serve.listen);
             expect_protected(listen, &config.serve.auth)?;
+            // The socket stays the same until a restart.
+            expect_protected(&self.bound, &config.serve.auth)?;
             let access = Access::load(&config.serve.auth)?;
             let identities = identities(self.options.identities, &config).await?;
             // The lock is that of the configuration's path, and this service may hold it already.
@@ -403,6 +389,9 @@ impl<'a> Service<'a> {
                         "{verb} {job}: cannot start {}: {error}",
                         self.options.program.binary.display()
                     ));
+                    if let Some(planner) = &mut self.planner {
+                        planner.end(&verb, &job, chrono::Utc::now(), None);
+                    }
                     self.forget(&verb, &job);
                 }
             }
@@ -414,6 +403,9 @@ impl<'a> Service<'a> {
         match &ended.status {
             Ok(status) => (self.options.note)(&format!("{} {}: {status}", ended.verb, ended.job)),
             Err(error) => (self.options.note)(&format!("{} {}: cannot be observed: {error}", ended.verb, ended.job)),
+        }
+        if let Some(planner) = &mut self.planner {
+            planner.end(&ended.verb, &ended.job, ended.begun, ended.status.as_ref().ok());
         }
         self.running.retain(|task| (&task.verb, &task.job) != (&ended.verb, &ended.job));
         self.forget(&ended.verb, &ended.job);

@@ -1,4 +1,4 @@
-//! The arguments of `longshore status`.
+//! The flags of `status`.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub(crate) struct Status {
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["json", "nagios"])]
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) prometheus: Option<Option<PathBuf>>,
-    /// Send notices about the problems to the channels of the configuration, and print nothing else.
+    /// Send notices about the problems to the configured channels, and print nothing else.
     ///
     /// The exit code is 0 if all notices that were due were sent, else 3.
     #[arg(long, conflicts_with_all = ["json", "nagios", "prometheus", "job"])]

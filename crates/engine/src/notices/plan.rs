@@ -8,8 +8,8 @@ use longshore_notify::{Event, State};
 use super::matter::{Matter, Scope};
 use super::memory::Sent;
 
-/// Returns the notices that are due at a channel that reports the events `on` and reminds of problems
-/// after `remind`. A problem that is in the scope, but not among `matters`, is over.
+/// Returns the notices that are due at a channel that reports the events `on` and reminds of
+/// problems after `remind`. A problem that is in the scope, but not among `matters`, is over.
 pub(super) fn plan(
     matters: &[Matter],
     sent: Option<&BTreeMap<String, Sent>>,

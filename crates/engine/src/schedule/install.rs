@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use longshore_config::{Config, Job};
+use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_schedule::calendar::{cron_fields, on_calendar};
 use longshore_schedule::{Task, Verb};
@@ -168,6 +169,7 @@ impl<'a> Installer<'a> {
             )));
         }
         let is_system = is_root && scheduler != Scheduler::SystemdUser;
+        [&path, request.program].into_iter().try_for_each(expect_plain)?;
         let user = if is_system { Some(run_user(&path, request.user)?) } else { None };
         Ok(Self { config, host, request, scheduler, user, path, now })
     }
@@ -293,6 +295,8 @@ impl<'a> Installer<'a> {
         let calendar = on_calendar(&task.schedule, self.now)
             .map_err(|message| Error::new(Stage::Config, Kind::Usage, format!("job {}", job.name), message))?;
         let user = self.user.as_ref();
+        let writable = self.writable(job);
+        writable.iter().try_for_each(|folder| expect_plain(folder))?;
         let facts = UnitFacts {
             task,
             calendar: &calendar,
@@ -302,7 +306,7 @@ impl<'a> Installer<'a> {
             manager,
             user: user.map(|user| user.name.as_str()),
             home: user.map(|user| user.dir.as_path()),
-            writable: &self.writable(job),
+            writable: &writable,
             sandbox: if self.request.no_sandbox { Sandbox::None } else { Sandbox::Strict },
         };
         Ok([unit::timer(&facts), unit::service(&facts)])
@@ -381,6 +385,16 @@ impl<'a> Installer<'a> {
         }
         Ok(lines)
     }
+}
+
+/// Fails for a path that would end a line of a unit or of cron: root installs the units of a
+/// configuration that another user may write.
+fn expect_plain(path: &Path) -> Result<()> {
+    if !path.to_string_lossy().contains(char::is_control) {
+        return Ok(());
+    }
+    let message = "has a control character in its name, which no unit or line of cron can have";
+    Err(Error::new(Stage::Config, Kind::Refused, printable(&path.to_string_lossy()), message).hint("rename it"))
 }
 
 /// Returns the configuration from which `schedule install` wrote a file.

@@ -1,7 +1,7 @@
-//! The longest time between two consecutive backups, from the reports of this host: retention removes
-//! backups, so those that are left show longer gaps.
+//! The longest time between two consecutive backups, from the reports of this host: retention
+//! removes backups, so those that are left show longer gaps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_config::Config;
@@ -15,18 +15,11 @@ const PERIOD: TimeDelta = TimeDelta::days(30);
 
 /// Adds the longest gap to each series of a job that this host runs.
 pub(super) fn add_gaps(config: &Config, all: &mut [SeriesStatus], now: DateTime<Utc>) -> Result<()> {
-    let since = now - PERIOD;
-    for job in config.jobs.values() {
-        let cluster = &job.site.cluster.name;
-        let of_job = |series: &&mut SeriesStatus| series.job == job.name && series.cluster == *cluster;
-        let mut series = all.iter_mut().filter(of_job).peekable();
-        if series.peek().is_none() {
-            continue;
-        }
-        let times: BTreeMap<String, BTreeSet<DateTime<Utc>>> = backup_times(config, job, since)?;
-        for status in series {
-            status.worst_gap_seconds = times.get(&status.subject).and_then(longest_gap).map(|gap| gap.num_seconds());
-        }
+    let times = backup_times(config, now - PERIOD)?;
+    for status in all {
+        let of_job = times.get(&(status.cluster.clone(), status.job.clone()));
+        let of_series = of_job.and_then(|of_job| of_job.get(&status.subject));
+        status.worst_gap_seconds = of_series.and_then(longest_gap).map(|gap| gap.num_seconds());
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ async fn foreign_backups_do_not_count_until_decoded_here() {
     let job = prune.config.jobs.values().next().unwrap();
     decrypted::record(&prune.config, job, backup).unwrap();
     let mut changed = backup.clone();
-    changed.manifest.artifact.sealed = longshore_core::meter::Digest::of(b"abd");
+    std::sync::Arc::make_mut(&mut changed.manifest).artifact.sealed = longshore_core::meter::Digest::of(b"abd");
     prune.store.put(&changed.name.manifest(), changed.manifest.to_bytes().unwrap());
     prune.prune(&ACT).await;
     assert_eq!(prune.days("app").await.len(), 6);
