@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 
 use crate::support::{CommandOutput, Job, TestEnv, files, finish};
 
-/// Runs Longshore without a cluster.
+/// Runs Longshore without a configuration.
+fn longshore(arguments: &[&str]) -> CommandOutput {
+    finish(Command::new(env!("CARGO_BIN_EXE_longshore")).args(arguments))
+}
+
 fn config(arguments: &[&str]) -> CommandOutput {
-    finish(Command::new(env!("CARGO_BIN_EXE_longshore")).arg("config").args(arguments))
+    longshore(&[&["config"], arguments].concat())
 }
 
 #[test]
@@ -64,11 +68,11 @@ fn file_of_init_is_valid_by_the_schema() {
     let schema: Value = serde_json::from_str(&config(&["schema"]).expect(0).stdout).unwrap();
     let path = test_env.path("made/config.toml");
     let destination = test_env.path("backups");
-    let arguments = ["--config", path.to_str().unwrap(), "init", "--destination", destination.to_str().unwrap()];
-    let places = ["--ship", "s3://acme/pg", "--ship", "ssh://backup@nas/srv/pg"];
-    test_env
-        .longshore(&[&arguments[..], &places, &["--connection", &test_env.cluster.connection()]].concat())
-        .expect(0);
+    let connection = test_env.cluster.connection();
+    let init = ["--config", path.to_str().unwrap(), "init", "--connection", &connection];
+    let places =
+        ["--destination", destination.to_str().unwrap(), "--ship", "s3://acme/pg", "--ship", "ssh://nas/srv/pg"];
+    longshore(&[&init[..], &places].concat()).expect(0);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.lines().next().unwrap().contains("schema"), "{text}");
     let value: Value = toml::from_str(&text).unwrap();
