@@ -80,7 +80,7 @@ pub(crate) enum Setting {
     /// The cron expression of the runs.
     Run(Expression),
     /// The cron expressions of several verbs.
-    Verbs(Written),
+    Verbs(Box<Written>),
 }
 
 /// `[job.NAME.schedule]`: the cron expressions of the job's verbs.
