@@ -324,7 +324,7 @@ async fn zfs_makes_snapshots_of_one_moment() {
     let programs = &volumes.programs;
     let [data, annex] = volumes.points.each_ref().map(|point| {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let mount = mounts.lines().filter(|line| line.split(' ').nth(4) == point.to_str()).next_back().unwrap();
+        let mount = mounts.lines().rfind(|line| line.split(' ').nth(4) == point.to_str()).unwrap();
         mount.split(" - ").nth(1).unwrap().split(' ').nth(1).unwrap().to_owned()
     });
     let copies = programs.path("copies").display().to_string();

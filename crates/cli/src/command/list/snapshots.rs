@@ -65,7 +65,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Exit {
         Column::text("SNAPSHOT"),
         Column::text("CLUSTER"),
         Column::text("JOB"),
-        Column::text(&format!("TAKEN ({})", zone.name())),
+        Column::text(format!("TAKEN ({})", zone.name())),
         Column::text("FILES"),
     ];
     output.table(&Table::new(columns).rows(rows));
