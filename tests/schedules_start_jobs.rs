@@ -165,6 +165,34 @@ fn units_of_others_are_never_replaced() {
 }
 
 #[test]
+fn units_of_two_users_are_refused() {
+    let host_env = HostEnv::new(
+        "schedule = '0 3 * * *'\n[notify.post]\ntype = 'mail'\nfrom = 'a@b.example'\nto = ['c@d.example']",
+    );
+    let installed = host_env.schedule(&["install", "--systemd", "--run-as", "postgres"]).expect(0);
+    // It does not work in the sandbox of the service.
+    installed.shows("sendmail cannot leave the sandbox");
+    // Units share the folders of locks and state, which belong to one user.
+    let text = fs::read_to_string(host_env.path("config.toml")).unwrap().replace("nightly", "weekly");
+    fs::write(host_env.path("other.toml"), text).unwrap();
+    let root = host_env.root().display().to_string();
+    let other = host_env.path("other.toml").display().to_string();
+    let install = |user: &str| {
+        let mut command = host_env.command(&[]);
+        command.args(["--config", &other, "schedule", "install", "--systemd", "--run-as", user, "--root", &root]);
+        finish(&mut command)
+    };
+    install("root").expect(6).shows("runs as \"postgres\"").shows("--run-as postgres");
+    install("postgres").expect(0);
+    // A later installation does not start the tasks at once.
+    let stamp = host_env.root().join("var/lib/systemd/timers/stamp-longshore-run@nightly.timer");
+    fs::create_dir_all(stamp.parent().unwrap()).unwrap();
+    fs::write(&stamp, "").unwrap();
+    host_env.schedule(&["uninstall"]).expect(0);
+    assert!(!stamp.exists() && host_env.unit("longshore-run@weekly.timer").exists());
+}
+
+#[test]
 fn units_are_valid_and_sandboxed() {
     let host_env = HostEnv::new(ALL_VERBS);
     host_env.schedule(&["install", "--systemd", "--run-as", "postgres"]).expect(0).shows("as postgres");

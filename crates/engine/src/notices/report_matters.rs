@@ -232,6 +232,28 @@ mod tests {
     }
 
     #[test]
+    fn each_job_and_verb_has_a_problem_of_its_own() {
+        let of_job = |verb: &str, job: &str, outcome| {
+            let report = RunReport { job: Some(job.to_owned()), ..report(verb, outcome) };
+            super::matters(&report, &Details::default())
+        };
+        let failed: Vec<Matter> =
+            [("verify", "nightly"), ("verify", "weekly"), ("prune", "nightly"), ("sync", "nightly")]
+                .into_iter()
+                .flat_map(|(verb, job)| of_job(verb, job, Outcome::Failed).0)
+                .collect();
+        let different: BTreeSet<String> = keys(&failed).into_iter().collect();
+        assert_eq!(different.len(), 4, "{different:?}");
+        let ended = |verb: &str, job: &str| -> Vec<bool> {
+            let (_, scope) = of_job(verb, job, Outcome::Done);
+            failed.iter().map(|matter| scope.contains(matter)).collect()
+        };
+        assert_eq!(ended("verify", "weekly"), [false, true, false, false]);
+        assert_eq!(ended("prune", "nightly"), [false, false, true, false]);
+        assert_eq!(ended("run", "nightly"), [false; 4]);
+    }
+
+    #[test]
     fn text_has_classes_and_no_messages() {
         let details = Details { error: Some("cannot read /srv/secret".to_owned()), ..Details::default() };
         let (matters, _) = super::matters(&report("run", Outcome::Failed), &details);
