@@ -178,9 +178,9 @@ fn units_of_two_users_are_refused() {
     let root = host_env.root().display().to_string();
     let other = host_env.path("other.toml").display().to_string();
     let install = |user: &str| {
-        let mut command = host_env.command(&[]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
         command.args(["--config", &other, "schedule", "install", "--systemd", "--run-as", user, "--root", &root]);
-        finish(&mut command)
+        finish(command.env("HOME", host_env.folder.path()).env_remove("LONGSHORE_CONFIG"))
     };
     install("root").expect(6).shows("runs as \"postgres\"").shows("--run-as postgres");
     install("postgres").expect(0);
