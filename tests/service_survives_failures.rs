@@ -103,6 +103,22 @@ fn stop_waits_for_runs_and_then_ends_them() {
     assert!(files(&test_env.local()).iter().all(|file| !file.contains("shop")));
 }
 
+#[test]
+fn run_with_an_invalid_configuration_is_shown() {
+    let test_env = runnable("");
+    let service = Service::start(&mut test_env.command());
+    service.wait_until_ready();
+    let valid = std::fs::read_to_string(test_env.config_path()).unwrap();
+    std::fs::write(test_env.config_path(), format!("{valid}\nunknown = 1\n")).unwrap();
+    assert_eq!(service.request(RUN, FROM_PAGE, "").status, 202);
+    wait_for("the banner", || service.get("/").body.contains("A task could not begin").then_some(()));
+    assert!(service.log().contains("longshore config check"), "{}", service.log());
+    std::fs::write(test_env.config_path(), valid).unwrap();
+    assert_eq!(service.request(RUN, FROM_PAGE, "").status, 202);
+    wait_for("the end of the run", || (!service.get("/").body.contains("A task could not begin")).then_some(()));
+    assert_eq!(reports(&test_env), 1);
+}
+
 /// Changes the time of the only run report of this host to two hours before.
 fn age_report(test_env: &TestEnv) {
     let folder = test_env.path("state/runs");

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use longshore_config::Config;
 use longshore_config::serve::{Listen, Permission};
-use longshore_core::{Error, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::identity::identities;
 use longshore_engine::notices::Notifier;
 use longshore_engine::overview::{Overview, OverviewReader};
@@ -404,12 +404,25 @@ impl<'a> Service<'a> {
             Ok(status) => (self.options.note)(&format!("{} {}: {status}", ended.verb, ended.job)),
             Err(error) => (self.options.note)(&format!("{} {}: cannot be observed: {error}", ended.verb, ended.job)),
         }
+        self.show_invalid(ended);
         if let Some(planner) = &mut self.planner {
             planner.end(&ended.verb, &ended.job, ended.begun, ended.status.as_ref().ok());
         }
         self.running.retain(|task| (&task.verb, &task.job) != (&ended.verb, &ended.job));
         self.forget(&ended.verb, &ended.job);
         self.request_read();
+    }
+
+    /// Shows on all pages that a task ended before it began, since it leaves no report: its
+    /// configuration is invalid.
+    fn show_invalid(&self, ended: &Ended) {
+        const BANNER: &str = "A task could not begin: ";
+        let is_usage = ended.status.as_ref().is_ok_and(|status| status.code() == Some(USAGE));
+        let error = is_usage.then(|| {
+            let task = format!("{} {}", ended.verb, ended.job);
+            Error::new(Stage::Config, Kind::Usage, task, "ended with exit code 1; `longshore config check` shows why")
+        });
+        self.set_banner(BANNER, error.as_ref());
     }
 
     fn forget(&self, verb: &str, job: &str) {
@@ -441,13 +454,14 @@ impl<'a> Service<'a> {
     }
 }
 
+/// The exit code of a task whose configuration is invalid.
+const USAGE: i32 = 1;
 /// The verb that makes backups.
 const RUN: &str = "run";
 
 #[cfg(test)]
 mod tests {
     use longshore_config::serve::{Auth, ServeSettings};
-    use longshore_core::Kind;
 
     use super::*;
 
