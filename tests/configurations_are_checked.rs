@@ -50,6 +50,21 @@ fn file_is_checked_before_its_keys_exist() {
     fs::write(&path, text.replace("'pg_dump'", "'pg_dump', extra_args = ['--file=x']")).unwrap();
     config(&["check", file]).expect(1).shows("--file");
     config(&["check", "/nonexistent/new.toml"]).expect(1).shows("cannot read the configuration");
+
+    // A channel that could never send is found before the first alarm; its secrets may be missing.
+    let channel = |settings: &str| {
+        fs::write(&path, format!("{text}[notify.post]\n{settings}\n")).unwrap();
+        config(&["check", file])
+    };
+    channel("type = 'webhook'\nurl_file = '/nonexistent/url'").expect(0);
+    for wrong in [
+        "type = 'webhook'",
+        "type = 'webhook'\nurl = '127.0.0.1:1/x'",
+        "type = 'webhook'\nurl = 'http://127.0.0.1:1/x'\ntemplate = '{{ titel }}'",
+        "type = 'mail'\nfrom = 'me'\nto = ['you@example.org']\nhost = 'mail.example.org'",
+    ] {
+        channel(wrong).expect(1).shows("post");
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub async fn check(
         findings.push(Finding::warning("configuration", message, "to make backups, add a table [job.NAME]"));
     }
     findings.extend(check_state_dir(config));
+    findings.extend(check_metrics_file(config));
     let mut run_size = RunSize { bytes: 0, is_complete: true };
     for job in &jobs {
         let (found, bytes) = server::check_server(config, job).await;
@@ -87,6 +88,16 @@ fn check_hooks(job: &Job) -> Option<Finding> {
         Ok(()) => Some(Finding::good(subject, "only root and this user can replace the programs of its hooks")),
         Err(error) => Some(Finding::failed(subject, &error)),
     }
+}
+
+/// Checks that the metrics file can be written.
+fn check_metrics_file(config: &Config) -> Option<Finding> {
+    let folder = config.metrics_file.as_ref()?.parent()?;
+    let written = tempfile::tempfile_in(folder).map_err(|error| {
+        Error::io(Stage::Config, folder.display().to_string(), "cannot write into the folder", error)
+            .hint("create it for this user, or set metrics_file to a file in another folder")
+    });
+    written.err().map(|error| Finding::failed("metrics_file", &error))
 }
 
 /// Checks that this host can keep its state.

@@ -10,6 +10,8 @@ use crate::text::{age, bytes, level, minute, path};
 
 /// The period whose uploads the forecast extends, in days.
 const FORECAST_DAYS: i64 = 30;
+/// The most days that a forecast names.
+const MOST_FORECAST_DAYS: f64 = 3650.0;
 /// The number of rows of each table.
 const MAX_ROWS: usize = 1000;
 
@@ -51,10 +53,11 @@ pub fn page(context: &Context<'_>, name: &str) -> Option<String> {
     let recent = context.now - TimeDelta::days(FORECAST_DAYS);
     let there = || overview.backups.iter().filter(|backup| backup.copies.iter().any(|copy| copy.destination == name));
     let added: u64 = there().filter(|backup| backup.time() > recent).map(|backup| backup.bytes()).sum();
-    let forecast = status.free_bytes.filter(|_| added > 0).map(|free| {
-        let days = free as f64 / (added as f64 / FORECAST_DAYS as f64);
-        format!("full in {days:.0} days if nothing is removed")
-    });
+    let forecast =
+        status.free_bytes.filter(|_| added > 0).map(|free| match free as f64 / (added as f64 / FORECAST_DAYS as f64) {
+            days if days > MOST_FORECAST_DAYS => "not full within ten years".to_owned(),
+            days => format!("full in {days:.0} days if nothing is removed"),
+        });
     let facts = facts
         .fact("Series", status.series.to_string())
         .fact("Backups", status.backups.to_string())

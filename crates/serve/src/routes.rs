@@ -106,7 +106,7 @@ async fn authorize(State(shared): AppState, request: Request, next: Next) -> Res
             &request,
             &shared,
             StatusCode::FORBIDDEN,
-            "the request does not come from a page of this service",
+            "the request does not come from a page of this service: a program sends a token, or this service as Origin",
         );
     }
     if is_public(request.uri().path()) {

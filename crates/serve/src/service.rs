@@ -423,6 +423,10 @@ impl<'a> Service<'a> {
             Error::new(Stage::Config, Kind::Usage, task, "ended with exit code 1; `longshore config check` shows why")
         });
         self.set_banner(BANNER, error.as_ref());
+        if is_usage {
+            // The file is not the configuration that is in force.
+            self.shared.update(|view| view.is_reloaded = false);
+        }
     }
 
     fn forget(&self, verb: &str, job: &str) {

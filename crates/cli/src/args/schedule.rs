@@ -53,7 +53,7 @@ pub(crate) struct Install {
     #[arg(long, conflicts_with = "user")]
     pub(crate) cron: bool,
     /// Write timers for the systemd of this user instead of the system's.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "root")]
     pub(crate) user: bool,
     /// Run the tasks as this user [default: the owner of the configuration].
     #[arg(long, value_name = "USER", conflicts_with = "user")]

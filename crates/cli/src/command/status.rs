@@ -4,7 +4,9 @@ pub(crate) mod metrics;
 mod nagios;
 mod table;
 
-use longshore_core::Result;
+use std::path::Path;
+
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::counters::Counters;
 use longshore_engine::notices::Notifier;
 use longshore_engine::status::{IssueKind, Request, Status, status as read_status};
@@ -15,6 +17,20 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins;
 use crate::time_zone::TimeZone;
+
+/// Fails if the name of a job was written in the place of a file.
+fn expect_file(file: Option<&Path>, status: &Status) -> Result<()> {
+    let is_job = |file: &&Path| status.jobs.iter().any(|job| Path::new(&job.job) == *file);
+    match file.filter(is_job) {
+        None => Ok(()),
+        Some(job) => {
+            let (subject, message) = (job.display().to_string(), "the name of a job in the place of a file");
+            let hint =
+                format!("write the job first: longshore status {subject} --prometheus; or ./{subject} for a file");
+            Err(Error::new(Stage::Config, Kind::Usage, subject, message).hint(hint))
+        }
+    }
+}
 
 pub(super) async fn status(
     context: impl FnOnce() -> Result<Context>,
@@ -44,6 +60,7 @@ pub(super) async fn status(
         return Ok(if warnings.is_empty() { Exit::Done } else { Exit::Partial });
     }
     if let Some(file) = &args.prometheus {
+        expect_file(file.as_deref(), &status)?;
         return metrics::show(output, &status, &counters, file.as_deref());
     }
     if args.json.json {

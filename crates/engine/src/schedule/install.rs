@@ -160,7 +160,7 @@ impl<'a> Installer<'a> {
         let scheduler = match request.scheduler {
             Some(scheduler) => scheduler,
             None if host.has_systemd() && (is_root || host.crontab().is_none()) => Scheduler::Systemd,
-            None if host.crontab().is_some() || host.path("etc/cron.d").is_dir() => Scheduler::Cron,
+            None if host.crontab().is_some() || is_root && host.path("etc/cron.d").is_dir() => Scheduler::Cron,
             None => {
                 let message = "this host runs neither systemd nor cron";
                 return Err(Error::new(Stage::Config, Kind::Refused, host_name(), message)
