@@ -62,6 +62,8 @@ fn metrics_file_that_cannot_be_written_fails_no_run() {
     fs::write(test_env.config_path(), format!("metrics_file = '{}'\n{config}", file.display())).unwrap();
     test_env.longshore(&["run"]).expect(0).shows("the metrics file was not written");
     test_env.longshore(&["status", "--prometheus", file.to_str().unwrap()]).expect(1).shows("cannot write the metrics");
+    test_env.longshore(&["check"]).shows("metrics_file").shows("cannot write into the folder");
+    test_env.longshore(&["status", "--prometheus", "nightly"]).expect(1).shows("the name of a job");
 }
 
 #[test]
