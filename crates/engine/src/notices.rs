@@ -249,6 +249,21 @@ fn includes_job(settings: &NoticeChannel, job: Option<&str>) -> bool {
     settings.jobs.as_ref().zip(job).is_none_or(|(jobs, job)| jobs.contains(job))
 }
 
+/// Checks the settings and the texts of the channels, but neither their secrets nor their programs,
+/// which may be on another host.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Usage`] if a channel could never send.
+pub fn check_settings(config: &Config) -> Result<()> {
+    config.notify.values().try_for_each(|NoticeChannel { name, settings, remind, .. }| {
+        match Channel::new(name, settings, *remind).and_then(|channel| channel.check()) {
+            Err(error) if error.kind() == Kind::Usage => Err(error),
+            _ => Ok(()),
+        }
+    })
+}
+
 fn check(config: &Config, settings: &NoticeChannel, channel: &Result<Channel>) -> Vec<Finding> {
     let subject = format!("notify {}", settings.name);
     let checked = channel.as_ref().map_err(Clone::clone).and_then(Channel::check);

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use longshore_config::{Config, Job, NoticeChannel};
-use longshore_core::{Kind, Result};
-use longshore_notify::Channel;
+use longshore_config::{Config, Job};
+use longshore_core::Result;
+use longshore_engine::notices;
 use serde::Serialize;
 
 use crate::args::config::ConfigFile;
@@ -29,7 +29,7 @@ pub(super) fn config(path: &Path, args: &ConfigFile, output: Output) -> Result<E
     let path = check.file.as_deref().unwrap_or(path);
     let config = Config::load(path, &plugins::registry())?;
     config.jobs.values().try_for_each(build)?;
-    config.notify.values().try_for_each(check_channel)?;
+    notices::check_settings(&config)?;
     let contents = Contents {
         file: path,
         jobs: config.jobs.keys().map(String::as_str).collect(),
@@ -50,15 +50,6 @@ fn build(job: &Job) -> Result<()> {
     job.dump.iter().try_for_each(|dump| dump(&job.site).map(drop))?;
     job.verify.iter().flatten().try_for_each(|verify| verify(&job.site).map(drop))?;
     job.drill.scratch.iter().try_for_each(|scratch| scratch(&job.site).map(drop))
-}
-
-/// Checks the settings and the texts of a channel. Its secrets and programs may be on another host.
-fn check_channel(channel: &NoticeChannel) -> Result<()> {
-    let NoticeChannel { name, settings, remind, .. } = channel;
-    match Channel::new(name, settings, *remind).and_then(|channel| channel.check()) {
-        Err(error) if error.kind() == Kind::Usage => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn counted(count: usize, noun: &str) -> String {
