@@ -238,8 +238,7 @@ impl Manifest {
         self.needs.iter().find(|need| self.is_incremental() && need.folder() == own.folder())
     }
 
-    /// Returns the time from which on recovery from archived WAL can end: of the server's clock if
-    /// it is recorded, else of the host that made the backup.
+    /// Returns the earliest end of a recovery, by the server's clock if recorded, else the host's.
     pub fn recoverable_from(&self) -> DateTime<Utc> {
         self.base.as_ref().and_then(|base| base.finished).unwrap_or(self.finished)
     }
