@@ -1,9 +1,8 @@
 //! A base backup from the files of the live data directory is as good as one by the server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::time::Duration;
 
-use longshore_testkit::cluster::{Cluster, Installation, NewFolder};
+use longshore_testkit::cluster::{Cluster, Installation, Load, NewFolder};
 use longshore_testkit::sample;
 use serde_json::Value;
 
@@ -94,16 +93,8 @@ pub(crate) fn while_money_moves(cluster: &Cluster, work: impl FnOnce()) {
          insert into account select n, 1000, repeat('x', 400) from generate_series(1, 20000) n;
          create table ledger (id bigserial primary key, amount int)",
     );
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                cluster.psql("bank", TRANSFER);
-            }
-        });
-        work();
-        stop.store(true, Ordering::Relaxed);
-    });
+    let transfers = Load { database: "bank", script: TRANSFER, pause: Duration::from_millis(10) };
+    cluster.under_load(&[transfers], work);
 }
 
 /// Expects that no transfer is half done, and that no row of the ledger is missing.

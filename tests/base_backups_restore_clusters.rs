@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, globals};
+use longshore_testkit::cluster::{Cluster, Installation, Load, NewFolder, contents, globals};
 use longshore_testkit::sample;
 
 use crate::support::{CommandOutput, Job, TestEnv, files};
@@ -144,32 +143,19 @@ fn backup_under_load_is_consistent() {
         "create table account as select i id, 0::bigint balance from generate_series(1, 2000) i;
          create unique index on account (id);",
     );
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let (stop, test_env) = (&stop, &test_env);
-        let transfers = scope.spawn(move || {
-            let transfer = "do $$ begin for i in 1..200 loop
-                 update account set balance = balance - 7 where id = 1 + floor(random() * 2000);
-                 update account set balance = balance + 7 where id = (select id from account limit 1);
-                 commit; end loop; end $$; drop table if exists fleeting; create table fleeting as select generate_series(1, 2000);
-                 vacuum full account;";
-            while !stop.load(Ordering::Relaxed) {
-                test_env.cluster.psql("bank", transfer);
-            }
-        });
-        let databases = scope.spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                test_env.cluster.psql("postgres", "create database brief");
-                test_env.cluster.psql("postgres", "drop database brief");
-            }
-        });
+    let transfer = "do $$ begin for i in 1..200 loop
+         update account set balance = balance - 7 where id = 1 + floor(random() * 2000);
+         update account set balance = balance + 7 where id = (select id from account limit 1);
+         commit; end loop; end $$; drop table if exists fleeting; create table fleeting as select generate_series(1, 2000);
+         vacuum full account;";
+    let pause = Duration::from_millis(10);
+    let transfers = Load { database: "bank", script: transfer, pause };
+    let databases = Load { database: "postgres", script: "create database brief;\ndrop database brief", pause };
+    test_env.cluster.under_load(&[transfers, databases], || {
         for _ in 0..2 {
             test_env.longshore(&["run"]).expect(0);
             thread::sleep(Duration::from_secs(1));
         }
-        stop.store(true, Ordering::Relaxed);
-        transfers.join().unwrap();
-        databases.join().unwrap();
     });
     let folder = NewFolder::new();
     let data_dir = folder.data_dir().display().to_string();

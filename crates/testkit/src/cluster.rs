@@ -7,12 +7,14 @@
 //! | `installation` | the PostgreSQL releases on a machine |
 //! | `template`, `system_identifier` | one initdb, and copies with their own system identifiers |
 //! | `folder`, `process` | the files and processes that tests must not leave behind |
+//! | `load` | work that a server does during a test |
 //! | `fingerprint` | the comparison of a database and its restored copy |
 
 pub mod cache;
 mod fingerprint;
 pub(crate) mod folder;
 mod installation;
+mod load;
 pub(crate) mod process;
 mod system_identifier;
 mod template;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 pub use fingerprint::{contents, fingerprint, globals, schema};
 pub use installation::{INSTALLED, Installation, NEWER};
+pub use load::Load;
 
 use folder::Folder;
 

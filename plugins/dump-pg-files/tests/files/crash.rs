@@ -1,10 +1,10 @@
 //! Snapshots of everything, without a backup at the server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use longshore_core::Kind;
 use longshore_pg_base::facts::Wal;
-use longshore_testkit::cluster::{Cluster, Installation};
+use longshore_testkit::cluster::{Cluster, Installation, Load};
 use longshore_testkit::loop_mount::LoopMount;
 use serde_json::json;
 
@@ -14,6 +14,13 @@ use crate::support::{expect_idle, snapshot_stage, take, take_fails, versions};
 /// The settings of a server that survives a crash with all commits.
 const CRASH_SAFE: [&str; 3] = ["full_page_writes=on", "fsync=on", "synchronous_commit=on"];
 
+/// Inserts 10 MB of rows.
+const INSERT: Load<'_> = Load {
+    database: "postgres",
+    script: "insert into t select n, repeat('x', 500) from generate_series(1, 20000) n",
+    pause: Duration::from_millis(10),
+};
+
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshot_with_its_wal_is_a_base_backup() {
     let mount = LoopMount::btrfs();
@@ -21,18 +28,9 @@ async fn snapshot_with_its_wal_is_a_base_backup() {
         let cluster = Cluster::start_within(&mount.path(), &installation, &CRASH_SAFE);
         cluster.psql("postgres", "create table t (n int, filler text); create table u (like t); checkpoint");
         let stage = snapshot_stage(&cluster, json!({ "with": "btrfs", "consistency": "crash" }));
-        let stop = AtomicBool::new(false);
-        let taken = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    cluster
-                        .psql("postgres", "insert into t select n, repeat('x', 500) from generate_series(1, 20000) n");
-                }
-            });
-            let taken = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(take(&*stage)));
-            stop.store(true, Ordering::Relaxed);
-            taken.unwrap()
-        });
+        let runtime = tokio::runtime::Handle::current();
+        let (taken, _) =
+            tokio::task::block_in_place(|| cluster.under_load(&[INSERT], || runtime.block_on(take(&*stage)).unwrap()));
         let facts = taken.facts();
         assert!(facts.crash_consistent && facts.wal == Wal::Included);
         assert!(facts.start_lsn < facts.stop_lsn, "{facts:?}");

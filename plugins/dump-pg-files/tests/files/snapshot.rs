@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -12,7 +11,7 @@ use longshore_core::check::Outcome;
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, cleanup::CleanupScope};
 use longshore_pg_base::facts::Wal;
-use longshore_testkit::cluster::{Cluster, Installation};
+use longshore_testkit::cluster::{Cluster, Installation, Load};
 use longshore_testkit::loop_mount::LoopMount;
 use serde_json::{Value, json};
 
@@ -36,6 +35,14 @@ async fn expect_none(folder: &Path) {
     }
 }
 
+/// Moves rows to another table and back.
+const MOVE_ROWS: Load<'_> = Load {
+    database: "postgres",
+    script: "with moved as (delete from one where n % 5 = 0 returning *) insert into other select * from moved;
+             with moved as (delete from other returning *) insert into one select * from moved; checkpoint",
+    pause: Duration::from_millis(10),
+};
+
 /// Backs up a cluster that moves rows between tables all the time, and checks the copy.
 async fn busy_cluster_is_copied(mount: &Path, settings: Value) {
     for major in [15, 18] {
@@ -45,21 +52,10 @@ async fn busy_cluster_is_copied(mount: &Path, settings: Value) {
             "create table one as select n, repeat('x', 300) t from generate_series(1, 9000) n;
              create table other (like one); create unlogged table u as select 1",
         );
-        let stop = AtomicBool::new(false);
         let stage = snapshot_stage(&cluster, settings.clone());
-        let taken = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let script = "with moved as (delete from one where n % 5 = 0 returning *) insert into other select * from moved;
-                                  with moved as (delete from other returning *) insert into one select * from moved; checkpoint";
-                    cluster.psql("postgres", script);
-                }
-            });
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            let taken =
-                std::thread::spawn(move || runtime.block_on(async move { take(&*stage).await })).join().unwrap();
-            stop.store(true, Ordering::Relaxed);
-            taken.unwrap()
+        let runtime = tokio::runtime::Handle::current();
+        let (taken, _) = tokio::task::block_in_place(|| {
+            cluster.under_load(&[MOVE_ROWS], || runtime.block_on(take(&*stage)).unwrap())
         });
         let facts = taken.facts();
         assert_eq!((facts.version, facts.wal), (major, Wal::Included));
@@ -70,13 +66,13 @@ async fn busy_cluster_is_copied(mount: &Path, settings: Value) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn btrfs_snapshot_of_a_busy_cluster_is_a_base_backup() {
     let mount = LoopMount::btrfs();
     busy_cluster_is_copied(&mount.path(), json!({ "with": "btrfs", "checkpoint": "fast", "threads": 2 })).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn reflinks_of_a_busy_cluster_are_a_base_backup() {
     let mount = LoopMount::xfs();
     busy_cluster_is_copied(&mount.path(), json!({ "with": "xfs-reflink", "checkpoint": "fast" })).await;

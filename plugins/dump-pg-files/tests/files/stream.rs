@@ -2,8 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use longshore_core::manifest::Format;
@@ -11,7 +10,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
 use longshore_pg_base::facts::{PageChecksums, Source, Wal};
 use longshore_pg_client::cluster_files::TABLESPACES;
-use longshore_testkit::cluster::{Cluster, Installation};
+use longshore_testkit::cluster::{Cluster, Installation, Load};
 use serde_json::json;
 
 use crate::support::{create_tablespace, expect_idle, read, superuser_stage, take, take_fails, versions};
@@ -148,41 +147,28 @@ async fn damaged_page_fails_the_dump_or_is_recorded() {
     assert_eq!(pages, [(path.as_str(), 3)]);
 }
 
-/// The most rounds of [`write`], which bound the WAL of a backup.
-const MOST_ROUNDS: u32 = 4;
-
-/// Writes, checkpoints and recycles WAL until `stop` is set. Returns the number of rounds.
-fn write(cluster: &Cluster, stop: &AtomicBool) -> u32 {
-    let mut rounds = 0;
-    while rounds < MOST_ROUNDS && !stop.load(Ordering::Relaxed) {
-        let script = "insert into load select n, repeat(n::text, 100) from generate_series(1, 20000) n;
-                      update load set t = t || 'x' where n % 7 = 0; select pg_switch_wal(); checkpoint; truncate load;";
-        cluster.psql("postgres", script);
-        rounds += 1;
-    }
-    rounds
-}
+/// Writes, checkpoints and recycles WAL.
+const WRITE: Load<'_> = Load {
+    database: "postgres",
+    script: "insert into load select n, repeat(n::text, 100) from generate_series(1, 20000) n;
+             update load set t = t || 'x' where n % 7 = 0; select pg_switch_wal(); checkpoint; truncate load",
+    pause: Duration::from_secs(1),
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn busy_server_is_copied_with_its_wal() {
     for version in versions() {
         let recycle = ["wal_keep_size=0", "max_wal_size=32MB", "min_wal_size=32MB", "full_page_writes=on"];
-        let cluster = Arc::new(Cluster::start(&version, &recycle));
+        let cluster = Cluster::start(&version, &recycle);
         cluster.psql("postgres", "create table load (n int, t text)");
         let stage = superuser_stage(&cluster, json!({ "checkpoint": "fast", "max_rate": "8MiB", "threads": 2 }));
         let dumped = stage.dump(&Subject::Base).await.unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let load = std::thread::spawn({
-            let (cluster, stop) = (Arc::clone(&cluster), Arc::clone(&stop));
-            move || write(&cluster, &stop)
-        });
-        let taken = read(dumped).await;
-        stop.store(true, Ordering::Relaxed);
-        let rounds = load.join().unwrap();
-        let taken = taken.unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        let (taken, rounds) =
+            tokio::task::block_in_place(|| cluster.under_load(&[WRITE], || runtime.block_on(read(dumped)).unwrap()));
         let facts = taken.facts();
         let segments = (facts.stop_lsn.0 - facts.start_lsn.0) >> 24;
-        assert!(rounds >= 2 && segments >= 2, "{rounds} rounds, {segments} segments: the server wrote too little");
+        assert!(rounds[0] >= 2 && segments >= 2, "{rounds:?} rounds, {segments} segments: the server wrote too little");
         assert_eq!(facts.wal, Wal::Included);
         taken.pg_verifybackup(&cluster);
     }
