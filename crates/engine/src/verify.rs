@@ -33,9 +33,10 @@ use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_with_
 use crate::comparison::compare_findings;
 use crate::details::{expect_details, fetch_record};
 use crate::error_report::ErrorReport;
+use crate::headers::decryptor;
 use crate::hold::mark;
 use crate::origin::OriginCheck;
-use crate::stages::{decryptor, site_without_server, verifiers};
+use crate::stages::{site_without_server, verifiers};
 
 /// The number of backups read concurrently at one destination.
 const READS: usize = 2;
@@ -199,7 +200,8 @@ impl BackupVerifier<'_> {
         // Damage of the stored bytes, until decoding begins.
         let mut found_by = Depth::Sealed;
         let read = async {
-            let decryptor = decryptor(self.registry, self.identities, backup)?;
+            let artifact = &backup.manifest.artifact.key;
+            let decryptor = decryptor(self.registry, self.identities, backup, artifact, &[&*at.store]).await?;
             let mut verifiers = read_back_verifiers(self.registry, job, &site)?;
             verifiers.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
             let read = read_back(&*at.store, &backup.manifest, decryptor.as_deref(), &verifiers, &observer).await?;
