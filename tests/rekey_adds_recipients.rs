@@ -145,6 +145,11 @@ fn headers_follow_their_backups() {
     let restore = ["restore", "globals", "--from", "one", "--output", output.to_str().unwrap()];
     with(&test_env, &new, &restore).expect(0);
 
+    // A destination that was not rekeyed gets the headers of its backups.
+    test_env.longshore(&["sync"]).expect(0).shows("headers to \"other\": copied 1");
+    assert_eq!(headers(&one), headers(&other));
+    test_env.longshore(&["sync"]).expect(0).shows("in sync");
+
     // A copy of the backup has its headers.
     for file in files(&other) {
         fs::remove_file(other.join(file)).unwrap();
@@ -206,6 +211,32 @@ fn damaged_and_unreadable_files_are_reported() {
     with(&test_env, &test_env.identity(), &["rekey"]).expect(0).omits("written").shows("ok");
     let file = file_with(&test_env.local(), "shop/shop");
     assert_eq!(headers(&test_env.local()), [], "{}", file.display());
+}
+
+#[test]
+fn check_reports_recipients_without_access() {
+    let test_env = TestEnv::new();
+    let old = test_env.recipient().to_owned();
+    let (new, recipient) = new_identity(&test_env.path(""), "new.txt");
+    let configure = |recipients: &[&str], more: &str| {
+        let recipients: Vec<_> = recipients.iter().map(|recipient| format!("'{recipient}'")).collect();
+        let encrypt = format!("{{ type = 'age', recipients = [{}] }}", recipients.join(", "));
+        test_env.configure(&Job { dump: GLOBALS, encrypt: Some(&encrypt), more, ..Job::default() });
+    };
+    configure(&[&old], "");
+    test_env.longshore(&["run"]).expect(0);
+    test_env.longshore(&["check"]).expect(0).shows("encrypts for one recipient").omits("oldest");
+    configure(&[&old, &recipient], "");
+    test_env.longshore(&["check"]).expect(0).shows("1 of 2 recipients cannot decrypt").omits("one recipient");
+    let drill = format!("[job.nightly.drill]\nidentity = '{}'\n", new.display());
+    configure(&[&old, &recipient], &drill);
+    test_env.longshore(&["check"]).expect(0).shows("the identity does not decrypt the oldest backup");
+    with(&test_env, &test_env.identity(), &["rekey"]).expect(0).shows("written");
+    let checked = test_env.longshore(&["check"]).expect(0).shows("the identity decrypts the oldest backup");
+    checked.omits("cannot decrypt the backups").omits("none is offline");
+    let both = format!("[identity]\nfile = ['{}', '{}']\n", new.display(), test_env.identity().display());
+    configure(&[&old, &recipient], &both);
+    test_env.longshore(&["check"]).expect(0).shows("identities of all 2 recipients").shows("none is offline");
 }
 
 #[test]

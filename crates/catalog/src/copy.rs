@@ -67,8 +67,8 @@ async fn copy_holds(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result
     Ok(())
 }
 
-/// Copies the headers beside a backup's artifact and details, so that the same identities decrypt it
-/// at every destination. Existing headers are kept.
+/// Copies the headers beside a backup's artifact and details, so that the same identities decrypt
+/// the backup at every destination. Existing headers are kept.
 pub async fn copy_headers(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
     let files: Vec<Key> = backup.manifest.files().map(|file| file.key).collect();
     for header in backup.headers.iter().filter(|header| files.contains(&header.sealed)) {

@@ -2,8 +2,8 @@
 //! changes.
 //!
 //! ```text
-//! <cluster>/<subject>/<subject>-2026-06-07_091500.dump.zst.age                      the file
-//! <cluster>/<subject>/<subject>-2026-06-07_091500.dump.zst.age.header.2026-11-30_200100-1f0c9a7e5d3b2c4a.age-header
+//! …/<subject>-2026-06-07_091500.dump.zst.age                                       the file
+//! …/<subject>-2026-06-07_091500.dump.zst.age.header.<time>-<digits>.age-header     its header
 //! ```
 //! The digits identify the set of recipients, so a listing shows which files already have a header
 //! for these recipients.

@@ -243,6 +243,9 @@ impl From<&Synced> for CommandResult {
             let message = copied.error.as_ref().map(|error| error.message.clone());
             result.messages.extend(message.map(|message| (copied.to.clone(), message)));
         }
+        result.count("copied_headers", synced.headers.iter().map(|copied| copied.headers).sum());
+        let of_headers = synced.headers.iter().filter_map(|copied| Some((&copied.to, copied.error.as_ref()?)));
+        result.messages.extend(of_headers.map(|(to, error)| (to.clone(), error.message.clone())));
         let problems = synced.problems.iter();
         result.messages.extend(problems.map(|problem| (problem.destination.clone(), problem.error.message.clone())));
         result

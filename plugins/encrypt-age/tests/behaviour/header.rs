@@ -23,7 +23,7 @@ fn header_length(decrypter: &dyn Decrypt, file: &[u8]) -> Result<usize> {
 }
 
 /// Returns a new header of a file for other recipients.
-async fn rekey(decrypter: &dyn Decrypt, encrypter: &dyn Encrypt, file: &[u8]) -> Result<Bytes> {
+pub(crate) async fn rekey(decrypter: &dyn Decrypt, encrypter: &dyn Encrypt, file: &[u8]) -> Result<Bytes> {
     let own = file[..header_length(decrypter, file)?].to_vec();
     let key = decrypter.headers().unwrap().file_key(own.into(), Vec::new(), "file").await?;
     encrypter.headers().unwrap().header(key, "file").await
@@ -37,7 +37,7 @@ async fn open_with(decrypter: &dyn Decrypt, headers: &[Bytes], file: &[u8]) -> R
 }
 
 /// Returns an age file: a header in the place of a file's own.
-fn spliced(decrypter: &dyn Decrypt, header: &[u8], file: &[u8]) -> Vec<u8> {
+pub(crate) fn spliced(decrypter: &dyn Decrypt, header: &[u8], file: &[u8]) -> Vec<u8> {
     [header, &file[header_length(decrypter, file).unwrap()..]].concat()
 }
 
