@@ -72,6 +72,10 @@ while read -r line; do
 done
 [ -z "$BROKEN" ] || exit 1
 case $1 in
+    # No stanza is of this plugin.
+    *identity-v1) if [ -z "$key" ]; then printf -- '-> done\n\n'; exit; fi ;;
+esac
+case $1 in
     *recipient-v1) printf -- '-> recipient-stanza 0 fake\n%s\n' "$key" ;;
     *) printf -- '-> file-key 0\n%s\n' "$key" ;;
 esac
@@ -159,7 +163,8 @@ fn identity_comes_from_vault() {
         finish(command.arg("verify"))
     };
     verify("s.token").expect(0).shows("verified: read to its end");
-    verify("s.other").expect(2).shows("[identity] command").omits("AGE-SECRET");
+    let text = std::fs::read_to_string(test_env.identity()).unwrap();
+    verify("s.other").expect(2).shows("[identity] command").omits(text.lines().last().unwrap());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use longshore_testkit::cluster::{Cluster, Installation, contents};
 use longshore_testkit::garage::{Garage, Permission, REGION};
 use longshore_testkit::sample;
 
+use crate::recovery_reaches_its_target;
 use crate::stock_tools_can_decode_every_file::{commands_in, unpack_with_the_page};
 use crate::support::{ArchiveEnv, CommandOutput, Job, RecordingProxy, TestEnv, file_with, files, finish, manifest};
 
@@ -71,7 +72,7 @@ fn new_identity_restores_and_old_one_opens_no_header() {
     }
     test_env.longshore(&["verify"]).expect(0);
     test_env.longshore(&["list"]).expect(0).omits("belong to no backup");
-    test_env.longshore(&["status"]).expect(0);
+    test_env.longshore(&["status", "--max-age", "1d"]).expect(0);
     with(&test_env, &new, &["drill"]).expect(0);
     // The details of the drill are encrypted, too, and for the recipients of the job.
     with(&test_env, &test_env.identity(), &["rekey", "--to", &recipient]).expect(0).shows("written");
@@ -138,7 +139,8 @@ fn headers_follow_their_backups() {
     let (new, recipient) = new_identity(&test_env.path(""), "new.txt");
     let rekey = ["rekey", "--to", &recipient, "--destination", "one"];
     with(&test_env, &test_env.identity(), &rekey).expect(0);
-    assert_eq!((headers(&one).len(), headers(&other).len()), (1, 0));
+    // Of the script and its details.
+    assert_eq!((headers(&one).len(), headers(&other).len()), (2, 0));
     // The header at one destination is enough for a restore from the other.
     fs::set_permissions(&one, fs::Permissions::from_mode(0o700)).unwrap();
     let output = test_env.path("globals.sql");
@@ -146,7 +148,7 @@ fn headers_follow_their_backups() {
     with(&test_env, &new, &restore).expect(0);
 
     // A destination that was not rekeyed gets the headers of its backups.
-    test_env.longshore(&["sync"]).expect(0).shows("headers to \"other\": copied 1");
+    test_env.longshore(&["sync"]).expect(0).shows("headers to \"other\": copied 2");
     assert_eq!(headers(&one), headers(&other));
     test_env.longshore(&["sync"]).expect(0).shows("in sync");
 
@@ -168,7 +170,7 @@ fn headers_follow_their_backups() {
     test_env.longshore(&["prune"]).expect(0);
     for folder in [&one, &other] {
         assert_eq!(headers(folder), [], "{rekeyed:?}");
-        assert_eq!(files(folder).iter().filter(|file| file.ends_with(".age")).count(), 1);
+        assert_eq!(files(folder).iter().filter(|file| file.ends_with(".age")).count(), 2);
     }
     test_env.longshore(&["list"]).expect(0).omits("belong to no backup");
 }
@@ -206,7 +208,7 @@ fn damaged_and_unreadable_files_are_reported() {
     let (_, recipient) = new_identity(&test_env.path(""), "new.txt");
     let (stranger, _) = new_identity(&test_env.path(""), "stranger.txt");
     with(&test_env, &stranger, &["rekey", "--to", &recipient]).expect(2).shows("none of the identities given");
-    test_env.longshore(&["rekey", "--to", &recipient]).expect(1).shows("--identity FILE");
+    test_env.longshore(&["rekey", "--to", &recipient]).expect(1).shows("there is no identity").shows("--identity");
     with(&test_env, &test_env.identity(), &["rekey", "--to", "age1nonsense"]).expect(1).shows("mistyped");
     with(&test_env, &test_env.identity(), &["rekey"]).expect(0).omits("written").shows("ok");
     let file = file_with(&test_env.local(), "shop/shop");
@@ -246,7 +248,7 @@ fn archived_wal_is_rekeyed() {
     archive.longshore(&["run"]).expect(0);
     test_env.cluster.create_database("shop");
     test_env.cluster.psql("shop", "create table t (i int); insert into t values (42)");
-    archive.archive();
+    let segment = archive.archive();
     let (new, recipient) = new_identity(&test_env.path(""), "new.txt");
     archive.give_files();
     let [old_file, new_file] = [test_env.identity(), new.clone()].map(|file| file.display().to_string());
@@ -255,11 +257,13 @@ fn archived_wal_is_rekeyed() {
     archive.longshore(&["verify", "main/wal", "-i", &new_file]).expect(0).omits("damaged").shows("verified");
     archive.longshore(&["wal", "status"]).expect(0);
     archive.longshore(&["list"]).expect(0).omits("belong");
+    let fetch = ["wal", "fetch", &segment, "pg_wal/RECOVERYXLOG", "-i", &new_file];
+    archive.in_data_dir(&fetch).expect(0);
     // By hand, with the commands of the page and the new identity alone.
     fs::rename(&new, test_env.identity()).unwrap();
     let (folder, done) = unpack_with_the_page(test_env, &Installation::newer());
     done.shows("OK").omits("is damaged");
-    let restored = Cluster::start_on(folder, &Installation::newer(), &[]);
+    let restored = recovery_reaches_its_target::start(folder, &Installation::newer(), &[]);
     assert_eq!(restored.psql("shop", "select i from t"), "42");
 }
 

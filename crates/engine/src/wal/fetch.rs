@@ -75,9 +75,9 @@ pub async fn fetch(
         blocking(move || write(&target, &content)).await
     };
     let ahead = Ahead::open(config, &folder);
-    for (_, file) in &found {
+    for (archive, file) in &found {
         if let Some(sealed) = ahead.as_ref().and_then(|ahead| ahead.take(file))
-            && let Ok(content) = reader.open(from_bytes(sealed), file).await
+            && let Ok(content) = reader.open(archive, sealed, file).await
         {
             return deliver(content).await.map(|()| Fetched::Delivered);
         }
@@ -146,6 +146,18 @@ impl Reader<'_> {
         self.checked(self.stored_content(archive, file).await?, file).await
     }
 
+    /// Returns the content of a file whose stored bytes are at hand, checked to the last record.
+    async fn open(&self, archive: &ArchiveAt, sealed: Bytes, file: &WalKey) -> Result<Bytes> {
+        let content = match self.content(from_bytes(sealed.clone()), file, self.decryptor(file)?).await {
+            Err(error) if error.kind() == Kind::Denied => {
+                let Some(decryptor) = self.decryptor_with_headers(archive, file).await? else { return Err(error) };
+                self.content(from_bytes(sealed), file, Some(decryptor)).await
+            }
+            content => content,
+        };
+        self.checked(content?, file).await
+    }
+
     /// Fetches and decrypts a file, by a header beside it if no identity opens its own.
     async fn stored_content(&self, archive: &ArchiveAt, file: &WalKey) -> Result<Bytes> {
         let sealed = archive.store.fetch(&file.key, None).await?;
@@ -177,12 +189,6 @@ impl Reader<'_> {
         SegmentSize::new(content.len() as u64).map_err(|error| {
             Error::new(Stage::Verify, Kind::Corrupt, file.key.as_str(), "has not the size of a segment").because(error)
         })
-    }
-
-    /// Decrypts a file, and returns its content, checked to the last record.
-    pub(crate) async fn open(&self, sealed: ByteStream, file: &WalKey) -> Result<Bytes> {
-        let decryptor = self.decryptor(file)?;
-        self.checked(self.content(sealed, file, decryptor).await?, file).await
     }
 
     /// Returns the content of a file after checking it to the last record.
