@@ -229,13 +229,17 @@ fn check_reports_recipients_without_access() {
     test_env.longshore(&["run"]).expect(0);
     test_env.longshore(&["check"]).expect(0).shows("encrypts for one recipient").omits("oldest");
     configure(&[&old, &recipient], "");
-    test_env.longshore(&["check"]).expect(0).shows("1 of 2 recipients cannot decrypt").omits("one recipient");
+    test_env
+        .longshore(&["check"])
+        .expect(0)
+        .shows("1 of 2 recipients cannot decrypt the backup of")
+        .omits("one recipient");
     let drill = format!("[job.nightly.drill]\nidentity = '{}'\n", new.display());
     configure(&[&old, &recipient], &drill);
     test_env.longshore(&["check"]).expect(0).shows("the identity does not decrypt the oldest backup");
     with(&test_env, &test_env.identity(), &["rekey"]).expect(0).shows("written");
     let checked = test_env.longshore(&["check"]).expect(0).shows("the identity decrypts the oldest backup");
-    checked.omits("cannot decrypt the backups").omits("none is offline");
+    checked.omits("cannot decrypt the backup of").omits("none is offline");
     let both = format!("[identity]\nfile = ['{}', '{}']\n", new.display(), test_env.identity().display());
     configure(&[&old, &recipient], &both);
     test_env.longshore(&["check"]).expect(0).shows("identities of all 2 recipients").shows("none is offline");

@@ -3,18 +3,25 @@
 
 use std::sync::Arc;
 
-use longshore_catalog::catalog::{Backup, Catalog, Series};
+use futures_util::TryStreamExt;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
 use longshore_core::check::Finding;
+use longshore_core::header::{HeaderName, RecipientSet};
+use longshore_core::key::{BackupName, encode_name};
+use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use longshore_core::plugin::{Ask, Identities, Passphrase};
 use longshore_core::stage::{Decrypt, Store};
-use longshore_core::{Error, Kind, Result};
+use longshore_core::stream::collect;
+use longshore_core::{Kind, Result, Stage};
 use secrecy::SecretString;
 
 use crate::headers::fetch;
 use crate::identity::drill_identities;
 use crate::rekey::header_of;
+
+/// The number of manifests that are read in search of the oldest backup of a job.
+const READ_MANIFESTS: usize = 100;
 
 /// Checks the readers of each encrypted job's backups.
 pub(super) async fn check_readers(
@@ -82,6 +89,13 @@ impl Ask for NoAnswer {
     }
 }
 
+/// The oldest encrypted backup of a job at a destination, with the headers beside its artifact.
+struct Oldest {
+    manifest: Manifest,
+    /// The headers, the newest first.
+    headers: Vec<HeaderName>,
+}
+
 /// Compares the oldest backup at each destination with the recipients and the identity of drills.
 async fn check_oldest(
     config: &Config,
@@ -96,61 +110,79 @@ async fn check_oldest(
     for name in &job.ship {
         let Some(Ok(store)) = config.destinations.get(name).map(|destination| destination.open()) else { continue };
         // Other findings report a destination that cannot be listed; one may permit only writes.
-        let Ok(catalog) = Catalog::read(&*store).await else { continue };
-        let Some(oldest) = oldest(&catalog, job) else { continue };
+        let Ok(Some(oldest)) = oldest(&*store, job).await else { continue };
         let subject = format!("destination {name}");
-        let lacking = recipients_without_access(oldest, recipients);
+        let lacking = recipients_without_access(&oldest, recipients);
         if lacking > 0 {
             let time = oldest.manifest.time;
-            let message =
-                format!("{lacking} of {} recipients cannot decrypt the backups since {time}", recipients.len());
+            let message = format!("{lacking} of {} recipients cannot decrypt the backup of {time}", recipients.len());
             let remedy = format!("`longshore rekey {} -i OLD_IDENTITY` adds them", job.name);
             findings.push(Finding::warning(&subject, message, remedy));
         }
         if !identities.is_empty() {
-            findings.extend(check_identity(registry, &*store, oldest, &identities, &subject).await);
+            findings.extend(check_identity(registry, &*store, &oldest, &identities, &subject).await);
         }
     }
     findings
 }
 
-/// Returns the oldest encrypted backup of a job.
-fn oldest<'a>(catalog: &'a Catalog, job: &Job) -> Option<&'a Backup> {
-    let is_of_job = |series: &Series| series.job == job.name && series.cluster == job.site.cluster.name;
-    let backups = catalog.series.iter().filter(|(series, _)| is_of_job(series)).flat_map(|(_, backups)| backups);
-    let sealed = backups.filter(|backup| backup.manifest.artifact.encryption.is_some());
-    sealed.min_by_key(|backup| backup.manifest.time)
+/// Finds the oldest encrypted backup of a job: by the times in names, so that few manifests are
+/// read.
+async fn oldest(store: &dyn Store, job: &Job) -> Result<Option<Oldest>> {
+    let folder = format!("{}/", encode_name(&job.site.cluster.name));
+    let (mut names, mut headers) = (Vec::new(), Vec::new());
+    let mut entries = store.list_backups().await?;
+    while let Some(entry) = entries.try_next().await? {
+        if entry.key.as_str().starts_with(&folder) {
+            names.extend(BackupName::from_manifest_key(&entry.key));
+            headers.extend(HeaderName::from_key(&entry.key));
+        }
+    }
+    names.sort_by_key(BackupName::time);
+    for name in names.iter().take(READ_MANIFESTS) {
+        let key = name.manifest();
+        let read = collect(store.fetch(&key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await;
+        // A damaged manifest is reported by `status` and `verify`.
+        let Ok(manifest) = read.and_then(|bytes| Manifest::from_bytes(&key, &bytes)) else { continue };
+        if manifest.job == job.name && manifest.artifact.encryption.is_some() {
+            headers.retain(|header: &HeaderName| header.sealed == manifest.artifact.key);
+            headers.sort_by(|one, other| other.cmp(one));
+            return Ok(Some(Oldest { manifest, headers }));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the number of recipients for which a backup was neither encrypted nor rekeyed. A header
 /// lists no recipients: the one for exactly these recipients is for all of them.
-fn recipients_without_access(backup: &Backup, recipients: &[String]) -> usize {
-    let set = longshore_core::header::RecipientSet::of(recipients);
-    if backup.headers_of(&backup.manifest.artifact.key).any(|header| header.recipients == set) {
+fn recipients_without_access(oldest: &Oldest, recipients: &[String]) -> usize {
+    let set = RecipientSet::of(recipients);
+    if oldest.headers.iter().any(|header| header.recipients == set) {
         return 0;
     }
-    recipients.iter().filter(|recipient| !backup.manifest.recipients.contains(recipient)).count()
+    recipients.iter().filter(|recipient| !oldest.manifest.recipients.contains(recipient)).count()
 }
 
-/// Tests whether the identities open the header of a backup.
+/// Tests whether the identities open a header of a backup's artifact.
 async fn check_identity(
     registry: &Registry,
     store: &dyn Store,
-    backup: &Backup,
+    oldest: &Oldest,
     identities: &Identities,
     subject: &str,
 ) -> Option<Finding> {
-    let name = backup.name.to_string();
+    let artifact = &oldest.manifest.artifact;
     let opened = async {
-        let encryption = backup.manifest.artifact.encryption.as_deref().unwrap_or_default();
+        let encryption = artifact.encryption.as_deref().unwrap_or_default();
         let decrypt = registry.decrypt.build(encryption, identities)?;
-        opens(&*decrypt, store, backup).await
+        opens(&*decrypt, store, oldest).await
     };
+    let key = artifact.key.as_str();
     match opened.await {
-        Ok(true) => Some(Finding::good(subject, format!("the identity decrypts the oldest backup, {name}"))),
+        Ok(true) => Some(Finding::good(subject, format!("the identity decrypts the oldest backup, {key}"))),
         Ok(false) => None,
-        Err(error) if error.kind() == Kind::Denied && error.subject() == backup.manifest.artifact.key.as_str() => {
-            let message = format!("the identity does not decrypt the oldest backup, {name}");
+        Err(error) if error.kind() == Kind::Denied && error.stage() == Stage::Decrypt => {
+            let message = format!("the identity does not decrypt the oldest backup, {key}");
             let remedy = "`longshore rekey` with the identity of that backup adds the recipient of this one";
             Some(Finding::warning(subject, message, remedy))
         }
@@ -162,12 +194,12 @@ async fn check_identity(
 
 /// Returns true if the identities open a header of the artifact, or false if the encryption has
 /// none.
-async fn opens(decrypt: &dyn Decrypt, store: &dyn Store, backup: &Backup) -> Result<bool, Error> {
+async fn opens(decrypt: &dyn Decrypt, store: &dyn Store, oldest: &Oldest) -> Result<bool> {
     let Some(open) = decrypt.headers() else { return Ok(false) };
-    let artifact = &backup.manifest.artifact;
+    let artifact = &oldest.manifest.artifact;
     let own = header_of(open, store, &artifact.key, Some(artifact.sealed.bytes)).await?;
     let mut others = Vec::new();
-    for header in backup.headers_of(&artifact.key) {
+    for header in &oldest.headers {
         others.push(fetch(header, &[store]).await?);
     }
     open.file_key(own, others, artifact.key.as_str()).await.map(|_| true)
