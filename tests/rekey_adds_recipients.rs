@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,14 +9,14 @@ use longshore_core::header::HeaderName;
 use longshore_core::key::{Key, Timestamp};
 use longshore_core::manifest::{Manifest, SealedFile};
 use longshore_core::meter::Digest;
-use longshore_testkit::ceph::{self, Ceph, Protection};
+use longshore_testkit::ceph::{Ceph, Protection};
 use longshore_testkit::cluster::{Cluster, Installation, contents};
 use longshore_testkit::garage::{Garage, Permission, REGION};
 use longshore_testkit::sample;
 
 use crate::recovery_reaches_its_target;
 use crate::stock_tools_can_decode_every_file::{commands_in, unpack_with_the_page};
-use crate::support::{ArchiveEnv, CommandOutput, Job, RecordingProxy, TestEnv, file_with, files, finish, manifest};
+use crate::support::{ArchiveEnv, CommandOutput, Job, RecordingProxy, TestEnv, files, finish, manifest};
 
 const GLOBALS: &str = "[{ type = 'pg_dumpall' }]";
 
@@ -141,8 +140,6 @@ fn headers_follow_their_backups() {
     with(&test_env, &test_env.identity(), &rekey).expect(0);
     // Of the script and its details.
     assert_eq!((headers(&one).len(), headers(&other).len()), (2, 0));
-    // The header at one destination is enough for a restore from the other.
-    fs::set_permissions(&one, fs::Permissions::from_mode(0o700)).unwrap();
     let output = test_env.path("globals.sql");
     let restore = ["restore", "globals", "--from", "one", "--output", output.to_str().unwrap()];
     with(&test_env, &new, &restore).expect(0);
@@ -167,6 +164,8 @@ fn headers_follow_their_backups() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     test_env.longshore(&["run"]).expect(0);
     std::thread::sleep(std::time::Duration::from_millis(2100));
+    // The only verified backup would be kept.
+    test_env.longshore(&["verify"]).expect(0);
     test_env.longshore(&["prune"]).expect(0);
     for folder in [&one, &other] {
         assert_eq!(headers(folder), [], "{rekeyed:?}");
@@ -200,6 +199,17 @@ fn forged_headers_change_nothing() {
     assert!(files(&test_env.local()).iter().all(|file| !file.contains(".damaged.")));
 }
 
+/// Returns the reports of rekeys in the destination.
+fn rekey_reports(test_env: &TestEnv) -> Vec<serde_json::Value> {
+    let folder = test_env.local().join("main/runs/nightly");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_report = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.contains("-rekey-") && !name.contains(".details")
+    };
+    paths.filter(is_report).map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap()).collect()
+}
+
 #[test]
 fn damaged_and_unreadable_files_are_reported() {
     let test_env = TestEnv::new();
@@ -211,8 +221,28 @@ fn damaged_and_unreadable_files_are_reported() {
     test_env.longshore(&["rekey", "--to", &recipient]).expect(1).shows("there is no identity").shows("--identity");
     with(&test_env, &test_env.identity(), &["rekey", "--to", "age1nonsense"]).expect(1).shows("mistyped");
     with(&test_env, &test_env.identity(), &["rekey"]).expect(0).omits("written").shows("ok");
-    let file = file_with(&test_env.local(), "shop/shop");
-    assert_eq!(headers(&test_env.local()), [], "{}", file.display());
+    assert_eq!(headers(&test_env.local()), []);
+    // The MAC of a header is wrong, and another file ends within its header.
+    let [shop, globals] = ["shop-2", "globals-2"].map(|name| {
+        let all = files(&test_env.local());
+        let file = all.iter().find(|file| file.contains(name) && file.ends_with(".zst.age")).unwrap();
+        test_env.local().join(file)
+    });
+    let mut bytes = fs::read(&shop).unwrap();
+    let mac = bytes.windows(4).position(|window| window == b"\n---").unwrap() + 10;
+    bytes[mac] = if bytes[mac] == b'A' { b'B' } else { b'A' };
+    fs::write(&shop, bytes).unwrap();
+    fs::write(&globals, &fs::read(&globals).unwrap()[..130]).unwrap();
+    let rekeyed = with(&test_env, &test_env.identity(), &["rekey", "--to", &recipient, "--json"]).expect(4);
+    let rekeyed: serde_json::Value = serde_json::from_str(&rekeyed.stdout).unwrap();
+    for backup in rekeyed["backups"].as_array().unwrap() {
+        let is_damaged = !backup["name"].as_str().unwrap().contains("postgres-2");
+        assert_eq!(backup["damaged"], is_damaged, "{backup}");
+        assert_eq!(backup["headers"].as_array().unwrap().len(), if is_damaged { 0 } else { 2 });
+    }
+    let reports = rekey_reports(&test_env);
+    let report = reports.iter().find(|report| report["outcome"] == "damaged").expect("a report of the damage");
+    assert_eq!(report["counts"]["new_headers"], 2);
 }
 
 #[test]
@@ -249,6 +279,7 @@ fn check_reports_recipients_without_access() {
 fn archived_wal_is_rekeyed() {
     let archive = ArchiveEnv::start(&Installation::newer(), &[]);
     let test_env = &archive.env;
+    let unneeded = archive.archive();
     archive.longshore(&["run"]).expect(0);
     test_env.cluster.create_database("shop");
     test_env.cluster.psql("shop", "create table t (i int); insert into t values (42)");
@@ -263,6 +294,12 @@ fn archived_wal_is_rekeyed() {
     archive.longshore(&["list"]).expect(0).omits("belong");
     let fetch = ["wal", "fetch", &segment, "pg_wal/RECOVERYXLOG", "-i", &new_file];
     archive.in_data_dir(&fetch).expect(0);
+    // WAL is pruned with its headers.
+    let has_headers = |segment: &str| headers(&test_env.local()).iter().any(|it| it.sealed.as_str().contains(segment));
+    assert!(has_headers(&unneeded) && has_headers(&segment));
+    archive.configure("recovery_window = 'none'");
+    archive.longshore(&["prune"]).expect(0).shows(&unneeded);
+    assert!(!has_headers(&unneeded) && has_headers(&segment));
     // By hand, with the commands of the page and the new identity alone.
     fs::rename(&new, test_env.identity()).unwrap();
     let (folder, done) = unpack_with_the_page(test_env, &Installation::newer());
@@ -288,7 +325,6 @@ fn locked_bucket_keeps_every_version() {
     assert!((versions + 2..=versions + 4).contains(&after) && markers == 0, "{versions} {after} {markers}");
     with(&test_env, &new, &["verify", "--destination", "offsite"]).expect(0).shows("verified: ");
     with(&test_env, &test_env.identity(), &rekey).expect(0).omits("written");
-    assert!(!ceph::REGION.is_empty());
 }
 
 /// Fills a folder with encrypted backups of one database, an hour apart, that share the bytes of
