@@ -197,6 +197,17 @@ fn forged_headers_change_nothing() {
         with(&test_env, identity, &["verify"]).expect(0).shows("verified: ");
     }
     assert!(files(&test_env.local()).iter().all(|file| !file.contains(".damaged.")));
+
+    // A file whose own header is damaged accepts no header, and is damaged for each identity.
+    let artifact =
+        test_env.local().join(files(&test_env.local()).iter().find(|it| it.ends_with(".sql.zst.age")).unwrap());
+    let mut bytes = fs::read(&artifact).unwrap();
+    let mac = bytes.windows(4).position(|window| window == b"\n---").unwrap() + 10;
+    bytes[mac] ^= 1;
+    fs::write(&artifact, bytes).unwrap();
+    for identity in [&new, &test_env.identity()] {
+        with(&test_env, identity, &["verify"]).expect(4).stdout_shows("damaged");
+    }
 }
 
 /// Returns the reports of rekeys in the destination.

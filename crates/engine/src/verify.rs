@@ -215,7 +215,16 @@ impl BackupVerifier<'_> {
             let compared = compare_findings(backup, recorded.as_ref(), &verifiers, &read.reports)?;
             Ok::<_, Error>((read, compared))
         };
-        let read = read.await;
+        let read = match read.await {
+            // A file whose own header is damaged accepts no header beside it.
+            Err(error) if error.kind() == Kind::Denied && !backup.headers.is_empty() => {
+                match verify_stored(&*at.store, backup, &ignore()).await {
+                    Err(damage) if is_damage(&damage) => Err(damage),
+                    _ => Err(error),
+                }
+            }
+            read => read,
+        };
         let is_damaged = read.as_ref().is_err_and(is_damage);
         if is_damaged && self.decodes(backup) && verify_stored(&*at.store, backup, &ignore()).await.is_ok() {
             // The stored bytes match their digest: only decoding finds the damage.
