@@ -72,6 +72,10 @@ while read -r line; do
 done
 [ -z "$BROKEN" ] || exit 1
 case $1 in
+    # No stanza is of this plugin.
+    *identity-v1) if [ -z "$key" ]; then printf -- '-> done\n\n'; exit; fi ;;
+esac
+case $1 in
     *recipient-v1) printf -- '-> recipient-stanza 0 fake\n%s\n' "$key" ;;
     *) printf -- '-> file-key 0\n%s\n' "$key" ;;
 esac
@@ -86,8 +90,7 @@ const PLUGIN_IDENTITY: &str = "AGE-PLUGIN-FAKE-18YX8DC";
 fn encrypts_with_an_age_plugin() {
     let test_env = TestEnv::new();
     let bin = test_env.make_folder("bin");
-    std::fs::write(bin.join("age-plugin-fake"), PLUGIN).unwrap();
-    std::fs::set_permissions(bin.join("age-plugin-fake"), PermissionsExt::from_mode(0o700)).unwrap();
+    script(&bin.join("age-plugin-fake"), PLUGIN);
     let identity = test_env.path("plugin.txt");
     std::fs::write(&identity, PLUGIN_IDENTITY).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
@@ -103,6 +106,97 @@ fn encrypts_with_an_age_plugin() {
     let mut broken = test_env.command();
     finish(broken.arg("run").env("PATH", &path).env("BROKEN", "yes")).expect(2);
     assert_eq!(test_env.json(&["list", "globals", "--json"]).as_array().unwrap().len(), 1);
+}
+
+/// Returns the first table of the configuration beneath a heading of the manual.
+fn recipe(heading: &str) -> String {
+    let page = include_str!("../crates/cli/doc/longshore-encryption.7.md");
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect("the page has the heading");
+    let (_, block) = section.split_once("```toml\n").expect("a table follows it");
+    block.split_once("\n```").expect("the table ends").0.to_owned()
+}
+
+/// Writes an executable script.
+fn script(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn identity_comes_from_pass() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job { more: &recipe("pass"), ..Job::default() });
+    test_env.longshore(&["run"]).expect(0);
+    let (home, store) = (test_env.make_folder("gnupg"), test_env.path("store"));
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).unwrap();
+    let with_store = |command: &mut Command| {
+        finish(command.env("GNUPGHOME", &home).env("PASSWORD_STORE_DIR", &store).env("HOME", test_env.path("")))
+    };
+    let key = ["--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "a@example.net", "default"];
+    with_store(Command::new("gpg").args(key).arg("default").arg("never")).expect(0);
+    with_store(Command::new("pass").args(["init", "a@example.net"])).expect(0);
+    let insert = "pass insert --multiline longshore/identity < \"$0\"";
+    with_store(Command::new("sh").args(["-c", insert]).arg(test_env.identity())).expect(0);
+    let verified = with_store(test_env.command().arg("verify"));
+    with_store(Command::new("gpgconf").args(["--kill", "all"])).expect(0);
+    verified.expect(0).shows("verified: read to its end").omits("AGE-SECRET");
+}
+
+/// A program that answers as `vault` does, as far as the recipe uses it.
+const VAULT: &str = r#"#!/bin/sh
+[ "$*" = "kv get -field=identity secret/longshore" ] && [ "$VAULT_TOKEN" = s.token ] || exit 2
+# Without a line feed at the end.
+printf %s "$(cat "$IDENTITY")"
+"#;
+
+#[test]
+fn identity_comes_from_vault() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job { more: &recipe("Vault"), ..Job::default() });
+    test_env.longshore(&["run"]).expect(0);
+    let bin = test_env.make_folder("bin");
+    script(&bin.join("vault"), VAULT);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let verify = |token: &str| {
+        let mut command = test_env.command();
+        command.env("PATH", &path).env("VAULT_TOKEN", token).env("IDENTITY", test_env.identity());
+        finish(command.arg("verify"))
+    };
+    verify("s.token").expect(0).shows("verified: read to its end");
+    let text = std::fs::read_to_string(test_env.identity()).unwrap();
+    verify("s.other").expect(2).shows("[identity] command").omits(text.lines().last().unwrap());
+}
+
+#[test]
+fn plugin_identity_opens_backups_for_every_verb() {
+    let test_env = TestEnv::new();
+    test_env.cluster.create_database("shop");
+    let bin = test_env.make_folder("bin");
+    script(&bin.join("age-plugin-fake"), PLUGIN);
+    let identity = test_env.path("plugin.txt");
+    std::fs::write(&identity, PLUGIN_IDENTITY).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let encrypt = format!("{{ type = 'age', recipients = ['{PLUGIN_RECIPIENT}'] }}");
+    let more = format!("[identity]\nfile = '{}'\n", identity.display());
+    test_env.configure(&Job { encrypt: Some(&encrypt), more: &more, ..Job::default() });
+    let run = |arguments: &[&str]| finish(test_env.command().args(arguments).env("PATH", &path));
+    run(&["run"]).expect(0);
+    run(&["check"]).expect(0).shows("the identity decrypts the oldest backup");
+    run(&["verify"]).expect(0).shows("matches the record");
+    run(&["inspect", "shop"]).expect(0);
+    run(&["drill"]).expect(0);
+    let output = test_env.path("shop.dump");
+    run(&["restore", "shop", "--output", output.to_str().unwrap()]).expect(0);
+    run(&["rekey", "--to", test_env.recipient()]).expect(0).shows("written");
+    test_env.run_with_identity(&["verify"]).expect(0).shows("matches the record");
+    // A plugin may be a recipient of a header, too.
+    test_env.configure(&Job { more: &more, ..Job::default() });
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    run(&["run"]).expect(0);
+    run(&["verify"]).expect(2).shows("none of the identities given");
+    let age = test_env.identity().display().to_string();
+    run(&["rekey", "--to", PLUGIN_RECIPIENT, "-i", &age]).expect(0).shows("written");
+    run(&["verify"]).expect(0).shows("matches the record");
 }
 
 #[test]

@@ -58,6 +58,7 @@ mod program_failures_lose_no_backup;
 mod recovery_fetches_wal;
 mod recovery_reaches_its_target;
 mod recovery_survives_failovers;
+mod rekey_adds_recipients;
 mod remove_deletes_one_backup;
 mod restores_check_the_target_first;
 mod restores_complete_without_derived_objects;

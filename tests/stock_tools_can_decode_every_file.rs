@@ -56,7 +56,7 @@ fn age_zstd_and_pg_restore_decode_backups() {
 }
 
 /// Returns all shell commands of the page in a destination, in order.
-fn commands_in(page: &Path) -> String {
+pub(crate) fn commands_in(page: &Path) -> String {
     let page = fs::read_to_string(page).expect("the page is there");
     let blocks: Vec<_> = page.split("```sh\n").skip(1).map(|block| block.split_once("\n```").unwrap().0).collect();
     assert!(blocks.len() > 3, "{page}");

@@ -6,6 +6,7 @@ mod discarding_dir;
 pub(crate) mod faulty_programs;
 pub(crate) mod offline_env;
 pub(crate) mod packaging;
+mod recording_proxy;
 mod remote;
 pub(crate) mod service;
 mod table_lock;
@@ -21,6 +22,7 @@ use tempfile::TempDir;
 
 pub(crate) use archive::ArchiveEnv;
 pub(crate) use discarding_dir::DiscardingDirs;
+pub(crate) use recording_proxy::{RecordingProxy, Request};
 pub(crate) use tmpfs::Tmpfs;
 
 /// The environment of a test, removed on drop.

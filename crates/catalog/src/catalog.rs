@@ -2,6 +2,7 @@
 
 mod chain;
 mod failed_reads;
+mod headers;
 mod manifests;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_core::stage::{Entry, Store};
 use longshore_model::error::{Error, Kind, Result};
-use longshore_model::key::{BackupName, Key, RESTORE_PAGE};
+use longshore_model::header::HeaderName;
+use longshore_model::key::{BackupName, HEADERS_PAGE, Key, RESTORE_PAGE};
 use longshore_model::manifest::Manifest;
 use longshore_model::mark::{MarkName, Marks};
 use longshore_model::run_report::ReportName;
@@ -63,6 +65,8 @@ pub struct Backup {
     pub bytes: u64,
     /// The marks of the backup.
     pub marks: Marks,
+    /// The headers beside its encrypted files, by file, oldest first.
+    pub headers: Vec<HeaderName>,
     /// The first unusable backup among those that an incremental backup continues, from its parent
     /// on: it is damaged or missing here.
     pub unusable: Option<BackupName>,
@@ -133,7 +137,29 @@ impl Backup {
     pub fn keys(&self) -> Result<Vec<Key>> {
         let marks = self.marks.names.iter().map(MarkName::key);
         let details = self.marks.details.iter().cloned().map(Ok);
-        self.manifest.keys()?.into_iter().map(Ok).chain(details).chain(marks).collect()
+        let headers = self.headers.iter().map(HeaderName::key);
+        self.manifest.keys()?.into_iter().map(Ok).chain(headers).chain(details).chain(marks).collect()
+    }
+
+    /// Returns the keys that the store may have locked, in the order of deletion: all except marks.
+    pub fn lockable_keys(&self) -> Result<Vec<Key>> {
+        let headers = self.headers.iter().map(HeaderName::key);
+        self.manifest.keys()?.into_iter().map(Ok).chain(headers).collect()
+    }
+
+    /// Returns the headers beside one of the backup's files, newest first.
+    pub fn headers_of<'a>(&'a self, file: &'a Key) -> impl Iterator<Item = &'a HeaderName> {
+        self.headers.iter().rev().filter(move |header| header.sealed == *file)
+    }
+
+    /// Returns the keys of the backup's encrypted files: the artifact, its details, and the details
+    /// of its marks.
+    pub fn sealed_files(&self) -> impl Iterator<Item = &Key> {
+        let manifest = &self.manifest;
+        let details = manifest.details.iter().map(|details| &details.key);
+        let files = [&manifest.artifact.key].into_iter().chain(details);
+        let files = files.filter(|_| manifest.artifact.encryption.is_some());
+        files.chain(self.marks.details.iter().filter(|key| HeaderName::is_sealed(key)))
     }
 }
 
@@ -182,9 +208,10 @@ impl Catalog {
         let mut catalog = Self { wal, ..Self::default() };
         let mut marks = Self::read_marks(store, sizes.keys(), &failed_reads).await?;
         let mut unclaimed = sizes;
-        unclaimed.retain(|key, _| key.as_str() != RESTORE_PAGE);
+        unclaimed.retain(|key, _| ![RESTORE_PAGE, HEADERS_PAGE].contains(&key.as_str()));
         catalog.reports =
             unclaimed.extract_if(.., |key, _| ReportName::from_key(key).is_some()).map(|(key, _)| key).collect();
+        let mut headers = headers::by_backup(unclaimed.keys());
         for manifests::ParsedManifest { name, key, manifest } in read.into_iter().flatten() {
             unclaimed.remove(&key);
             match manifest {
@@ -216,8 +243,13 @@ impl Catalog {
                     for details in &marks.details {
                         unclaimed.remove(details);
                     }
+                    let headers = headers.remove(&name).unwrap_or_default();
+                    for header in &headers {
+                        unclaimed.remove(&header.key()?);
+                    }
+                    let (unusable, is_chain_doubtful) = (None, false);
                     let backup =
-                        Backup { name, manifest, artifact, bytes, marks, unusable: None, is_chain_doubtful: false };
+                        Backup { name, manifest, artifact, bytes, marks, headers, unusable, is_chain_doubtful };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }

@@ -8,8 +8,9 @@ use longshore_core::cleanup::run_cleanup;
 use longshore_core::event::{Observer, report_reads};
 use longshore_core::pipeline::{has_file, ship_record, stored_bytes};
 use longshore_core::stage::Store;
-use longshore_core::stream::{collect, drain};
+use longshore_core::stream::{collect, drain, from_bytes};
 use longshore_model::error::{Kind, Result, Stage};
+use longshore_model::header::{HeaderName, MAX_HEADER_BYTES};
 use longshore_model::key::Key;
 use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use longshore_model::mark::MAX_MARK_BYTES;
@@ -46,6 +47,7 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &
         }
     }
     copy_holds(from, to, backup).await?;
+    copy_headers(from, to, backup).await?;
     ship_record(to, &key, written).await
 }
 
@@ -63,6 +65,30 @@ async fn copy_holds(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result
         }
     }
     Ok(())
+}
+
+/// Copies the headers beside a backup's artifact and details, so that the same identities decrypt
+/// the backup at every destination. Existing headers are kept.
+pub async fn copy_headers(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
+    let files: Vec<Key> = backup.manifest.files().map(|file| file.key).collect();
+    for header in backup.headers.iter().filter(|header| files.contains(&header.sealed)) {
+        match copy_header(from, to, header).await {
+            // The backup was pruned in the meantime.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            copied => copied?,
+        }
+    }
+    Ok(())
+}
+
+/// Copies a header, unless the destination has it.
+pub async fn copy_header(from: &dyn Store, to: &dyn Store, header: &HeaderName) -> Result<()> {
+    let key = header.key()?;
+    let body = collect(from.fetch(&key, None).await?, MAX_HEADER_BYTES, Stage::Catalog, key.as_str()).await?;
+    match to.ship(&key, from_bytes(body)).await {
+        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        shipped => shipped,
+    }
 }
 
 /// Replaces a damaged backup by a good copy. Verifies the good copy first, since the damaged backup

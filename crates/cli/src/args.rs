@@ -5,6 +5,7 @@ mod example;
 mod list;
 pub(crate) mod mark;
 pub(crate) mod notify;
+mod rekey;
 mod remove;
 mod restore;
 mod retention;
@@ -21,6 +22,8 @@ use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, Valu
 
 pub(crate) use self::example::command;
 pub(crate) use self::list::{List, State};
+use self::rekey::REKEY_HELP;
+pub(crate) use self::rekey::Rekey;
 use self::remove::REMOVE_HELP;
 pub(crate) use self::remove::Remove;
 pub(crate) use self::restore::Restore;
@@ -129,6 +132,11 @@ pub(crate) enum Verb {
     Mark(mark::Mark),
     /// Copy missing backups between the destinations of a job.
     Sync(Sync),
+    /// Let other identities decrypt stored backups, too.
+    ///
+    /// Writes a header for the new recipients beside each encrypted file.
+    #[command(after_help = REKEY_HELP)]
+    Rekey(Rekey),
     /// Show when jobs are due, and let systemd or cron start them.
     Schedule(schedule::Schedule),
     /// Archive and fetch the WAL of a cluster.
@@ -185,12 +193,16 @@ impl Verb {
             Self::Restore(restore) if !restore.list && !restore.plan => {
                 ("restore", ReportedJob::Optional(restore.job.clone()))
             }
+            Self::Rekey(rekey) if !rekey.dry_run => match rekey.all || rekey.backup.is_some() {
+                true => ("rekey", ReportedJob::Optional(None)),
+                false => ("rekey", ReportedJob::Required(rekey.job.clone())),
+            },
             Self::Verify(verify) => ("verify", ReportedJob::Optional(verify.job.clone())),
             Self::Hold(_) => ("hold", ReportedJob::Optional(None)),
             Self::Unhold(_) => ("unhold", ReportedJob::Optional(None)),
             Self::Mark(_) => ("mark", ReportedJob::Optional(None)),
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
-            Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
+            Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) | Self::Rekey(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
             Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Notify(_) | Self::Serve(_) => return None,
             Self::Config(_) | Self::Completions { .. } | Self::Man { .. } => return None,

@@ -10,6 +10,7 @@ mod list;
 mod man;
 mod notify;
 mod prune;
+mod rekey;
 mod remove;
 mod restore;
 mod retention;
@@ -92,6 +93,7 @@ pub(crate) async fn execute(
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
+        Verb::Rekey(rekey) => async { rekey::rekey(&context()?, &rekey).await }.await,
         Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
         Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,

@@ -3,11 +3,12 @@
 mod facts;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use longshore_config::registry::Registry;
 use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
+use longshore_core::stage::Encrypt;
 use longshore_core::stream::ByteStream;
 use longshore_engine::inspect::local_time::to_local_time;
 use longshore_pg_client::client::Client;
@@ -168,6 +169,11 @@ pub(crate) fn new_identity() -> (SecretString, String) {
 /// Fails if backups cannot be encrypted for these recipients.
 pub(crate) fn expect_recipients(recipients: &[String]) -> Result<()> {
     longshore_encrypt_age::Age::to(recipients).build(&()).map(drop)
+}
+
+/// Returns the encryption for these recipients, and those in these files.
+pub(crate) fn encryption_for(recipients: &[String], files: &[PathBuf]) -> Result<Box<dyn Encrypt>> {
+    longshore_encrypt_age::Age::to(recipients).and_files(files).build(&())
 }
 
 /// A running cluster.

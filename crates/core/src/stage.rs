@@ -12,6 +12,7 @@
 mod drill;
 mod dump;
 mod encrypt;
+mod header;
 mod restore;
 mod snapshot;
 mod store;
@@ -21,6 +22,7 @@ mod wal_source;
 pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, StructurePart};
 pub use self::dump::{Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent, WalPosition};
 pub use self::encrypt::{Decrypt, Encrypt};
+pub use self::header::{FileKey, OpenHeader, WriteHeader};
 pub use self::restore::{Restore, RestoreRequest, Restored};
 pub use self::snapshot::{HeldSnapshot, KeptSnapshot, SnapshotContent, SnapshotFiles, SnapshotMember, Snapshots};
 pub use self::store::{

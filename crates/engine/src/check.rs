@@ -1,6 +1,7 @@
 //! Tests of everything that the next run depends on: every stage checks its requirements, and every
 //! destination stores, returns and deletes a probe.
 
+mod readers;
 mod risk;
 mod schedule;
 mod server;
@@ -74,6 +75,7 @@ pub async fn check(
     findings.extend(wal::check_archives(config, registry, &jobs, identities).await);
     findings.extend(schedule::check_schedules(config, &jobs, &Host::this()));
     findings.extend(risk::check_risks(config, &jobs).await);
+    findings.extend(readers::check_readers(config, registry, &jobs, identities).await);
     // Two stages that check the same server report the same findings.
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));

@@ -11,7 +11,7 @@ use longshore_core::stream::collect;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 
-use crate::stages::decryptor;
+use crate::headers::decryptor;
 
 /// The maximum size of a backup's details, in bytes.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
@@ -51,7 +51,7 @@ pub(crate) async fn fetch_details(
 ) -> Result<Option<Details>> {
     let Some(file) = &backup.manifest.details else { return Ok(None) };
     let key = file.key.as_str();
-    let decryptor = decryptor(registry, identities, backup)?;
+    let decryptor = decryptor(registry, identities, backup, &file.key, &[store]).await?;
     let sealed = expect(store.fetch(&file.key, None).await?, file.sealed.clone(), key.to_owned());
     let opened = match (&backup.manifest.artifact.encryption, decryptor) {
         (None, _) => sealed,

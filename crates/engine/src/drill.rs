@@ -53,6 +53,7 @@ use self::compatibility::Compatibility;
 use crate::comparison::checked_plaintext;
 use crate::encryption_policy::{EncryptionPolicy, Unsealed};
 use crate::error_report::ErrorReport;
+use crate::headers::decryptor;
 use crate::identity::drill_identities;
 use crate::lease::Lease;
 use crate::local_file;
@@ -371,7 +372,7 @@ impl Driller<'_> {
             let file = save(store, manifest, context.scratch.folder(), "artifact").await?;
             phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
             let begun = Instant::now();
-            let plaintext = self.plaintext(context.source.identities, candidate, file.clone(), observer).await?;
+            let plaintext = self.plaintext(&context.source, candidate, file.clone(), observer).await?;
             let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
             notes.extend(adaptation_notes);
             // No recorded details: a drill restores everything.
@@ -395,13 +396,14 @@ impl Driller<'_> {
     /// Streams the plaintext of a fetched backup, checked as in a restore.
     async fn plaintext(
         &self,
-        identities: &Identities,
+        source: &DrillSource<'_>,
         candidate: &DrillCandidate,
         file: PathBuf,
         observer: Arc<dyn Observer>,
     ) -> Result<ByteStream> {
         let manifest = &candidate.backup.manifest;
-        let decryptor = crate::stages::decryptor(self.registry, identities, &candidate.backup)?;
+        let (identities, artifact) = (source.identities, &manifest.artifact.key);
+        let decryptor = decryptor(self.registry, identities, &candidate.backup, artifact, &[source.store]).await?;
         let plaintext = decode(local_file::read(file), manifest, decryptor.as_deref()).await?;
         let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
         let details = candidate.details.as_ref().ok().and_then(Option::as_ref);

@@ -22,8 +22,9 @@ use serde_json::{Map, Value};
 
 use crate::details::fetch_record;
 use crate::encryption_policy::EncryptionPolicy;
+use crate::headers::artifact_decryptor;
 use crate::restore::{Choice, Globals, Selector, choose};
-use crate::stages::{decryptor, site_without_server};
+use crate::stages::site_without_server;
 
 /// The hint for files of an unknown format. A job's verifier has another.
 const SUPPORTED_FORMATS: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip or LZ4; \
@@ -139,7 +140,7 @@ impl Inspector<'_> {
                 (Source::Record, Read { verified, details, base_facts })
             }
             None => {
-                let decryptor = decryptor(self.registry, self.identities, backup)?;
+                let decryptor = artifact_decryptor(self.registry, self.identities, backup, &chosen.sources).await?;
                 let plaintext = open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?;
                 let report = self.verify(&backup.manifest.subject, artifact.format.clone(), plaintext).await?;
                 (Source::Reading, Read::from(report))

@@ -6,6 +6,7 @@
 //! | [`run`] | a run of a job: survey, globals first, databases in parallel, retention |
 //! | [`run_report`] | the report that each run of a command leaves, on this host and elsewhere |
 //! | `run_history` | the reports of earlier runs |
+//! | [`rekey`], `headers` | headers for other recipients; decryption by these headers |
 //! | `stages`, `mode` | building stages; acting or only showing the plan |
 //! | `survey` | the survey of a server, before a run and in a check |
 //! | `replay_pause` | pausing a standby's replay while a run dumps |
@@ -56,6 +57,7 @@ pub mod encryption_policy;
 pub mod error_report;
 #[cfg(test)]
 mod fixture;
+mod headers;
 pub mod hold;
 pub mod hook;
 pub mod identity;
@@ -71,6 +73,7 @@ pub mod notices;
 mod origin;
 pub mod overview;
 pub mod prune;
+pub mod rekey;
 mod replay_pause;
 pub mod report;
 pub mod restore;

@@ -11,13 +11,12 @@ use longshore_core::Result;
 use longshore_core::event::{Event, Observer, ignore};
 use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::{Source, decode, open_from};
-use longshore_core::plugin::Identities;
 use longshore_core::stage::{Decrypt, Verify};
 use longshore_core::stream::ByteStream;
 
 use crate::local_file;
 use crate::origin::OriginCheck;
-use crate::stages::{decryptor, site_without_server};
+use crate::stages::site_without_server;
 
 /// One backup of a chain, whose bytes are read when its turn comes.
 pub(crate) struct Link {
@@ -41,7 +40,7 @@ impl Link {
     /// Prepares the reading of a backup. The observer learns of destinations that fail.
     pub(crate) fn new(
         registry: &Registry,
-        identities: &Identities,
+        decryptor: Option<Box<dyn Decrypt>>,
         backup: &Backup,
         bytes: LinkBytes,
         observer: &Arc<dyn Observer>,
@@ -49,7 +48,7 @@ impl Link {
         let manifest = Manifest::clone(&backup.manifest);
         Ok(Self {
             bytes,
-            decryptor: decryptor(registry, identities, backup)?,
+            decryptor,
             origin: OriginCheck::new(registry, &manifest)?,
             verifier: registry.default_verifier(&manifest.artifact.format, &site_without_server())?,
             observer: Arc::clone(observer),

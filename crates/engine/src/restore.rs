@@ -30,6 +30,7 @@ use self::attempt::Attempt;
 use self::choice::LastDrill;
 use crate::comparison::checked_plaintext;
 use crate::details::{Details, expect_details, expect_same_backup, fetch_details};
+use crate::headers::artifact_decryptor;
 use crate::lease::Lease;
 use crate::link::{self, Link, LinkBytes};
 use crate::origin::OriginCheck;
@@ -46,7 +47,7 @@ async fn plaintext(
     skipped: usize,
     observer: &Arc<dyn Observer>,
 ) -> Result<ByteStream> {
-    let decryptor = crate::stages::decryptor(registry, identities, &chosen.backup)?;
+    let decryptor = artifact_decryptor(registry, identities, &chosen.backup, &chosen.sources).await?;
     let observer = Arc::clone(observer);
     let on_source_failed =
         move |error: &Error, to: &Source| observer.event(&Event::SourceFailed { error, next: &to.name });
@@ -295,10 +296,12 @@ impl Restorer<'_> {
             let plaintext = plaintext(self.registry, chosen, self.identities, attempt.skipped(), observer).await?;
             return checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext);
         }
-        let links = attempt.links().map(|(backup, sources)| {
-            Link::new(self.registry, self.identities, backup, LinkBytes::Stored(sources), observer)
-        });
-        Ok(link::concatenate(links.collect::<Result<_>>()?, attempt.position()))
+        let mut links = Vec::new();
+        for (backup, sources) in attempt.links() {
+            let decryptor = artifact_decryptor(self.registry, self.identities, backup, &sources).await?;
+            links.push(Link::new(self.registry, decryptor, backup, LinkBytes::Stored(sources), observer)?);
+        }
+        Ok(link::concatenate(links, attempt.position()))
     }
 
     /// Returns true if the result is to be compared. Rows appended to existing ones cannot be.

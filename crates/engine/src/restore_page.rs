@@ -1,6 +1,6 @@
 //! The page in every destination about restoring without Longshore.
 
-use longshore_core::key::{Key, RESTORE_PAGE};
+use longshore_core::key::{HEADERS_PAGE, Key, RESTORE_PAGE};
 use longshore_core::stage::Ship;
 use longshore_core::stream::from_bytes;
 use longshore_core::{Kind, Result};
@@ -8,9 +8,22 @@ use longshore_core::{Kind, Result};
 /// The text of the page: the same at every destination. An existing page is never overwritten.
 const TEXT: &str = include_str!("restore_page/RESTORE.md");
 
+/// The text of the page about headers beside files.
+const HEADERS_TEXT: &str = include_str!("restore_page/RESTORE-HEADERS.md");
+
 /// Writes the page, unless the destination has one.
 pub(crate) async fn upload(store: &(impl Ship + ?Sized)) -> Result<()> {
-    match store.ship(&Key::parse(RESTORE_PAGE)?, from_bytes(TEXT)).await {
+    upload_page(store, RESTORE_PAGE, TEXT).await
+}
+
+/// Writes the page about headers beside files, unless the destination has one. The other page may
+/// be older than such headers.
+pub(crate) async fn upload_headers_page(store: &(impl Ship + ?Sized)) -> Result<()> {
+    upload_page(store, HEADERS_PAGE, HEADERS_TEXT).await
+}
+
+async fn upload_page(store: &(impl Ship + ?Sized), key: &str, text: &'static str) -> Result<()> {
+    match store.ship(&Key::parse(key)?, from_bytes(text)).await {
         Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
         put => put,
     }

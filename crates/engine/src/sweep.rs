@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use longshore_catalog::catalog::Backup;
+use longshore_core::header::HeaderName;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkName;
 use longshore_core::stage::{Entry, Store};
@@ -130,7 +131,7 @@ async fn is_missing(store: &dyn Store, key: &Key) -> bool {
 fn is_details(key: &Key) -> bool {
     let suffix =
         BackupName::from_file_key(key).and_then(|name| key.as_str().strip_prefix(name.as_str()).map(str::to_owned));
-    suffix.is_some_and(|suffix| suffix.starts_with(".details.json"))
+    suffix.is_some_and(|suffix| suffix.starts_with(".details.json")) && HeaderName::from_key(key).is_none()
 }
 
 /// Returns the names of backups with details. Marks do not count: adopted files have marks, too.
@@ -146,8 +147,12 @@ fn names_with_details(orphans: &[Entry]) -> BTreeSet<BackupName> {
 fn is_ours(at: &Catalogued, names_with_details: &BTreeSet<BackupName>, key: &Key) -> bool {
     let Some(name) = BackupName::from_file_key(key) else { return false };
     let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };
-    let of_mark = MarkName::from_key(key).is_some() || MarkName::from_details_key(key).is_some();
-    if of_mark || names_with_details.contains(&name) || suffix.ends_with(".zst.age") {
+    let is_mark = MarkName::from_key(key).is_some() || MarkName::from_details_key(key).is_some();
+    if is_mark
+        || HeaderName::from_key(key).is_some()
+        || names_with_details.contains(&name)
+        || suffix.ends_with(".zst.age")
+    {
         return true;
     }
     let is_same_kind = |backup: &Backup| {

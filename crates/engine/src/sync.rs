@@ -2,6 +2,7 @@
 //! Encrypted bytes are copied unchanged.
 
 mod group;
+mod headers;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
 use self::group::{copy_group, in_chains};
+pub use self::headers::HeadersCopied;
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
 use crate::hold::mark;
@@ -56,6 +58,9 @@ pub struct Synced {
     /// The archived WAL that was copied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wal: Vec<WalCopied>,
+    /// The headers that were copied for backups that a destination had already.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeadersCopied>,
     /// Unreadable destinations, and damaged backups without a good copy.
     pub problems: Vec<Unrepaired>,
 }
@@ -108,6 +113,7 @@ impl Synced {
         self.problems.is_empty()
             && self.copies.iter().all(|copied| copied.error.is_none())
             && self.wal.iter().all(|copied| copied.error.is_none())
+            && self.headers.iter().all(|copied| copied.error.is_none())
     }
 }
 
@@ -155,7 +161,8 @@ pub async fn sync(
         Some(archive) => wal::sync::sync(config, archive, mode).await,
         None => Vec::new(),
     };
-    Ok(Synced { copies, wal, problems: plan.unrepaired })
+    let headers = headers::copy_missing(job, &all, mode).await;
+    Ok(Synced { copies, wal, headers, problems: plan.unrepaired })
 }
 
 /// Writes the page about restoring by hand to every destination without one.

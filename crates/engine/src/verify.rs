@@ -33,9 +33,10 @@ use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_with_
 use crate::comparison::compare_findings;
 use crate::details::{expect_details, fetch_record};
 use crate::error_report::ErrorReport;
+use crate::headers::decryptor;
 use crate::hold::mark;
 use crate::origin::OriginCheck;
-use crate::stages::{decryptor, site_without_server, verifiers};
+use crate::stages::{site_without_server, verifiers};
 
 /// The number of backups read concurrently at one destination.
 const READS: usize = 2;
@@ -199,7 +200,8 @@ impl BackupVerifier<'_> {
         // Damage of the stored bytes, until decoding begins.
         let mut found_by = Depth::Sealed;
         let read = async {
-            let decryptor = decryptor(self.registry, self.identities, backup)?;
+            let artifact = &backup.manifest.artifact.key;
+            let decryptor = decryptor(self.registry, self.identities, backup, artifact, &[&*at.store]).await?;
             let mut verifiers = read_back_verifiers(self.registry, job, &site)?;
             verifiers.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
             let read = read_back(&*at.store, &backup.manifest, decryptor.as_deref(), &verifiers, &observer).await?;
@@ -213,7 +215,16 @@ impl BackupVerifier<'_> {
             let compared = compare_findings(backup, recorded.as_ref(), &verifiers, &read.reports)?;
             Ok::<_, Error>((read, compared))
         };
-        let read = read.await;
+        let read = match read.await {
+            // A file whose own header is damaged accepts no header beside it.
+            Err(error) if error.kind() == Kind::Denied && !backup.headers.is_empty() => {
+                match verify_stored(&*at.store, backup, &ignore()).await {
+                    Err(damage) if is_damage(&damage) => Err(damage),
+                    _ => Err(error),
+                }
+            }
+            read => read,
+        };
         let is_damaged = read.as_ref().is_err_and(is_damage);
         if is_damaged && self.decodes(backup) && verify_stored(&*at.store, backup, &ignore()).await.is_ok() {
             // The stored bytes match their digest: only decoding finds the damage.

@@ -22,6 +22,9 @@ const MAX_KEY_BYTES: usize = 900;
 /// belongs to no backup.
 pub const RESTORE_PAGE: &str = "RESTORE.md";
 
+/// The key of the page that describes headers beside encrypted files. It belongs to no backup.
+pub const HEADERS_PAGE: &str = "RESTORE-HEADERS.md";
+
 /// The name of an object in a destination: segments of `A-Za-z0-9._%-` that do not begin with a
 /// dot, joined by slashes.
 ///

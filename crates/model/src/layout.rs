@@ -1,13 +1,18 @@
 //! The backup that a file in a destination belongs to, by the file's name.
 
 use crate::format::Format;
+use crate::header::HeaderName;
 use crate::key::{BackupName, DETAILS, Key, Timestamp};
 use crate::mark::MarkName;
 
 impl BackupName {
     /// Returns the name of the backup that a file belongs to, if its name is that of an artifact,
-    /// details or a mark. Returns `None` for other files with the same prefix.
+    /// details, a mark, or a header of one of these. Returns `None` for other files with the same
+    /// prefix.
     pub fn from_file_key(key: &Key) -> Option<Self> {
+        if let Some(header) = HeaderName::from_key(key) {
+            return Self::from_file_key(&header.sealed);
+        }
         let [_, subject, file] = <[&str; 3]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?;
         let (timestamp, extension) = file.strip_prefix(subject)?.strip_prefix('-')?.split_once('.')?;
         Timestamp::parse(timestamp)?;

@@ -7,6 +7,7 @@
 //! | [`manifest`], [`base`] | the record of one backup; the facts of a base backup |
 //! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
 //! | [`source`], [`provenance`] | the properties of a dumped database; the origin of details |
+//! | [`header`] | headers that give other recipients access to encrypted files |
 //! | [`mark`] | later events of a backup: held, verified, damaged |
 //! | [`drill`], [`comparison`], [`phase`] | the result of a restore drill |
 //! | [`left_out`] | entries of an archive that a restore could not make |
@@ -25,6 +26,7 @@ pub mod digest;
 pub mod drill;
 pub mod error;
 pub mod format;
+pub mod header;
 pub mod key;
 mod layout;
 pub mod left_out;

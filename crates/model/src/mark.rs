@@ -21,6 +21,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::header::HeaderName;
 use crate::key::{BackupName, Key, Timestamp};
 
 pub use self::hold::{Hold, RememberedHold};
@@ -113,7 +114,8 @@ impl MarkName {
     /// keys.
     pub fn from_details_key(key: &Key) -> Option<Self> {
         let (rest, extension) = key.as_str().rsplit_once(DETAILS)?;
-        if !(extension.is_empty() || extension.starts_with('.')) {
+        let is_encryption = extension.is_empty() || extension.starts_with('.');
+        if !is_encryption || HeaderName::from_key(key).is_some() {
             return None;
         }
         Self::from_key(&Key::parse(&format!("{rest}.json")).ok()?)

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use age::armor::ArmoredReader;
 use async_trait::async_trait;
+use bytes::Bytes;
 use longshore_core::plugin::{Identities, Plugin};
-use longshore_core::stage::Decrypt;
+use longshore_core::stage::{Decrypt, FileKey, OpenHeader};
 use longshore_core::stream::{ByteStream, StreamReader, StreamWriter, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
+use crate::header;
 use crate::identity::{self, Identity};
 use crate::passphrase::{Prompt, Prompted};
 use crate::payload::{self, CapturedKey, CapturingIdentity, NONCE_BYTES, Source};
@@ -45,13 +47,44 @@ struct Decrypter(Arc<KeyRing>);
 #[async_trait]
 impl Decrypt for Decrypter {
     async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream> {
+        self.decrypt_with(Vec::new(), ciphertext, subject).await
+    }
+
+    fn headers(&self) -> Option<&dyn OpenHeader> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl OpenHeader for Decrypter {
+    fn recipients(&self) -> Vec<String> {
+        self.0.identities.iter().filter_map(|identity| identity.fingerprint.clone()).collect()
+    }
+
+    fn missing_bytes(&self, begin: &[u8], subject: &str) -> Result<usize> {
+        header::missing_bytes(begin).map_err(|error| damaged(subject).because(error))
+    }
+
+    async fn file_key(&self, own: Bytes, others: Vec<Bytes>, subject: &str) -> Result<FileKey> {
+        let key_ring = Arc::clone(&self.0);
+        let name = subject.to_owned();
+        // A plugin's program may take time, and so does a passphrase.
+        let found = tokio::task::spawn_blocking(move || {
+            key_ring.file_key(&own, &others, &name).map(|key| header::to_stage(&key))
+        });
+        found.await.unwrap_or_else(|error| {
+            Err(Error::new(Stage::Decrypt, Kind::Failed, subject, "cannot read the header").because(error))
+        })
+    }
+
+    async fn decrypt_with(&self, headers: Vec<Bytes>, ciphertext: ByteStream, subject: &str) -> Result<ByteStream> {
         let key_ring = Arc::clone(&self.0);
         let subject = subject.to_owned();
         let wrap = {
             let subject = subject.clone();
             move |error| damaged(&subject).because(error)
         };
-        Ok(transform(ciphertext, wrap, move |reader, writer| key_ring.open(reader, writer, &subject)))
+        Ok(transform(ciphertext, wrap, move |reader, writer| key_ring.open(&headers, reader, writer, &subject)))
     }
 }
 
@@ -66,7 +99,13 @@ const HEADER_LIMIT_BYTES: u64 = 16 << 20;
 
 impl KeyRing {
     /// Decrypts a stream. An [`Error`] names its cause; any other failure means damage.
-    fn open(&self, ciphertext: &mut StreamReader, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
+    fn open(
+        &self,
+        headers: &[Bytes],
+        ciphertext: &mut StreamReader,
+        plaintext: &mut StreamWriter,
+        subject: &str,
+    ) -> io::Result<()> {
         let is_armored = ciphertext.fill_buf()?.first() == Some(&b'-');
         let mut armored;
         let ciphertext: &mut (dyn Source + Send) = if is_armored {
@@ -78,7 +117,34 @@ impl KeyRing {
             ciphertext
         };
         let head = read_head(ciphertext)?;
-        let decryptor = age::Decryptor::new_buffered(&head[..]).map_err(|error| match error {
+        let (own, nonce) = head.split_at(head.len().saturating_sub(NONCE_BYTES));
+        let key = self.file_key(own, headers, subject)?;
+        payload::open(&key, nonce, ciphertext, plaintext)
+    }
+
+    /// Returns the key of a file from the first header that an identity opens: one of `others`, or
+    /// the file's own. A key from another header must authenticate the file's own header: anyone
+    /// who can write to a destination can store a header with another key.
+    fn file_key(&self, own: &[u8], others: &[Bytes], subject: &str) -> Result<age_core::format::FileKey> {
+        let mut failed = None;
+        for other in others {
+            match self.key_in(other, subject) {
+                Ok(key) if header::is_authenticated_by(own, &key) => return Ok(key),
+                // The header of another file, a forged one, or a damaged one.
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), Kind::Denied | Kind::Corrupt) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        self.key_in(own, subject).map_err(|error| match failed {
+            Some(failed) if error.kind() == Kind::Denied => failed,
+            _ => error,
+        })
+    }
+
+    /// Returns the key in a header, which the key authenticates.
+    fn key_in(&self, header: &[u8], subject: &str) -> Result<age_core::format::FileKey> {
+        let decryptor = header::parse(header).map_err(|error| match error {
             age::DecryptError::UnknownFormat => damaged(subject).hint("its header names an unsupported version of age"),
             error => damaged(subject).because(error),
         })?;
@@ -91,8 +157,7 @@ impl KeyRing {
         decryptor
             .decrypt(keys.iter().map(|key| key as &dyn age::Identity))
             .map_err(|error| self.decrypt_error(error, is_scrypt, subject))?;
-        let key = captured.key().ok_or_else(|| io::Error::other("no identity returned the key"))?;
-        payload::open(&key, &head[head.len() - NONCE_BYTES..], ciphertext, plaintext)
+        captured.key().ok_or_else(|| Error::new(Stage::Decrypt, Kind::Failed, subject, "no identity returned the key"))
     }
 
     fn decrypt_error(&self, error: age::DecryptError, is_scrypt: bool, subject: &str) -> Error {

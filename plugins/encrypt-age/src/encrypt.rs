@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use age_core::format::FileKey;
 use async_trait::async_trait;
+use bytes::Bytes;
 use longshore_core::check::{Check, Finding};
 use longshore_core::plugin::Plugin;
-use longshore_core::stage::Encrypt;
+use longshore_core::stage::{self, Encrypt, WriteHeader};
 use longshore_core::stream::{ByteStream, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
+use crate::header;
 use crate::passphrase;
 use crate::payload::{self, CapturedKey, CapturingRecipient, NONCE_BYTES};
 use crate::recipient::{self, AgeRecipient, EXAMPLES, Implementation, Recipient, config_error};
@@ -51,6 +53,12 @@ impl Age {
     /// Returns settings that encrypt for these recipients.
     pub fn to(recipients: &[String]) -> Self {
         Self { recipients: recipients.to_vec(), recipients_file: None, passphrase_file: None }
+    }
+
+    /// Adds the recipients in these files.
+    #[must_use]
+    pub fn and_files(self, files: &[PathBuf]) -> Self {
+        Self { recipients_file: Some(Paths::Many(files.to_vec())), ..self }
     }
 }
 
@@ -173,7 +181,11 @@ fn encryptor(age_recipients: &[AgeRecipient], subject: &str) -> Result<age::Encr
     begin(age_recipients.iter().map(|age_recipient| &**age_recipient as &dyn age::Recipient), subject)
 }
 
-fn begin<'a>(recipients: impl Iterator<Item = &'a dyn age::Recipient>, subject: &str) -> Result<age::Encryptor> {
+/// Starts an age file, as [`encryptor`] does.
+pub(crate) fn begin<'a>(
+    recipients: impl Iterator<Item = &'a dyn age::Recipient>,
+    subject: &str,
+) -> Result<age::Encryptor> {
     age::Encryptor::with_recipients(recipients).map_err(|error| match error {
         age::EncryptError::IncompatibleRecipients { .. } => {
             let message = "these recipients cannot be combined: only some of them are post-quantum";
@@ -224,6 +236,27 @@ impl Encrypt for Encrypter {
             // The age file is complete only after this: without its last chunk it fails to decrypt.
             payload::seal(&key, nonce, reader, writer)
         })
+    }
+
+    fn headers(&self) -> Option<&dyn WriteHeader> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl WriteHeader for Encrypter {
+    async fn header(&self, key: stage::FileKey, subject: &str) -> Result<Bytes> {
+        let age_recipients = Arc::clone(&self.age_recipients);
+        let name = subject.to_owned();
+        let failed = |error| Error::io(Stage::Encrypt, subject, "cannot write a header for the recipients", error);
+        // A plugin's program may take time, and so does a passphrase.
+        let written = tokio::task::spawn_blocking(move || {
+            header::from_stage(&key).and_then(|key| header::write(&age_recipients, &key, &name))
+        });
+        match written.await {
+            Ok(written) => written.map(Bytes::from).map_err(failed),
+            Err(error) => Err(failed(io::Error::other(error))),
+        }
     }
 }
 

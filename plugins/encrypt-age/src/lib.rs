@@ -5,6 +5,7 @@
 //! | `encrypt` | [`Age`], the settings for encryption: recipients, or a passphrase |
 //! | `recipient` | recipients: syntax, errors, fingerprints |
 //! | `decrypt` | [`AgeDecrypt`], decryption; the caller supplies the identities |
+//! | `header` | headers apart from their payload |
 //! | `payload` | the payload, on several threads, with the key from the age crate |
 //! | `identity` | identity files: age's, plugins', SSH keys, optionally with a passphrase |
 //! | `passphrase`, `ask` | encryption with a passphrase, and prompts for passphrases |
@@ -22,6 +23,7 @@ mod ask;
 mod decrypt;
 mod encrypt;
 mod generate;
+mod header;
 mod identity;
 mod passphrase;
 mod payload;

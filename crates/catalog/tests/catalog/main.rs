@@ -3,6 +3,7 @@
 
 mod cache;
 mod former_names;
+mod headers;
 mod mark;
 mod problem;
 mod retention;

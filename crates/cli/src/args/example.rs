@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 23] = [
+const EXAMPLES: [(&str, &[&str]); 24] = [
     (
         "init",
         &[
@@ -72,6 +72,14 @@ const EXAMPLES: [(&str, &[&str]); 23] = [
         ],
     ),
     ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
+    (
+        "rekey",
+        &[
+            "longshore rekey nightly --identity old.txt --to-file recipients.txt --dry-run",
+            "longshore rekey nightly --identity old.txt --to age1… --to age1…",
+            "longshore rekey --all --identity old.txt --to-file recipients.txt",
+        ],
+    ),
     (
         "schedule",
         &[

@@ -68,7 +68,14 @@ fn show(output: Output, synced: &Synced, mode: Mode) {
             output.problem(&format!("WAL to \"{to}\": {}", error.message), error.hint.as_deref());
         }
     }
-    if synced.copies.is_empty() && synced.wal.is_empty() && synced.succeeded() {
+    for copied in &synced.headers {
+        let state = if mode == Mode::DryRun { State::WouldCopy } else { State::Copied };
+        output.line(format_args!("headers to \"{}\": {state} {}", copied.to, copied.headers));
+        if let Some(error) = &copied.error {
+            output.problem(&format!("headers to \"{}\": {}", copied.to, error.message), error.hint.as_deref());
+        }
+    }
+    if synced.copies.is_empty() && synced.wal.is_empty() && synced.headers.is_empty() && synced.succeeded() {
         output.note("all destinations are in sync");
     }
 }

@@ -23,6 +23,7 @@ pub(crate) enum State {
     Removed,
     RestoredAndCompared,
     Verified,
+    Written,
     // Warnings: something is missing or not certain.
     Interrupted,
     Locked,
@@ -35,6 +36,7 @@ pub(crate) enum State {
     Warning,
     WouldCopy,
     WouldRemove,
+    WouldWrite,
     // Failures and damage.
     CannotBeRead,
     Critical,
@@ -74,6 +76,7 @@ impl State {
             Self::Removed => ("removed", GOOD),
             Self::RestoredAndCompared => ("restored and compared", GOOD),
             Self::Verified => ("verified", GOOD),
+            Self::Written => ("written", GOOD),
             Self::Interrupted => ("interrupted", WARNING),
             Self::Locked => ("locked", WARNING),
             Self::NotDrilled => ("not drilled", WARNING),
@@ -85,6 +88,7 @@ impl State {
             Self::Warning => ("warning", WARNING),
             Self::WouldCopy => ("would copy", WARNING),
             Self::WouldRemove => ("would remove", WARNING),
+            Self::WouldWrite => ("would write", WARNING),
             Self::CannotBeRead => ("cannot be read", BAD),
             Self::Critical => ("critical", BAD),
             Self::Damaged => ("damaged", BAD),

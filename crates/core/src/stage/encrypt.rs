@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::check::Check;
 use crate::error::Result;
+use crate::stage::{OpenHeader, WriteHeader};
 use crate::stream::ByteStream;
 
 /// Encrypts bytes. Holds recipients only.
@@ -19,6 +20,11 @@ pub trait Encrypt: Check {
 
     /// Encrypts a stream. `subject` is for errors.
     fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream;
+
+    /// Returns the access to headers, if a file's header can be written apart from the file.
+    fn headers(&self) -> Option<&dyn WriteHeader> {
+        None
+    }
 }
 
 /// Decrypts bytes. Holds identities.
@@ -26,4 +32,9 @@ pub trait Encrypt: Check {
 pub trait Decrypt: Send + Sync {
     /// Decrypts a stream. A truncated or modified stream ends in an error. `subject` is for errors.
     async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream>;
+
+    /// Returns the access to headers, if a file's header can be read apart from the file.
+    fn headers(&self) -> Option<&dyn OpenHeader> {
+        None
+    }
 }

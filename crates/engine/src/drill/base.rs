@@ -20,6 +20,7 @@ use super::artifact::{self, save};
 use super::examination::{conclude, failed, mismatch_comparison, new_record};
 use super::{DrillCandidate, DrillSource, Driller, Report, classify, mark_result, seconds};
 use crate::error_report::ErrorReport;
+use crate::headers::decryptor;
 use crate::lease::Lease;
 use crate::link::{self, Link, LinkBytes};
 use crate::restore::restore_stage;
@@ -148,8 +149,10 @@ impl Driller<'_> {
         for (index, backup) in candidate.links().enumerate() {
             let name = format!("artifact-{index}");
             let file = save(source.store, &backup.manifest, &folder.folder(), &name).await?;
+            let artifact = &backup.manifest.artifact.key;
+            let decryptor = decryptor(self.registry, source.identities, backup, artifact, &[source.store]).await?;
             let bytes = LinkBytes::Fetched(file.clone());
-            links.push(Link::new(self.registry, source.identities, backup, bytes, &observer)?);
+            links.push(Link::new(self.registry, decryptor, backup, bytes, &observer)?);
             files.push(file);
         }
         phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });

@@ -87,7 +87,7 @@ impl<'a> Removable<'a> {
     /// Returns the keys that the store may have locked: all except marks.
     pub(super) fn lockable_keys(self) -> Result<Vec<Key>> {
         match self {
-            Self::Backup(backup) => backup.manifest.keys(),
+            Self::Backup(backup) => backup.lockable_keys(),
             Self::Adopted(file) => Ok(vec![file.key.clone()]),
         }
     }

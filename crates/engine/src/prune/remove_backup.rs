@@ -151,7 +151,7 @@ async fn plan_removal<'a>(
     let own_runs = known.map(|known| known.at(&at.catalog));
     if let Some(store) = at.store.capabilities().object_locks {
         for candidate in candidates.iter_mut().filter(|candidate| candidate.name == backup.name) {
-            for key in backup.manifest.keys()? {
+            for key in backup.lockable_keys()? {
                 candidate.locked_until = candidate.locked_until.max(store.locked_until(&key).await?);
             }
         }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use longshore_catalog::catalog::{Backup, Presence, Series};
 use longshore_config::Config;
 use longshore_config::suggestion;
+use longshore_core::header::HeaderName;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::mark::MarkKind;
@@ -154,7 +155,9 @@ pub async fn choose(
         for chosen in &mut earlier {
             prefer_sealed(&catalogs, chosen, policy);
             chosen.sources = sources(&catalogs, chosen);
+            chosen.backup.headers = headers(&catalogs, chosen);
         }
+        chosen.backup.headers = headers(&catalogs, chosen);
         chosen.sources = sources(&catalogs, chosen);
         chosen.drilled = last_drill(&catalogs, &chosen.backup);
         chosen.earlier_manifests = earlier.iter().map(|chosen| Manifest::clone(&chosen.backup.manifest)).collect();
@@ -207,6 +210,14 @@ fn sources(catalogs: &Chains<'_>, chosen: &Chosen) -> Vec<Source> {
         .collect();
     sources.sort_by_key(|source| source.name != chosen.destination);
     sources
+}
+
+/// Returns the headers beside the copies of a backup: a destination may lack some.
+fn headers(catalogs: &Chains<'_>, chosen: &Chosen) -> Vec<HeaderName> {
+    let same = |backup: &Backup| backup.manifest.artifact == chosen.backup.manifest.artifact;
+    let copies = catalogs.all().filter(|(_, backup)| backup.name == chosen.backup.name && same(backup));
+    let all: BTreeSet<&HeaderName> = copies.flat_map(|(_, backup)| &backup.headers).collect();
+    all.into_iter().cloned().collect()
 }
 
 /// Returns the last drill of a backup of the same series, at any destination.

@@ -12,6 +12,7 @@ use longshore_core::{Error, Kind, Result};
 use crate::drill;
 use crate::hold::Marked;
 use crate::prune::Pruned;
+use crate::rekey::Rekeyed;
 use crate::report::{self, ArtifactReport, DestinationReport};
 use crate::restore::{Chosen, RestoreResult};
 use crate::sync::Synced;
@@ -242,8 +243,41 @@ impl From<&Synced> for CommandResult {
             let message = copied.error.as_ref().map(|error| error.message.clone());
             result.messages.extend(message.map(|message| (copied.to.clone(), message)));
         }
+        result.count("copied_headers", synced.headers.iter().map(|copied| copied.headers).sum());
+        let of_headers = synced.headers.iter().filter_map(|copied| Some((&copied.to, copied.error.as_ref()?)));
+        result.messages.extend(of_headers.map(|(to, error)| (to.clone(), error.message.clone())));
         let problems = synced.problems.iter();
         result.messages.extend(problems.map(|problem| (problem.destination.clone(), problem.error.message.clone())));
+        result
+    }
+}
+
+impl From<&Rekeyed> for CommandResult {
+    fn from(rekeyed: &Rekeyed) -> Self {
+        let mut result = Self::default();
+        result.count("new_headers", usize::try_from(rekeyed.header_count()).unwrap_or(usize::MAX));
+        result.count("rekeyed_backups", rekeyed.backups.iter().filter(|backup| !backup.headers.is_empty()).count());
+        for backup in &rekeyed.backups {
+            let Some(error) = &backup.error else { continue };
+            let outcome = if backup.damaged { Outcome::Damaged } else { Outcome::Failed };
+            let at = DestinationOutcome {
+                destination: backup.destination.clone(),
+                outcome,
+                bytes: 0,
+                error: None,
+                manifest: None,
+            };
+            let subject = backup.name.as_str().rsplit('/').nth(1).unwrap_or_default();
+            result.subjects.push(SubjectOutcome {
+                backup: Some(backup.name.clone()),
+                destinations: vec![at],
+                ..subject_outcome(subject, outcome)
+            });
+            result.messages.push((backup.destination.clone(), error.message.clone()));
+        }
+        let of_wal = rekeyed.wal.iter().filter_map(|wal| Some((wal.destination.clone(), wal.error.as_ref()?)));
+        let problems = rekeyed.problems.iter().map(|problem| (problem.destination.clone(), &problem.error));
+        result.messages.extend(of_wal.chain(problems).map(|(at, error)| (at, error.message.clone())));
         result
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_config::{Config, WalArchive};
+use longshore_core::header::HeaderName;
 use longshore_core::stage::Store;
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -78,6 +79,17 @@ impl ArchiveAt {
             files.extend(WalKey::parse(&entry.key).map(|file| (file, entry.bytes)));
         }
         Ok(files)
+    }
+
+    /// Returns the headers beside the archived files in this folder, or in the whole archive.
+    pub(crate) async fn headers(&self, of: Option<ArchiveName>) -> Result<Vec<HeaderName>> {
+        let folder = of.map_or_else(|| self.folder.key(), |name| self.folder.folder_of(name))?;
+        let mut headers = Vec::new();
+        let mut entries = self.store.list(Some(&folder)).await?;
+        while let Some(entry) = entries.try_next().await? {
+            headers.extend(HeaderName::from_key(&entry.key));
+        }
+        Ok(headers)
     }
 
     /// Returns true if the archive contains no file at all.

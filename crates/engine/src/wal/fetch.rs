@@ -14,6 +14,7 @@ use longshore_config::registry::Registry;
 use longshore_config::{Config, WalArchive};
 use longshore_core::compress::decompress;
 use longshore_core::plugin::{IDENTITY_HINT, Identities};
+use longshore_core::stage::Decrypt;
 use longshore_core::stream::{ByteStream, collect, from_bytes};
 use longshore_core::wal_key::{WalFolder, WalKey};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -22,6 +23,7 @@ use longshore_pg_wal::archive_name::FileSize;
 use longshore_pg_wal::segment::SegmentSize;
 use tempfile::NamedTempFile;
 
+use crate::headers::with_headers;
 use crate::wal::ahead::Ahead;
 use crate::wal::archive::{ArchiveAt, open_all};
 use crate::wal::blocking;
@@ -73,9 +75,9 @@ pub async fn fetch(
         blocking(move || write(&target, &content)).await
     };
     let ahead = Ahead::open(config, &folder);
-    for (_, file) in &found {
+    for (archive, file) in &found {
         if let Some(sealed) = ahead.as_ref().and_then(|ahead| ahead.take(file))
-            && let Ok(content) = reader.open(from_bytes(sealed), file).await
+            && let Ok(content) = reader.open(archive, sealed, file).await
         {
             return deliver(content).await.map(|()| Fetched::Delivered);
         }
@@ -141,20 +143,56 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// Returns the content of a file, checked to the last record.
     pub(crate) async fn read(&self, archive: &ArchiveAt, file: &WalKey) -> Result<Bytes> {
-        self.open(archive.store.fetch(&file.key, None).await?, file).await
+        self.checked(self.stored_content(archive, file).await?, file).await
+    }
+
+    /// Returns the content of a file whose stored bytes are at hand, checked to the last record.
+    async fn open(&self, archive: &ArchiveAt, sealed: Bytes, file: &WalKey) -> Result<Bytes> {
+        let content = match self.content(from_bytes(sealed.clone()), file, self.decryptor(file)?).await {
+            Err(error) if error.kind() == Kind::Denied => {
+                let Some(decryptor) = self.decryptor_with_headers(archive, file).await? else { return Err(error) };
+                self.content(from_bytes(sealed), file, Some(decryptor)).await
+            }
+            content => content,
+        };
+        self.checked(content?, file).await
+    }
+
+    /// Fetches and decrypts a file, by a header beside it if no identity opens its own.
+    async fn stored_content(&self, archive: &ArchiveAt, file: &WalKey) -> Result<Bytes> {
+        let sealed = archive.store.fetch(&file.key, None).await?;
+        match self.content(sealed, file, self.decryptor(file)?).await {
+            Err(error) if error.kind() == Kind::Denied => {
+                let Some(decryptor) = self.decryptor_with_headers(archive, file).await? else { return Err(error) };
+                self.content(archive.store.fetch(&file.key, None).await?, file, Some(decryptor)).await
+            }
+            content => content,
+        }
+    }
+
+    /// Returns the decryption by the headers beside a file, if there are any.
+    async fn decryptor_with_headers(&self, archive: &ArchiveAt, file: &WalKey) -> Result<Option<Box<dyn Decrypt>>> {
+        let mut headers = archive.headers(Some(file.name)).await?;
+        headers.retain(|header| header.sealed == file.key);
+        headers.sort();
+        match self.decryptor(file)? {
+            Some(own) if !headers.is_empty() => {
+                Ok(Some(with_headers(own, headers.iter().rev(), &[&*archive.store]).await))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Returns the size of a segment, which is that of its content.
     pub(crate) async fn size_of(&self, archive: &ArchiveAt, file: &WalKey) -> Result<SegmentSize> {
-        let content = self.content(archive.store.fetch(&file.key, None).await?, file).await?;
+        let content = self.stored_content(archive, file).await?;
         SegmentSize::new(content.len() as u64).map_err(|error| {
             Error::new(Stage::Verify, Kind::Corrupt, file.key.as_str(), "has not the size of a segment").because(error)
         })
     }
 
-    /// Decrypts a file, and returns its content, checked to the last record.
-    pub(crate) async fn open(&self, sealed: ByteStream, file: &WalKey) -> Result<Bytes> {
-        let content = self.content(sealed, file).await?;
+    /// Returns the content of a file after checking it to the last record.
+    async fn checked(&self, content: Bytes, file: &WalKey) -> Result<Bytes> {
         let (name, system_identifier, size, expected) = (file.name, self.system_identifier, self.size, file.digest);
         let key = file.key.clone();
         blocking(move || {
@@ -173,20 +211,27 @@ impl Reader<'_> {
     }
 
     /// Decrypts a file, and returns its content, which is at most as large as the name permits.
-    async fn content(&self, sealed: ByteStream, file: &WalKey) -> Result<Bytes> {
+    async fn content(&self, sealed: ByteStream, file: &WalKey, decryptor: Option<Box<dyn Decrypt>>) -> Result<Bytes> {
         let subject = file.key.as_str();
-        let compressed = match self.encryption(file)? {
+        let compressed = match decryptor {
             None => sealed,
-            Some(_) if self.identities.is_empty() => {
-                let message = "encrypted, and there is no identity";
-                return Err(Error::new(Stage::Decrypt, Kind::Usage, subject, message).hint(IDENTITY_HINT));
-            }
-            Some(encryption) => {
-                self.registry.decrypt.build(encryption, self.identities)?.decrypt(sealed, subject).await?
-            }
+            Some(decryptor) => decryptor.decrypt(sealed, subject).await?,
         };
         let (FileSize::Exactly(limit) | FileSize::AtMost(limit)) = file.name.file_size(self.size);
         collect(decompress(compressed, subject), limit as usize, Stage::Verify, subject).await
+    }
+
+    /// Returns the decryption of a file by its own header, if it is encrypted.
+    fn decryptor(&self, file: &WalKey) -> Result<Option<Box<dyn Decrypt>>> {
+        let subject = file.key.as_str();
+        match self.encryption(file)? {
+            None => Ok(None),
+            Some(_) if self.identities.is_empty() => {
+                let message = "encrypted, and there is no identity";
+                Err(Error::new(Stage::Decrypt, Kind::Usage, subject, message).hint(IDENTITY_HINT))
+            }
+            Some(encryption) => self.registry.decrypt.build(encryption, self.identities).map(Some),
+        }
     }
 
     /// Returns the encryption of a file, by the suffix of its key.

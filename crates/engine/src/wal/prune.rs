@@ -178,9 +178,16 @@ async fn prune_at(
                 expect_sound(&files, plan, bases, size)?;
             }
         }
+        let headers = match (removable.is_empty(), mode) {
+            (false, Mode::Act) => at.headers(None).await?,
+            _ => Vec::new(),
+        };
         for (file, bytes) in removable {
             if mode == Mode::Act {
                 at.store.remove(&file.key).await?;
+                for header in headers.iter().filter(|header| header.sealed == file.key) {
+                    at.store.remove(&header.key()?).await?;
+                }
             }
             pruned.removed.push(file.name.to_string());
             pruned.bytes += bytes;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_config::{Config, WalArchive};
+use longshore_core::header::HeaderName;
 use longshore_core::key::Key;
 use longshore_core::stage::Store;
 use longshore_core::wal_key::{WalFolder, WalKey};
@@ -99,7 +100,8 @@ async fn list(config: &Config, cluster: &str, destination: &str) -> Result<Liste
     let mut entries = store.list(Some(&WalFolder::above(cluster)?)).await?;
     let mut files = BTreeMap::new();
     while let Some(entry) = entries.try_next().await? {
-        if WalKey::parse(&entry.key).is_some() {
+        // Headers have the same recipients at every destination.
+        if WalKey::parse(&entry.key).is_some() || HeaderName::from_key(&entry.key).is_some() {
             files.insert(entry.key, entry.bytes);
         }
     }

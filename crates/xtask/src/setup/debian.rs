@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 15] = [
+pub(super) const REQUIRED: [Package; 16] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -32,6 +32,7 @@ pub(super) const REQUIRED: [Package; 15] = [
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
     Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
+    Package::new("pass", "pass"),                // prints an identity, as in the manual
     Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
     Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
 ];

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod damage;
+mod hardware_key;
+mod header;
 mod identity;
 mod interchange;
 mod settings;
