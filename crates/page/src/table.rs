@@ -62,6 +62,12 @@ impl Section {
         Self { heading: heading.into(), ..Self::default() }
     }
 
+    /// Returns true if the section has nothing to show.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { heading, lines, drawing, facts, tables } = self;
+        heading.is_empty() && lines.is_empty() && drawing.is_none() && facts.is_empty() && tables.is_empty()
+    }
+
     /// Adds a line of a class: `quiet`, `ok` or `bad`.
     pub(crate) fn line(mut self, class: &'static str, text: &str) -> Self {
         if !text.is_empty() {
