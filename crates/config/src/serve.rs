@@ -15,7 +15,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 pub use self::auth::{Auth, Credentials, Proxies, ProxyAddress, Role, Tls, TokenFile};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, quote_unless_secret};
 use crate::table::{look_up, read};
 use crate::wal::WalArchive;
 
@@ -204,6 +204,9 @@ pub(crate) enum WrittenReceive {
     All(bool),
     /// These clusters.
     Clusters(BTreeSet<String>),
+    /// A mistake whose error shows the right form.
+    #[schemars(skip)]
+    Name(String),
 }
 
 /// Reads the table, and returns also the clusters whose WAL the service receives, as written.
@@ -261,6 +264,9 @@ pub(crate) fn received_clusters(
     let invalid = |message: String| ConfigError::at(span.clone(), format!("serve: wal_receive: {message}"));
     match written.into_inner() {
         WrittenReceive::All(false) => Ok(BTreeSet::new()),
+        WrittenReceive::Name(name) => {
+            Err(invalid(format!("must be true, or a list of clusters such as [{}]", quote_unless_secret(&name))))
+        }
         WrittenReceive::All(true) if archives.is_empty() => {
             Err(invalid("no cluster has an archive: add a table [cluster.NAME.wal]".to_owned()))
         }

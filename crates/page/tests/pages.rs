@@ -50,7 +50,7 @@ fn listed(hours: i64, condition: Condition) -> ListedBackup {
     manifest.subject = Subject::database(HOSTILE);
     manifest.time = Timestamp::new(now() - TimeDelta::hours(hours));
     manifest.artifact.plaintext.bytes = 1000 * 1000 * (200 - hours.unsigned_abs());
-    let copy = CopyState { destination: HOSTILE.to_owned(), condition, text: HOSTILE.to_owned() };
+    let copy = CopyState { destination: HOSTILE.into(), condition, text: HOSTILE.into() };
     ListedBackup {
         name: backup_name(hours),
         age_seconds: hours * 3600,

@@ -52,7 +52,7 @@ impl Running {
         ended: mpsc::UnboundedSender<Ended>,
     ) -> io::Result<Self> {
         let begun = Utc::now();
-        let (child, reader) = spawn(program, &[arguments, &["--quiet".to_owned()]].concat())?;
+        let (child, reader) = spawn(program, &[arguments, &["--quiet".to_owned()]].concat(), None)?;
         let task = Self { verb: verb.to_owned(), job: job.to_owned(), pid: pid(&child) };
         let (verb, job) = (verb.to_owned(), job.to_owned());
         tokio::spawn(async move {
@@ -70,12 +70,16 @@ impl Running {
     }
 }
 
-/// Starts the program with these arguments, and with a descriptor for events.
-pub(crate) fn spawn(program: &Program, arguments: &[String]) -> io::Result<(Child, PipeReader)> {
+/// Starts the program with these arguments and another variable, and with a descriptor for events.
+pub(crate) fn spawn(
+    program: &Program,
+    arguments: &[String],
+    variable: Option<(&str, &str)>,
+) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;
     let mut command = std::process::Command::new(&program.binary);
     command.arg("--config").arg(&program.config).args(arguments);
-    command.arg("--events").arg(DESCRIPTOR.to_string());
+    command.arg("--events").arg(DESCRIPTOR.to_string()).envs(variable);
     // Signals from a terminal reach this process only.
     command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     let mapping = FdMapping { parent_fd: OwnedFd::from(writer), child_fd: DESCRIPTOR };

@@ -1,6 +1,6 @@
 //! The rules for every request: the host, the origin, the rate, and the headers of answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,7 +107,20 @@ struct Allowance {
     requests: f64,
     failures: f64,
     updated: Instant,
-    noted: Option<Instant>,
+    noted: BTreeMap<Note, Instant>,
+}
+
+/// The subject of a line of the log about an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Note {
+    /// A limit that the address exceeded.
+    Limit,
+    /// A user without a role.
+    User,
+    /// A header of a proxy that was ignored.
+    Header,
+    /// A connection without TLS.
+    Handshake,
 }
 
 /// The limit that a request exceeds.
@@ -167,12 +180,12 @@ impl RateLimits {
         self.with(address, |allowance| allowance.failures -= 1.0);
     }
 
-    /// Returns true if the log may have a line about an address: one per minute.
-    pub(crate) fn may_note(&self, address: Option<IpAddr>) -> bool {
+    /// Returns true if the log may have a line about an address: one per subject and minute.
+    pub(crate) fn may_note(&self, address: Option<IpAddr>, note: Note) -> bool {
         self.with(address, |allowance| {
-            let may_note = allowance.noted.is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL);
+            let may_note = allowance.noted.get(&note).is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL);
             if may_note {
-                allowance.noted = Some(Instant::now());
+                allowance.noted.insert(note, Instant::now());
             }
             may_note
         })
@@ -187,7 +200,7 @@ impl RateLimits {
         if all.len() >= MAX_ADDRESSES {
             all.clear();
         }
-        let full = Allowance { requests: BURST, failures: FAILURE_BURST, updated: now, noted: None };
+        let full = Allowance { requests: BURST, failures: FAILURE_BURST, updated: now, noted: BTreeMap::new() };
         let allowance = all.entry(address).or_insert(full);
         let seconds = now.duration_since(allowance.updated).as_secs_f64();
         allowance.requests = (allowance.requests + seconds * RATE).min(BURST);
@@ -263,6 +276,7 @@ mod tests {
         (0..10).for_each(|_| limits.count_failure(other));
         assert_eq!(limits.count(other, Bearer::Present), Err(Limit::Failures));
         assert_eq!(limits.count(other, Bearer::Absent), Ok(()));
-        assert!(limits.may_note(one) && !limits.may_note(one) && limits.may_note(other));
+        assert!(limits.may_note(one, Note::Limit) && !limits.may_note(one, Note::Limit));
+        assert!(limits.may_note(one, Note::User) && limits.may_note(other, Note::Limit));
     }
 }

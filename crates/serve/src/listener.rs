@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::guard::client_name;
+use crate::guard::{Note, client_name};
 use crate::routes::Peer;
 use crate::state::Shared;
 use crate::tls::names;
@@ -137,7 +137,9 @@ impl Listener {
                     Some(tls) => match shake_hands(stream, tls).await {
                         Ok((stream, names)) => serve_connection(stream, Peer::new(peer, names), router, stop).await,
                         Err(reason) => {
-                            shared.note_client(peer, || format!("{}: no TLS connection: {reason}", client_name(peer)));
+                            shared.note_client(peer, Note::Handshake, || {
+                                format!("{}: no TLS connection: {reason}", client_name(peer))
+                            });
                         }
                     },
                 }

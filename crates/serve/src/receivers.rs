@@ -28,6 +28,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// work is a problem.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// The variable by which glibc keeps less freed memory: a receiver needs the same buffers for ever.
+const ONE_ARENA: (&str, &str) = ("MALLOC_ARENA_MAX", "1");
+
 /// An event of a receiver.
 pub(crate) struct ReceiverEvent {
     cluster: String,
@@ -249,7 +252,7 @@ fn start(
 ) -> io::Result<Option<Pid>> {
     // After a failover, the new primary has no slot yet.
     let arguments = ["wal", "receive", "--cluster", cluster, "--create-slot"].map(str::to_owned);
-    let (child, reader) = spawn(program, &arguments)?;
+    let (child, reader) = spawn(program, &arguments, Some(ONE_ARENA))?;
     let pid = pid(&child);
     let cluster = cluster.to_owned();
     tokio::spawn(async move {

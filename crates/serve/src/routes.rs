@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::access::{self, Access};
 use crate::api;
-use crate::guard::{self, Bearer, Limit, client_name};
+use crate::guard::{self, Bearer, Limit, Note, client_name};
 use crate::state::{RunReply, RunRequest, Shared};
 
 /// The maximum size of a request's body in bytes.
@@ -151,12 +151,14 @@ async fn authorize(State(shared): AppState, mut request: Request, next: Next) ->
             shared.limits.count_failure(client);
         } else if !users.is_empty() {
             let user = printable(&users.join(", "));
-            shared.note_client(client, || format!("{}: user {user} has no role", client_name(client)));
+            shared.note_client(client, Note::User, || format!("{}: user {user} has no role", client_name(client)));
             let message = format!("the user {user} has no role: see users in [serve]");
             return refuse(&request, &shared, StatusCode::FORBIDDEN, &message);
         } else if let Some(header) = view.access.user_header().filter(|name| request.headers().contains_key(*name)) {
             let ignored = if is_proxy { "is empty or repeated" } else { "comes from no address of proxies" };
-            shared.note_client(client, || format!("{}: the header {header} {ignored}", client_name(peer.address)));
+            shared.note_client(client, Note::Header, || {
+                format!("{}: the header {header} {ignored}", client_name(peer.address))
+            });
         }
         return unauthorized(&request, &shared, view.access.missing());
     };
@@ -183,7 +185,7 @@ fn users(request: &Request, access: &Access, peer: &Peer, is_proxy: bool) -> Vec
 /// Refuses a request beyond a limit, with the reason for the client and the log.
 fn refuse_rate(request: &Request, shared: &Shared, client: Option<IpAddr>, limit: Limit) -> Response {
     let reason = limit.reason(client);
-    shared.note_client(client, || format!("refused with status 429: {reason}"));
+    shared.note_client(client, Note::Limit, || format!("refused with status 429: {reason}"));
     let mut answer = refuse(request, shared, StatusCode::TOO_MANY_REQUESTS, &reason);
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(limit.wait_seconds()));
     answer

@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::access::{Access, Sessions};
-use crate::guard::RateLimits;
+use crate::guard::{Note, RateLimits};
 
 /// The maximum time since the last tick of the loop.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
@@ -109,8 +109,8 @@ impl Shared {
     }
 
     /// Writes a line about a client to the log, unless there was one within the last minute.
-    pub(crate) fn note_client(&self, client: Option<IpAddr>, line: impl FnOnce() -> String) {
-        if self.limits.may_note(client) {
+    pub(crate) fn note_client(&self, client: Option<IpAddr>, note: Note, line: impl FnOnce() -> String) {
+        if self.limits.may_note(client, note) {
             // Without a receiver, the service has stopped.
             self.notes.send(line()).unwrap_or_default();
         }
