@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::offline_env::{ForgedBackup, NIGHTLY, OfflineEnv};
@@ -46,7 +47,7 @@ fn certificate(offline_env: &OfflineEnv, authority: &str, name: &str, subject: &
     );
 }
 
-/// Sends a request over TLS, with a client certificate if a name is given. Returns the answer, empty
+/// Sends a request over TLS, with a client certificate if a name is given. Returns the answer, or ""
 /// if there was none.
 fn over_tls(offline_env: &OfflineEnv, service: &Service, client: Option<&str>, line: &str) -> String {
     let mut command = Command::new("openssl");
@@ -78,7 +79,7 @@ fn client_certificate_has_the_role_of_its_user() {
     certificate(&offline_env, "ca", "alice", "/CN=alice", "subjectAltName=email:alice@example.net");
     certificate(&offline_env, "ca", "monitor", "/CN=unused", "subjectAltName=DNS:prometheus.example.net");
     certificate(&offline_env, "ca", "operator", "/CN=operator", "");
-    certificate(&offline_env, "ca", "nobody", "/CN=nobody", "");
+    certificate(&offline_env, "ca", "mallory", "/CN=mallory", "");
     certificate(&offline_env, "foreign", "impostor", "/CN=alice", "");
     let file = |name: &str| offline_env.path(name).display().to_string();
     let users = "users = [{ name = 'alice@example.net', role = 'read' }, { name = 'operator', role = 'run' },\n\
@@ -96,8 +97,8 @@ fn client_certificate_has_the_role_of_its_user() {
     // A wrong role.
     assert_eq!((of("monitor", "GET /"), of("alice", "POST /jobs/other/run")), (Some(403), Some(403)));
     assert_eq!(of("operator", "POST /jobs/other/run"), Some(404));
-    let unknown = request(Some("nobody"), "GET /api/v1/status");
-    assert!(status(&unknown) == Some(403) && unknown.contains("the user nobody has no role"), "{unknown}");
+    let unknown = request(Some("mallory"), "GET /api/v1/status");
+    assert!(status(&unknown) == Some(403) && unknown.contains("the user mallory has no role"), "{unknown}");
     // No certificate, and one of another authority with the name of a user.
     let none = request(None, "GET /api/v1/status");
     assert!(status(&none) == Some(401) && none.contains("a client certificate is needed"), "{none}");
@@ -105,7 +106,12 @@ fn client_certificate_has_the_role_of_its_user() {
     assert_eq!(status(&foreign), None, "{foreign}");
     wait_for("the log", || service.log().contains("127.0.0.1: no TLS connection").then_some(()));
     // Without TLS, there is no answer.
-    assert_eq!(service.request("GET /", &[], "").status, 0);
+    let mut plain = TcpStream::connect(service.address()).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // The service may reset the connection.
+    plain.read_to_end(&mut answer).unwrap_or_default();
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     // A reload replaces the certificates.
     fs::copy(offline_env.path("foreign.crt"), offline_env.path("ca-of-clients.crt")).unwrap();
     let serve = serve.replace("ca.crt", "ca-of-clients.crt").replace("alice@example.net", "alice");
@@ -133,13 +139,13 @@ fn unusable_certificates_end_the_start_with_a_reason() {
 }
 
 /// Sends a request to the socket, and returns the answer.
-fn over_socket(path: &PathBuf, headers: &str) -> String {
-    let mut stream = UnixStream::connect(path).unwrap();
+fn over_socket(path: &Path, headers: &str) -> Option<String> {
+    let mut stream = UnixStream::connect(path).ok()?;
     let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer
+    Some(answer)
 }
 
 #[test]
@@ -178,8 +184,7 @@ fn header_of_a_proxy_is_believed_only_from_the_proxy() {
         let listen = format!("unix:{}", path.display());
         let mut child = offline_env.command(&["serve", "--listen", &listen]).stderr(Stdio::null()).spawn().unwrap();
         let answer = wait_for("the socket", || {
-            path.exists().then_some(())?;
-            Some(over_socket(&path, "X-Remote-User: alice\r\n")).filter(|answer| status(answer) != Some(503))
+            over_socket(&path, "X-Remote-User: alice\r\n").filter(|answer| status(answer) != Some(503))
         });
         assert_eq!(status(&answer), Some(expected), "{answer}");
         child.kill().unwrap();
@@ -210,10 +215,6 @@ fn limits_count_the_client_of_a_named_proxy() {
         assert_eq!(guess("203.0.113.6").status, others, "proxies = [{proxies}]");
         let line = format!("refused with status 429: too many wrong tokens from {client}");
         wait_for("the log", || service.log().contains(&line).then_some(()));
-        assert!(
-            !service.log().contains("wrong\"") && service.log().matches("status 429").count() <= 2,
-            "{}",
-            service.log()
-        );
+        assert_eq!(service.log().matches("status 429").count(), 1, "{}", service.log());
     }
 }

@@ -33,8 +33,8 @@ pub enum When {
     After,
 }
 
-/// An outcome of a run after which hooks run. A run that meets the lock of another one has no hooks,
-/// and a run that is lost cannot run them any more.
+/// An outcome of a run after which hooks run. A run that meets the lock of another one has no
+/// hooks, and a run that is lost cannot run them any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "HookOutcome")]

@@ -91,7 +91,8 @@ impl Channel {
     }
 
     /// Sends a notice: up to three attempts, each of at most 10 seconds. None begins after 20
-    /// seconds, and none after a mail server did not answer: it would not answer the next one either.
+    /// seconds, and none after a mail server did not answer: the next one would get no answer
+    /// either.
     ///
     /// # Errors
     ///

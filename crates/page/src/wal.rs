@@ -92,7 +92,7 @@ pub(crate) fn receivers(all: &[Receiver]) -> Table {
         vec![
             Cell::new(&receiver.cluster),
             Cell::classed(class, state),
-            Cell::new(second(receiver.since)),
+            Cell::classed("short", second(receiver.since)),
             Cell::new(receiver.restarts.to_string()),
             Cell::new(receiver.message.as_deref().unwrap_or_default()),
         ]
@@ -120,8 +120,8 @@ fn cluster(wal: &ClusterWal) -> Section {
         let none = || Cell::classed("critical", "nothing: no base backup");
         vec![
             Cell::new(&archive.destination),
-            archive.recoverable_from.map_or_else(none, |from| Cell::new(minute(from))),
-            Cell::new(time(archive.recoverable_until)),
+            archive.recoverable_from.map_or_else(none, |from| Cell::classed("short", minute(from))),
+            Cell::classed("short", time(archive.recoverable_until)),
             Cell::new(archive.timelines.len().to_string()),
             Cell::new(gaps(archive).to_string()),
             Cell::new(&archive.system_identifier),
@@ -139,7 +139,7 @@ fn cluster(wal: &ClusterWal) -> Section {
             Cell::new(&timeline.last),
             Cell::new(timeline.segments.to_string()),
             Cell::new(bytes(timeline.bytes)),
-            Cell::new(time(timeline.last_stored)),
+            Cell::classed("short", time(timeline.last_stored)),
             Cell::classed(class, state),
         ]
     };
@@ -154,7 +154,7 @@ fn cluster(wal: &ClusterWal) -> Section {
                 Cell::new(&gap.first),
                 Cell::new(&gap.last),
                 Cell::new(gap.segments.to_string()),
-                Cell::new(time(gap.last_stored)),
+                Cell::classed("short", time(gap.last_stored)),
             ]
         };
         timeline.gaps.iter().map(row).collect::<Vec<_>>()

@@ -173,7 +173,7 @@ struct Service<'a> {
     /// The tasks to start, in order.
     queue: VecDeque<Due>,
     running: Vec<Running>,
-    /// The runs in progress on this host, whichever program started them.
+    /// The runs in progress on this host, by any program.
     running_runs: RunningRuns,
     /// The tasks that failed without a report: verb, job, begin, and the reason.
     unreported: BTreeMap<(String, String), (DateTime<Utc>, String)>,

@@ -16,7 +16,7 @@ use crate::dirs;
 const MTIME_GRANULARITY: Duration = Duration::from_millis(100);
 
 /// An observer of the runs in progress on this host: those of the jobs of a configuration, and of
-/// its commands without a job, whichever program started them.
+/// its commands without a job, by any program.
 ///
 /// A look costs little: the folder is listed only after a change.
 #[derive(Debug)]
