@@ -302,9 +302,9 @@ mod tests {
             (users.to_owned(), "users need client_ca"),
             (format!("proxy_user_header = 'X-User'\n{users}"), "proxy_user_header needs proxies"),
             (format!("proxies = ['unix']\nproxy_user_header = 'Cookie'\n{users}"), "not a header of a proxy"),
-            (format!("proxies = ['proxy.example']\n"), "not the address of a proxy"),
+            ("proxies = ['proxy.example']".to_owned(), "not the address of a proxy"),
             (format!("{tls}client_ca = 'c'\nauth = 'none'\n{users}"), "both auth = \"none\" and users"),
-            (format!("auth = 'none'\ntokens = []"), "both auth = \"none\" and tokens"),
+            ("auth = 'none'\ntokens = []".to_owned(), "both auth = \"none\" and tokens"),
             ("tokens = []".to_owned(), "tokens is empty"),
         ] {
             let message = auth(&lines).unwrap_err();

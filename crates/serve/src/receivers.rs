@@ -2,7 +2,7 @@
 //!
 //! A receiver survives this process, as tasks do. Its lock shows the next service that it works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -118,16 +118,16 @@ impl Receivers {
     /// Sets the clusters. Receivers that work are started again, with the new configuration, and
     /// those of other clusters end.
     pub(crate) fn configure<'a>(&mut self, clusters: impl IntoIterator<Item = &'a String>) {
-        let wanted: BTreeMap<_, _> = clusters.into_iter().map(|cluster| (cluster.clone(), ())).collect();
+        let wanted: BTreeSet<String> = clusters.into_iter().cloned().collect();
         self.all.retain(|cluster, receiver| match &mut receiver.state {
             State::Running { pid, ending, .. } => {
-                *ending = if wanted.contains_key(cluster) { Ending::Replaced } else { Ending::Removed };
+                *ending = if wanted.contains(cluster) { Ending::Replaced } else { Ending::Removed };
                 pid.iter().for_each(|pid| terminate(*pid));
                 true
             }
-            State::Due(_) | State::Elsewhere => wanted.contains_key(cluster),
+            State::Due(_) | State::Elsewhere => wanted.contains(cluster),
         });
-        for (cluster, ()) in wanted {
+        for cluster in wanted {
             self.all.entry(cluster).or_insert_with(Supervised::new);
         }
     }
