@@ -59,7 +59,7 @@ pub(crate) fn page(layout: Layout<'_>, sections: Vec<Section>) -> String {
 
 impl Section {
     pub(crate) fn new(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), ..Self::default() }
+        Self { heading: shown(&heading.into()), ..Self::default() }
     }
 
     /// Returns true if the section has nothing to show.

@@ -19,7 +19,7 @@ use longshore_engine::notices::Notifier;
 use longshore_engine::overview::{Overview, OverviewReader, RunningRuns};
 use longshore_page::Activity;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -79,6 +79,9 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
     let shared = Arc::new(Shared::new(view, requests, notes, options.version));
     let (stopping, stopped) = watch::channel(false);
     let accepting = tokio::spawn(listener.serve(router(Arc::clone(&shared)), Arc::clone(&shared), stopped));
+    // From the first line of the log on, a reload is not lost.
+    let hang_up = signal(SignalKind::hangup())
+        .map_err(|error| Error::io(Stage::Config, "SIGHUP", "cannot listen for the signal", error))?;
     match &bound {
         Listen::Tcp(address) => (options.note)(&format!("serving {scheme}://{address}/")),
         Listen::Unix(_) => (options.note)(&format!("serving {bound}")),
@@ -110,7 +113,7 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
         bound,
     };
     notify(&[NotifyState::Ready]);
-    let result = service.run(stop, received_requests, noted, (ends, of_receivers)).await;
+    let result = service.run(stop, hang_up, received_requests, noted, (ends, of_receivers)).await;
     // The acceptor ends with its sender, too.
     stopping.send(true).unwrap_or_default();
     accepting.await.unwrap_or_default();
@@ -192,12 +195,11 @@ impl<'a> Service<'a> {
     async fn run(
         mut self,
         stop: impl Future<Output = ()>,
+        mut hang_up: Signal,
         mut requests: mpsc::Receiver<RunRequest>,
         mut notes: mpsc::UnboundedReceiver<String>,
         (mut ends, mut of_receivers): (mpsc::UnboundedReceiver<Ended>, mpsc::UnboundedReceiver<ReceiverEvent>),
     ) -> Result<()> {
-        let failed = |error| Error::io(Stage::Config, "SIGHUP", "cannot listen for the signal", error);
-        let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
         let mut stop = std::pin::pin!(stop);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
