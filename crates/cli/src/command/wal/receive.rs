@@ -1,5 +1,7 @@
 //! `longshore wal receive`: the WAL of a cluster, while the server writes it.
 
+use std::cell::RefCell;
+
 use futures_util::FutureExt;
 use longshore_core::event::ignore;
 use longshore_core::{Error, Kind, Result};
@@ -20,15 +22,18 @@ pub(super) async fn receive(context: &Context, args: &Receive, stop: &OrderlySto
     let archive = config.wal_archive(args.archive.cluster.as_deref())?;
     let slot = args.slot.clone().unwrap_or_else(|| archive.receive.slot.clone());
     let partial_every = args.partial_every.or(archive.receive.partial_every).filter(|_| !args.synchronous);
-    let _lock = match claim(config, archive, &slot) {
+    let lock = RefCell::new(match claim(config, archive, &slot) {
         Ok(lock) => Some(lock),
-        Err(error) if error.kind() == Kind::Locked => return Err(error),
+        Err(error) if error.kind() == Kind::Locked => {
+            output.note(format_args!("another receiver of the slot works, and this one waits for its end: {error}"));
+            None
+        }
         Err(error) => {
             // The slot has one receiver in any case.
             output.warning(format_args!("no lock, so `longshore serve` does not see this receiver: {}", error.chain()));
             None
         }
-    };
+    });
     let options = ReceiveOptions {
         slot: slot.clone(),
         missing_slot: if args.create_slot { MissingSlot::Create } else { MissingSlot::Fail },
@@ -38,6 +43,10 @@ pub(super) async fn receive(context: &Context, args: &Receive, stop: &OrderlySto
     let events = context.event_writer(ignore())?;
     let observer = |event: ReceiveEvent<'_>| {
         print(*output, &slot, &event);
+        if matches!(event, ReceiveEvent::Started { .. } | ReceiveEvent::Reconnected) && lock.borrow().is_none() {
+            // The receiver before this one has ended. Without a lock, the slot still protects.
+            lock.replace(claim(config, archive, &slot).ok());
+        }
         events.iter().zip(line(&event)).for_each(|(events, line)| events.write(&line));
     };
     let received = receive_wal((config, archive), &options, &stop, &observer).await;

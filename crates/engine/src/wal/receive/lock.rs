@@ -1,7 +1,7 @@
 //! The lock of a receiver: one for each slot of a cluster, on this host.
 //!
-//! The server accepts one receiver of a slot. The lock shows which process that is, and makes a
-//! second one end instead of waiting at the server.
+//! The server accepts one receiver of a slot, and a second one waits for its end. The lock shows
+//! which process works.
 
 use std::fs::{OpenOptions, TryLockError};
 use std::io::Read;
