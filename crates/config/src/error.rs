@@ -62,6 +62,10 @@ fn explained(message: &str) -> String {
     if message.starts_with("data did not match any variant of untagged enum") {
         return "has none of the forms that this setting takes: see longshore-config(5)".to_owned();
     }
+    // The parser would take the members of a list for those of a table.
+    if message.starts_with("invalid length ") && message.contains(", expected struct ") {
+        return "must be a table, not a list".to_owned();
+    }
     let Some((found, expected)) =
         message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
     else {
