@@ -172,12 +172,16 @@ fn html_report_is_one_file_with_escaped_names() {
     test_env.run_with_identity(&["drill", "--report", page.to_str().unwrap()]).expect(0);
     let text = fs::read_to_string(&page).unwrap();
     assert!(
-        text.contains("table public.&lt;b&gt;orders")
+        text.contains("table public.&#60;b&#62;orders")
             && text.contains("restored and compared: ")
             && text.contains(" equal"),
         "{text}"
     );
-    for none in ["<script", "<b>", "http://", "https://", "<link", "<img"] {
+    // The layout of the service's pages, with the style sheet in the file.
+    for part in ["<main id=\"main\">", "<style>", "<caption>Comparisons</caption>"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    for none in ["<script", "<b>", "http://", "https://", "<link", "<img", "<nav"] {
         assert!(!text.contains(none), "{none}");
     }
     // An existing report is not overwritten, and the drill does not start.

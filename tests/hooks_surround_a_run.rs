@@ -55,6 +55,12 @@ fn failing_before_hook_dumps_nothing() {
         ],
     );
     test_env.longshore(&["run"]).expect(2).shows("exit status 3").shows("the disk is not mounted");
+    let printed = test_env.longshore(&["run", "--json"]).expect(2).stdout;
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&printed["outcome"], &printed["exit_code"]), (&"failed".into(), &2.into()));
+    assert!(printed["error"]["message"].as_str().unwrap().contains("the disk is not mounted"), "{printed}");
+    fs::remove_file(test_env.path("after.txt")).unwrap();
+    test_env.longshore(&["run"]).expect(2);
     assert_eq!(files(&test_env.local()), [""; 0]);
     let (line, report) = recorded(&test_env);
     assert_eq!(line, "nightly failed 2");
@@ -74,6 +80,10 @@ fn hook_can_skip_a_run() {
     test_env.longshore(&["run"]).expect(0).shows("the run was skipped").shows("this host is a standby");
     assert_eq!(files(&test_env.local()), [""; 0]);
     assert_eq!(recorded(&test_env).0, "nightly skipped 0");
+    let printed: serde_json::Value =
+        serde_json::from_str(&test_env.longshore(&["run", "--json"]).expect(0).stdout).unwrap();
+    assert_eq!((&printed["job"], &printed["outcome"]), (&"nightly".into(), &"skipped".into()));
+    assert!(printed["reason"].as_str().unwrap().contains("this host is a standby"), "{printed}");
     // A skipped run is no success: the job still has no backup.
     test_env.longshore(&["status"]).expect(3).shows("has no backup");
 }
@@ -131,11 +141,25 @@ fn program_that_others_could_replace_is_refused_before_a_run() {
         ("when = 'before'\nprogram = []", "is empty"),
         ("when = 'before'\nprogram = ['/bin/true']\non = ['done']", "applies only"),
         ("when = 'later'\nprogram = ['/bin/true']", "before"),
+        (
+            "when = 'after'\nprogram = ['/bin/true']\non = ['locked']",
+            "unknown variant `locked`, expected one of `done`",
+        ),
+        ("when = 'after'\nprogram = ['/bin/true']\non = ['lost']", "`interrupted`"),
+        ("when = 'after'\nprogram = '/bin/true'", "program: must be a list, such as [\"…\"]"),
     ] {
         let more = format!("[[job.nightly.hook]]\n{hook}");
         test_env.configure(&Job { more: &more, ..Job::default() });
         test_env.longshore(&["check"]).expect(1).shows(message);
     }
+}
+
+#[test]
+fn hook_with_one_bracket_shows_the_right_form() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job { more: "[job.nightly.hook]\nwhen = 'before'\nprogram = ['/bin/true']", ..Job::default() });
+    let result = test_env.longshore(&["config", "check"]).expect(1);
+    result.shows("hook must be a list, not a table: write [[job.nightly.hook]], with two brackets");
 }
 
 fn terminate(child: &Child) {

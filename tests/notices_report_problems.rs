@@ -133,6 +133,17 @@ fn failure_is_reported_once_and_its_end_once() {
     let signals: Vec<String> =
         pings.requests().iter().map(|(path, _)| path.split(['/', '?']).nth(2).unwrap().to_owned()).collect();
     assert_eq!(signals, ["start", "2", "start", "2", "start", "0", "start", "0"]);
+    // A run that a hook skips is no success: the switch records it, and still waits for a run.
+    let hook = "[[job.nightly.hook]]\nwhen = 'before'\nprogram = ['/bin/sh', '-c', 'exit 75']\n";
+    configure(&test_env, true, &format!("{hook}{channels}"));
+    test_env.longshore(&["run"]).expect(0).shows("the run was skipped");
+    let pings: Vec<_> = pings
+        .requests()
+        .into_iter()
+        .map(|(path, body)| (path.split(['/', '?']).nth(2).unwrap().to_owned(), body))
+        .collect();
+    assert!(pings.len() == 1 && pings[0].0 == "log" && pings[0].1.contains("skipped by a hook"), "{pings:?}");
+    assert_eq!(server.events(), [""; 0]);
     // Without the memory, a problem is reported again.
     configure(&test_env, false, &channels);
     test_env.longshore(&["run"]).expect(2);

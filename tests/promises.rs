@@ -70,6 +70,8 @@ mod retention_policies_can_be_simulated;
 mod schedules_start_jobs;
 mod secrets_stay_secret;
 mod servers_may_use_any_language;
+mod service_knows_its_clients;
+mod service_receives_wal;
 mod service_shows_all_backups;
 mod service_survives_failures;
 mod sessions_do_not_inherit_settings;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::offline_env::{NIGHTLY, OfflineEnv};
 use crate::support::{CommandOutput, finish, wait_for};
 
 /// A configuration, and the root directory of a host to install into.
@@ -101,6 +102,14 @@ fn files(folder: &Path) -> Vec<String> {
     let mut files: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
     files.sort();
     files
+}
+
+#[test]
+fn job_without_a_known_run_names_the_state_folder() {
+    let offline_env = OfflineEnv::new(&format!("{NIGHTLY}schedule = '0 3 * * *'\n"));
+    let folder = offline_env.path("state").display().to_string();
+    let result = offline_env.longshore(&["schedule"]).expect(0).shows("never");
+    result.shows(&format!("runs were looked for in {folder}, the state folder of this user")).shows("set state_dir");
 }
 
 #[test]

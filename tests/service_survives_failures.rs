@@ -76,13 +76,68 @@ fn killed_service_loses_no_run() {
     });
     service.signal("KILL");
     service.wait();
+    // A new service shows that the run is in progress, and starts no second one.
+    let service = Service::start(&mut test_env.command());
+    service.wait_until_ready();
+    wait_for("the run", || service.get("/").body.contains("run nightly, since").then_some(()));
+    assert_eq!(
+        (service.json("/api/v1/running")[0]["origin"].as_str(), service.request(RUN, FROM_PAGE, "").status),
+        (Some("other"), 409)
+    );
     drop(lock);
     wait_for("the report", || (reports(&test_env) == 1).then_some(()));
+    wait_for("the end of the run", || service.get("/").body.contains("Nothing is running").then_some(()));
     test_env.longshore(&["status"]).expect(0).shows("main/shop");
-    // A new service shows the run, although none of its own processes made it.
+    // The report is shown, although none of the processes of this service made it.
+    drop(service);
     let service = Service::start(&mut test_env.command());
     service.wait_until_ready();
     assert_eq!(service.json("/api/v1/runs")[0]["outcome"], "done");
+}
+
+#[test]
+fn run_by_hand_is_shown_while_it_works() {
+    let test_env = runnable("");
+    let config = std::fs::read_to_string(test_env.config_path()).unwrap();
+    std::fs::write(test_env.config_path(), config.replace("allow = ['run']", "")).unwrap();
+    let service = Service::start(&mut test_env.command());
+    service.wait_until_ready();
+    assert!(!service.get("/").body.contains("Running now"));
+    let lock = test_env.lock_table("shop", "orders");
+    let mut by_hand = test_env.command().arg("run").spawn().unwrap();
+    let home = wait_for("the run", || Some(service.get("/").body).filter(|home| home.contains("run nightly, since")));
+    assert!(home.contains("Running now") && home.contains("Started outside this service"), "{home}");
+    // A run that is killed is no longer shown.
+    by_hand.kill().unwrap();
+    by_hand.wait().unwrap();
+    drop(lock);
+    wait_for("its end", || (!service.get("/").body.contains("run nightly, since")).then_some(()));
+    assert_eq!(service.json("/api/v1/running"), serde_json::json!([]));
+}
+
+#[test]
+fn schedule_that_cannot_be_evaluated_needs_attention() {
+    let offline_env = OfflineEnv::new(&format!("{NIGHTLY}schedule = '0 3 * * *'\n[serve]\nschedule = true\n"));
+    offline_env.add_backup(&ForgedBackup::default());
+    std::fs::create_dir_all(offline_env.path("state")).unwrap();
+    // The past runs cannot be listed.
+    std::fs::write(offline_env.path("state/runs"), "").unwrap();
+    let service = Service::start(&mut offline_env.command(&[]));
+    service.wait_until_ready();
+    let issue = wait_for("the problem", || {
+        let status = service.json("/api/v1/status");
+        status["attention"].as_array()?.iter().find(|issue| issue["matter"] == "schedule_failed").cloned()
+    });
+    assert_eq!(issue["level"], "critical");
+    assert!(service.get("/").body.contains("the schedules cannot be evaluated, so no job starts"));
+    let metrics = service.request("GET /metrics", &[], "").body;
+    assert!(metrics.contains("longshore_schedule_last_evaluation_successful 0.0\n"), "{metrics}");
+    std::fs::remove_file(offline_env.path("state/runs")).unwrap();
+    drop(service);
+    let service = Service::start(&mut offline_env.command(&[]));
+    service.wait_until_ready();
+    let metrics = service.request("GET /metrics", &[], "").body;
+    assert!(metrics.contains("longshore_schedule_last_evaluation_successful 1.0\n"), "{metrics}");
 }
 
 #[test]
@@ -106,6 +161,20 @@ fn stop_waits_for_runs_and_then_ends_them() {
 #[test]
 fn run_with_an_invalid_configuration_is_shown() {
     let test_env = runnable("");
+    let notices = test_env.path("notices");
+    let program = test_env.path("notify.sh");
+    std::fs::write(&program, format!("#!/bin/sh\ncat >>{0}\necho >>{0}\n", notices.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let channel =
+        format!("[notify.ops]\ntype = 'exec'\nprogram = ['{}']\non = ['run_failed', 'recovered']\n", program.display());
+    let configured = std::fs::read_to_string(test_env.config_path()).unwrap();
+    std::fs::write(test_env.config_path(), format!("{configured}\n{channel}")).unwrap();
+    let sent = || -> Vec<(String, String)> {
+        let lines = std::fs::read_to_string(&notices).unwrap_or_default();
+        let notices = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        notices.map(|notice| (text(&notice["event"]), text(&notice["state"]))).collect()
+    };
     let service = Service::start(&mut test_env.command());
     service.wait_until_ready();
     let valid = std::fs::read_to_string(test_env.config_path()).unwrap();
@@ -113,10 +182,19 @@ fn run_with_an_invalid_configuration_is_shown() {
     assert_eq!(service.request(RUN, FROM_PAGE, "").status, 202);
     wait_for("the banner", || service.get("/").body.contains("A task could not begin").then_some(()));
     assert!(service.log().contains("longshore config check"), "{}", service.log());
+    // It left no report, so that only the service can report it.
+    assert_eq!(reports(&test_env), 0);
+    wait_for("the notice", || (sent() == [("run_failed".to_owned(), "onset".to_owned())]).then_some(()));
+    let home = service.get("/").body;
+    assert!(home.contains("run ended with exit status: 1, and left no report"), "{home}");
+    assert_eq!(service.json("/api/v1/status")["attention"][0]["matter"], "run_unreported");
     std::fs::write(test_env.config_path(), valid).unwrap();
     assert_eq!(service.request(RUN, FROM_PAGE, "").status, 202);
     wait_for("the end of the run", || (!service.get("/").body.contains("A task could not begin")).then_some(()));
     assert_eq!(reports(&test_env), 1);
+    wait_for("the end of the problem", || (sent().last()?.1 == "recovered").then_some(()));
+    assert_eq!(sent().len(), 2);
+    assert!(!service.get("/").body.contains("left no report"));
 }
 
 /// Changes the time of the only run report of this host to two hours before.
@@ -182,6 +260,8 @@ fn bad_reload_keeps_the_old_configuration() {
     };
     assert!(reloaded(0));
     let home = service.get("/").body;
+    // The line of the file is shown, without the mark beneath it.
+    assert!(home.contains("nonsense = 1") && !home.contains("\\n") && !home.contains('^'), "{home}");
     assert!(home.contains("nonsense") && home.contains("main/shop") && home.contains(">26 h<"), "{home}");
     offline_env.configure(&format!("{NIGHTLY}max_age = '50h'\n"));
     service.signal("HUP");

@@ -47,7 +47,7 @@ impl Service {
             let exited = service.child.try_wait().unwrap();
             assert!(exited.is_none(), "{exited:?}: {}", service.log());
             let log = service.log();
-            let (_, rest) = log.split_once("serving http://")?;
+            let (_, rest) = log.split_once("serving http")?.1.split_once("://")?;
             Some(rest.split_once('/')?.0.to_owned())
         });
         service
@@ -74,6 +74,13 @@ impl Service {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Ends the process and its receivers of WAL, and waits.
+    pub(crate) fn stop(&mut self) {
+        // The process may have ended.
+        Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Waits for the end of the process.

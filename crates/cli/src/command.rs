@@ -117,11 +117,17 @@ impl Context {
 
     /// Returns an observer that also writes the events to the inherited descriptor, if any.
     fn observed(&self, observer: Arc<dyn Observer>) -> Result<Arc<dyn Observer>> {
-        let Some(descriptor) = self.events else { return Ok(observer) };
+        let writer = self.event_writer(Arc::clone(&observer))?;
+        Ok(writer.map_or(observer, |writer| Arc::new(writer) as Arc<dyn Observer>))
+    }
+
+    /// Opens the inherited descriptor for events, if there is one.
+    fn event_writer(&self, observer: Arc<dyn Observer>) -> Result<Option<EventWriter>> {
+        let Some(descriptor) = self.events else { return Ok(None) };
         let writer = EventWriter::open(descriptor, observer).map_err(|error| {
             Error::io(Stage::Config, format!("--events {descriptor}"), "cannot open the descriptor", error)
         })?;
-        Ok(Arc::new(writer))
+        Ok(Some(writer))
     }
 
     /// Prompts for the password of the server of the job, or of all jobs, if requested.

@@ -97,7 +97,7 @@ impl Config {
                 read::<identity::Written>(table)?.resolve().map_err(|message| ConfigError::at(span, message))?
             }
         };
-        let serve = service.take().map(serve::settings).transpose()?.unwrap_or_default();
+        let (mut serve, received) = service.take().map(serve::settings).transpose()?.unwrap_or_default();
         let notify = section(notify.take(), notify::channel)?;
         let archives = RefCell::new(Vec::new());
         let clusters = section(clusters.take(), |name, mut value| {
@@ -123,6 +123,8 @@ impl Config {
             Ok((cluster, archive))
         });
         let wal: BTreeMap<String, WalArchive> = archives.collect::<Result<_, ConfigError>>()?;
+        serve.wal_receive =
+            received.map(|written| serve::received_clusters(written, &wal)).transpose()?.unwrap_or_default();
         for job in jobs.values_mut() {
             job.recovery_window = match wal.get(&job.site.cluster.name).map(|archive| archive.window) {
                 Some(RecoveryWindow::Span(span)) => Some(span),

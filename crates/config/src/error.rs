@@ -24,6 +24,14 @@ impl ConfigError {
         Self { kind: Kind::Refused, ..Self::at(span, message) }
     }
 
+    /// Returns the error with the name of the setting, and with the words of TOML in place of the
+    /// parser's.
+    pub(crate) fn in_setting(self, setting: &str) -> Self {
+        let message = explained(&self.message);
+        let is_named = setting.is_empty() || message.contains(&format!("`{setting}`"));
+        Self { message: if is_named { message } else { format!("{setting}: {message}") }, ..self }
+    }
+
     /// Returns the message.
     pub(crate) fn message(&self) -> &str {
         &self.message
@@ -47,6 +55,37 @@ impl ConfigError {
             if may_contain_secret(line) { redact_values(&self.message, |_| true) } else { self.message.clone() };
         new_error(subject, message).because(excerpt)
     }
+}
+
+/// Returns a parser's message in the words of TOML.
+fn explained(message: &str) -> String {
+    if message.starts_with("data did not match any variant of untagged enum") {
+        return "has none of the forms that this setting takes: see longshore-config(5)".to_owned();
+    }
+    // The parser would take the members of a list for those of a table.
+    if message.starts_with("invalid length ") && message.contains(", expected struct ") {
+        return "must be a table, not a list".to_owned();
+    }
+    let Some((found, expected)) =
+        message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a sequence" => "a list, such as [\"…\"]",
+        "a map" => "a table",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "a string in quotes",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        expected if expected.starts_with("struct ") => "a table",
+        expected => expected,
+    };
+    let found = match found {
+        "map" => "a table",
+        "sequence" => "a list",
+        found => found,
+    };
+    format!("must be {expected}, not {found}")
 }
 
 /// Returns true if a text may contain a secret.

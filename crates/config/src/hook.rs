@@ -33,6 +33,42 @@ pub enum When {
     After,
 }
 
+/// An outcome of a run after which hooks run. A run that meets the lock of another one has no
+/// hooks, and a run that is lost cannot run them any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "HookOutcome")]
+enum WrittenOutcome {
+    /// All parts succeeded.
+    Done,
+    /// Some parts succeeded.
+    Partial,
+    /// The run failed.
+    Failed,
+    /// The run found a damaged backup or dump.
+    Damaged,
+    /// A safety rule forbade the run.
+    Refused,
+    /// A hook before the run skipped it.
+    Skipped,
+    /// A signal ended the run.
+    Interrupted,
+}
+
+impl From<WrittenOutcome> for Outcome {
+    fn from(outcome: WrittenOutcome) -> Self {
+        match outcome {
+            WrittenOutcome::Done => Self::Done,
+            WrittenOutcome::Partial => Self::Partial,
+            WrittenOutcome::Failed => Self::Failed,
+            WrittenOutcome::Damaged => Self::Damaged,
+            WrittenOutcome::Refused => Self::Refused,
+            WrittenOutcome::Skipped => Self::Skipped,
+            WrittenOutcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 /// `[[job.NAME.hook]]`: a program that runs before or after the job.
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,7 +76,7 @@ pub(crate) struct Written {
     /// The moment at which the program runs.
     when: When,
     /// The outcomes of the run after which the program runs. By default all of them.
-    on: Option<BTreeSet<Outcome>>,
+    on: Option<BTreeSet<WrittenOutcome>>,
     /// The program's absolute path, and its arguments.
     #[schemars(length(min = 1))]
     program: Vec<String>,
@@ -71,6 +107,7 @@ impl Written {
         if timeout.is_zero() {
             return Err("hook: timeout must be longer than zero, such as \"5m\"".to_owned());
         }
+        let on = on.map(|on| on.into_iter().map(Outcome::from).collect());
         Ok(Hook { when, on, program: Program { argv: program, dir, env, timeout } })
     }
 }

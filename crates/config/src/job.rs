@@ -77,11 +77,18 @@ impl References<'_> {
             ["dump", "verify", "encrypt", "drill", "schedule", "hook"].map(|setting| table.remove(setting));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
-        let dump = dump.map(|dump| list_of(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
+        let dump = dump
+            .map(|dump| list_of("dump", "dump = [{ type = \"pg_dump\" }]", dump, |value| registry.dump.read(value)))
+            .transpose()?
+            .unwrap_or_default();
         if dump.is_empty() {
             return Err(invalid("dumps nothing: add dump = [{ type = \"pg_dump\" }]".to_owned()));
         }
-        let verify = verify.map(|verify| list_of(verify, |value| registry.verify.read(value))).transpose()?;
+        let verify = verify
+            .map(|verify| {
+                list_of("verify", "verify = [{ type = \"pg_archive\" }]", verify, |value| registry.verify.read(value))
+            })
+            .transpose()?;
         let encrypt = match encrypt {
             None => {
                 let message = "has no encrypt: add encrypt = { type = \"age\", recipients = [\"age1…\"] }, or encrypt = { type = \"none\" } to store backups unencrypted";
@@ -94,7 +101,8 @@ impl References<'_> {
             let span = value.span();
             read::<hook::Written>(value)?.resolve().map_err(|message| ConfigError::at(span, message))
         };
-        let hooks = hooks.map(|hooks| list_of(hooks, hook)).transpose()?.unwrap_or_default();
+        let form = format!("[[job.{name}.hook]], with two brackets, for each hook");
+        let hooks = hooks.map(|hooks| list_of("hook", &form, hooks, hook)).transpose()?.unwrap_or_default();
         if settings.ship.is_empty() {
             return Err(invalid("ships to no destination".to_owned()));
         }

@@ -48,4 +48,4 @@ pub use self::job::Job;
 pub use self::notify::NoticeChannel;
 pub use self::schema::schema;
 pub use self::timetable::Timetable;
-pub use self::wal::{Required, WalArchive};
+pub use self::wal::{ReceiveSettings, Required, WalArchive};

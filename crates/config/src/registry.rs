@@ -13,10 +13,11 @@ use longshore_core::{Error, Kind, Result, Stage};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
 use crate::error::{ConfigError, quote_unless_secret};
 use crate::suggestion::nearest;
+use crate::table::read as read_setting;
 
 pub use self::restore::RestorePlugins;
 
@@ -40,7 +41,7 @@ impl<S: PluginKind + ?Sized + 'static> Reader<S> {
         B: Fn(T, &S::Context) -> Result<Box<S>> + Clone + Send + Sync + 'static,
     {
         let read = move |settings: Spanned<DeValue<'_>>| {
-            let settings = T::deserialize(ValueDeserializer::from(settings))?;
+            let settings: T = read_setting(settings)?;
             let build = build.clone();
             let builder: Builder<S> = Arc::new(move |context: &S::Context| build(settings.clone(), context));
             Ok(builder)

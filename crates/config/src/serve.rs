@@ -1,5 +1,8 @@
 //! `[serve]`: the settings of the service.
 
+mod auth;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,8 +14,10 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::error::ConfigError;
-use crate::table::read;
+pub use self::auth::{Auth, Credentials, Proxies, ProxyAddress, Role, Tls, TokenFile};
+use crate::error::{ConfigError, quote_unless_secret};
+use crate::table::{look_up, read};
+use crate::wal::WalArchive;
 
 /// The default port, on the loopback interface.
 const DEFAULT_PORT: u16 = 8470;
@@ -28,12 +33,18 @@ pub struct ServeSettings {
     pub listen: Listen,
     /// The authentication of requests.
     pub auth: Auth,
+    /// The certificate of the service; `None` for HTTP without TLS.
+    pub tls: Option<Tls>,
+    /// The proxies whose headers are believed.
+    pub proxies: Proxies,
     /// The host names by which browsers reach the service, besides `localhost` and addresses.
     pub hosts: Vec<String>,
     /// The changes that requests may make.
     pub allow: Vec<Permission>,
     /// True if the service runs jobs by their schedules.
     pub schedule: bool,
+    /// The clusters whose WAL the service receives.
+    pub wal_receive: BTreeSet<String>,
     /// The number of tasks that run at once.
     pub runs_at_once: usize,
     /// The time between two reads of the destinations.
@@ -47,9 +58,12 @@ impl Default for ServeSettings {
         Self {
             listen: Listen::default(),
             auth: Auth::Loopback,
+            tls: None,
+            proxies: Proxies::default(),
             hosts: Vec::new(),
             allow: Vec::new(),
             schedule: false,
+            wal_receive: BTreeSet::new(),
             runs_at_once: 1,
             refresh: REFRESH,
             stop_timeout: STOP_TIMEOUT,
@@ -115,39 +129,6 @@ impl fmt::Display for Listen {
     }
 }
 
-/// The authentication of requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// None; the service listens only where other hosts cannot reach it.
-    Loopback,
-    /// None; another program or network protects the service.
-    None,
-    /// Each request has one of these tokens.
-    Tokens(Vec<TokenFile>),
-}
-
-/// A token and the requests that it permits.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TokenFile {
-    /// The file with the token.
-    pub file: PathBuf,
-    /// The requests.
-    pub role: Role,
-}
-
-/// The requests that a token permits. Each role includes the previous ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Metrics.
-    Metrics,
-    /// All pages.
-    Read,
-    /// Also the start of jobs.
-    Run,
-}
-
 /// A change that requests may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -169,6 +150,23 @@ pub(crate) struct Written {
     /// The tokens that permit requests.
     #[schemars(length(min = 1))]
     tokens: Option<Vec<TokenFile>>,
+    /// The file with the certificate of the service and its issuers: the service then answers
+    /// HTTPS only.
+    tls_cert: Option<PathBuf>,
+    /// The file with the private key of the certificate.
+    tls_key: Option<PathBuf>,
+    /// The file with the authorities of client certificates.
+    client_ca: Option<PathBuf>,
+    /// The users that a client certificate or a proxy names, with their roles.
+    #[serde(default)]
+    users: Vec<auth::User>,
+    /// The addresses of proxies whose headers are believed; `"unix"` for clients of the socket.
+    #[serde(default)]
+    proxies: Vec<ProxyAddress>,
+    /// The header in which a proxy names the user, such as `"X-Remote-User"`.
+    proxy_user_header: Option<String>,
+    /// The header in which a proxy names the client, by default `"X-Forwarded-For"`.
+    proxy_client_header: Option<String>,
     /// The host names by which browsers reach the service, besides `localhost` and addresses.
     #[serde(default)]
     hosts: Vec<String>,
@@ -178,6 +176,9 @@ pub(crate) struct Written {
     /// True if the service runs jobs by their schedules.
     #[serde(default)]
     schedule: bool,
+    /// The clusters whose WAL the service receives: true for all with an archive, or a list.
+    #[schemars(with = "Option<WrittenReceive>")]
+    wal_receive: Option<Spanned<WrittenReceive>>,
     /// The maximum number of jobs that run at a time, by default 1.
     #[schemars(range(min = 1, max = 64))]
     runs_at_once: Option<usize>,
@@ -194,20 +195,41 @@ pub(crate) enum AuthWord {
     None,
 }
 
-/// Reads the table.
-pub(crate) fn settings(value: Spanned<DeValue<'_>>) -> Result<ServeSettings, ConfigError> {
+/// The clusters whose WAL the service receives, as written.
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "WalReceive")]
+pub(crate) enum WrittenReceive {
+    /// All clusters with an archive, or none.
+    All(bool),
+    /// These clusters.
+    Clusters(BTreeSet<String>),
+    /// A mistake whose error shows the right form.
+    #[schemars(skip)]
+    Name(String),
+}
+
+/// Reads the table, and returns also the clusters whose WAL the service receives, as written.
+pub(crate) fn settings(
+    value: Spanned<DeValue<'_>>,
+) -> Result<(ServeSettings, Option<Spanned<WrittenReceive>>), ConfigError> {
     let span = value.span();
-    let Written { listen, auth, tokens, hosts, allow, schedule, runs_at_once, refresh, stop_timeout } = read(value)?;
+    let written: Written = read(value)?;
+    let Written { listen, hosts, allow, schedule, wal_receive, runs_at_once, refresh, stop_timeout, .. } = written;
     let refuse = |message: &str| Err(ConfigError::at(span.clone(), message));
-    let auth = match (auth, tokens) {
-        (Some(AuthWord::None), Some(_)) => return refuse("serve: has both auth = \"none\" and tokens: remove one"),
-        (None, Some(tokens)) if tokens.is_empty() => {
-            return refuse("serve: tokens is empty: add a token, or remove it");
-        }
-        (Some(AuthWord::None), None) => Auth::None,
-        (None, Some(tokens)) => Auth::Tokens(tokens),
-        (None, None) => Auth::Loopback,
+    let auth = auth::Written {
+        is_none: written.auth.is_some(),
+        tokens: written.tokens,
+        users: written.users,
+        tls_cert: written.tls_cert,
+        tls_key: written.tls_key,
+        client_ca: written.client_ca,
+        proxies: written.proxies,
+        proxy_user_header: written.proxy_user_header,
+        proxy_client_header: written.proxy_client_header,
     };
+    let invalid = |message: String| ConfigError::at(span.clone(), format!("serve: {message}"));
+    let (auth, tls, proxies) = auth.resolve().map_err(invalid)?;
     let runs_at_once = runs_at_once.unwrap_or(1);
     if !(1..=64).contains(&runs_at_once) {
         return refuse("serve: runs_at_once must be from 1 to 64");
@@ -217,12 +239,87 @@ pub(crate) fn settings(value: Spanned<DeValue<'_>>) -> Result<ServeSettings, Con
         return refuse("serve: refresh must be at least \"1s\"");
     }
     let stop_timeout = stop_timeout.unwrap_or(STOP_TIMEOUT);
-    Ok(ServeSettings { listen, auth, hosts, allow, schedule, runs_at_once, refresh, stop_timeout })
+    let settings = ServeSettings {
+        listen,
+        auth,
+        tls,
+        proxies,
+        hosts,
+        allow,
+        schedule,
+        wal_receive: BTreeSet::new(),
+        runs_at_once,
+        refresh,
+        stop_timeout,
+    };
+    Ok((settings, wal_receive))
+}
+
+/// Returns the clusters whose WAL the service receives.
+pub(crate) fn received_clusters(
+    written: Spanned<WrittenReceive>,
+    archives: &BTreeMap<String, WalArchive>,
+) -> Result<BTreeSet<String>, ConfigError> {
+    let span = written.span();
+    let invalid = |message: String| ConfigError::at(span.clone(), format!("serve: wal_receive: {message}"));
+    match written.into_inner() {
+        WrittenReceive::All(false) => Ok(BTreeSet::new()),
+        WrittenReceive::Name(name) => {
+            Err(invalid(format!("must be true, or a list of clusters such as [{}]", quote_unless_secret(&name))))
+        }
+        WrittenReceive::All(true) if archives.is_empty() => {
+            Err(invalid("no cluster has an archive: add a table [cluster.NAME.wal]".to_owned()))
+        }
+        WrittenReceive::All(true) => Ok(archives.keys().cloned().collect()),
+        WrittenReceive::Clusters(names) => {
+            for name in &names {
+                look_up(archives, name, "cluster with an archive").map_err(invalid)?;
+            }
+            Ok(names)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn auth(lines: &str) -> Result<ServeSettings, String> {
+        let table = toml::de::DeTable::parse(lines).unwrap();
+        let value = Spanned::new(table.span(), DeValue::Table(table.into_inner()));
+        settings(value).map(|(settings, _)| settings).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn contradictory_authentication_is_refused() {
+        let users = "users = [{ name = 'alice', role = 'run' }]\n";
+        let tls = "tls_cert = 'a'\ntls_key = 'b'\n";
+        for (lines, expected) in [
+            ("tls_cert = 'a'".to_owned(), "needs tls_key"),
+            ("tls_key = 'a'".to_owned(), "needs tls_cert"),
+            (format!("client_ca = 'c'\n{users}"), "client_ca needs tls_cert"),
+            (format!("{tls}client_ca = 'c'"), "users is missing"),
+            (users.to_owned(), "users need client_ca"),
+            (format!("proxy_user_header = 'X-User'\n{users}"), "proxy_user_header needs proxies"),
+            (format!("proxies = ['unix']\nproxy_user_header = 'Cookie'\n{users}"), "not a header of a proxy"),
+            ("proxies = ['proxy.example']".to_owned(), "not the address of a proxy"),
+            (format!("{tls}client_ca = 'c'\nauth = 'none'\n{users}"), "both auth = \"none\" and users"),
+            ("auth = 'none'\ntokens = []".to_owned(), "both auth = \"none\" and tokens"),
+            ("tokens = []".to_owned(), "tokens is empty"),
+        ] {
+            let message = auth(&lines).unwrap_err();
+            assert!(message.contains(expected), "{lines}: {message}");
+        }
+        let settings =
+            auth(&format!("proxies = ['127.0.0.1', 'unix']\nproxy_user_header = 'X-User'\n{users}")).unwrap();
+        let Auth::Required(credentials) = settings.auth else { panic!("{:?}", settings.auth) };
+        assert_eq!((credentials.user_header.as_deref(), credentials.users["alice"]), (Some("x-user"), Role::Run));
+        let proxies = settings.proxies;
+        let contains = |address: &str| proxies.contains(Some(address.parse().unwrap()));
+        assert!(proxies.contains(None) && contains("127.0.0.1") && contains("::ffff:127.0.0.1"));
+        assert!(!contains("127.0.0.2") && !contains("::1") && !Proxies::default().contains(None));
+        assert_eq!(auth(tls).unwrap().auth, Auth::Loopback);
+    }
 
     #[test]
     fn addresses_and_sockets_are_parsed() {

@@ -1,6 +1,7 @@
 //! `[cluster.NAME.wal]`: the archive of a cluster's WAL.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use longshore_core::stage::Encrypt;
@@ -18,6 +19,11 @@ use crate::reference;
 use crate::registry::{Builder, Registry};
 use crate::table::{is_none, look_up, read};
 
+/// The default replication slot.
+const SLOT: &str = "longshore";
+/// The default time after which the unfinished segment is stored.
+const PARTIAL_EVERY: TimeSpan = TimeSpan::new(Duration::from_secs(60));
+
 /// The archive of a cluster's WAL.
 #[derive(Clone)]
 pub struct WalArchive {
@@ -31,8 +37,26 @@ pub struct WalArchive {
     pub window: RecoveryWindow,
     /// The maximum age of the newest segment at each destination.
     pub max_age: Option<MaxAge>,
+    /// The settings of receiving.
+    pub receive: ReceiveSettings,
     /// The encryption; `None` if the table sets `type = "none"`.
     pub encrypt: Option<Builder<dyn Encrypt>>,
+}
+
+/// The settings of `longshore wal receive`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiveSettings {
+    /// The name of the replication slot.
+    pub slot: String,
+    /// The time after which the unfinished segment is stored; `None` to store WAL as soon as it
+    /// arrives.
+    pub partial_every: Option<TimeSpan>,
+}
+
+impl Default for ReceiveSettings {
+    fn default() -> Self {
+        Self { slot: SLOT.to_owned(), partial_every: Some(PARTIAL_EVERY) }
+    }
 }
 
 /// The destinations at which a segment must be before it counts as archived.
@@ -73,10 +97,48 @@ pub(crate) struct Written {
     recovery_window: Option<String>,
     /// The maximum age of the newest segment at each destination; `status` reports older ones.
     max_age: Option<MaxAge>,
+    /// The settings of `longshore wal receive`.
+    receive: Option<WrittenReceive>,
     /// The encryption.
     #[serde(rename = "encrypt")]
     #[schemars(with = "reference::Encrypt")]
     _encrypt: Option<IgnoredAny>,
+}
+
+/// The settings of `longshore wal receive`.
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Receive")]
+struct WrittenReceive {
+    /// The physical replication slot, by default `"longshore"`.
+    #[schemars(regex(pattern = r"^[a-z0-9_]{1,63}$"))]
+    slot: Option<String>,
+    /// The time after which the unfinished segment is stored, if it has grown, by default `"60s"`.
+    partial_every: Option<TimeSpan>,
+    /// True to store WAL as soon as it arrives, for `synchronous_standby_names = 'longshore'`.
+    #[serde(default)]
+    synchronous: bool,
+}
+
+impl WrittenReceive {
+    /// Resolves the table, or returns the error message.
+    fn resolve(self) -> Result<ReceiveSettings, String> {
+        let Self { slot, partial_every, synchronous } = self;
+        let slot = slot.unwrap_or_else(|| SLOT.to_owned());
+        let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if !(1..=63).contains(&slot.len()) || !slot.bytes().all(is_valid) {
+            return Err(format!("receive: slot \"{slot}\" is not a name of a slot: it has up to 63 of a-z 0-9 _"));
+        }
+        let partial_every = match (partial_every, synchronous) {
+            (Some(_), true) => return Err("receive: has both partial_every and synchronous: remove one".to_owned()),
+            (None, true) => None,
+            (Some(span), false) if span.duration().is_zero() => {
+                return Err("receive: partial_every must be longer than zero, such as \"60s\"".to_owned());
+            }
+            (span, false) => Some(span.unwrap_or(PARTIAL_EVERY)),
+        };
+        Ok(ReceiveSettings { slot, partial_every })
+    }
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -114,7 +176,7 @@ pub(crate) fn archive(
         Some(encrypt) if is_none(&encrypt) => None,
         Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
     };
-    let Written { ship, required, recovery_window, max_age, .. } =
+    let Written { ship, required, recovery_window, max_age, receive, .. } =
         read(Spanned::new(span.clone(), DeValue::Table(table)))?;
     if ship.is_empty() {
         return Err(invalid("ships to no destination".to_owned()));
@@ -144,7 +206,8 @@ pub(crate) fn archive(
         },
     };
     let window = recovery_window.map_or(Ok(RecoveryWindow::All), |text| window(&text)).map_err(&invalid)?;
-    Ok(WalArchive { cluster: cluster.to_owned(), ship, required, window, max_age, encrypt })
+    let receive = receive.map(WrittenReceive::resolve).transpose().map_err(&invalid)?.unwrap_or_default();
+    Ok(WalArchive { cluster: cluster.to_owned(), ship, required, window, max_age, receive, encrypt })
 }
 
 fn window(text: &str) -> Result<RecoveryWindow, String> {
@@ -168,6 +231,17 @@ mod tests {
         assert_eq!((window("all"), window("none")), (Ok(RecoveryWindow::All), Ok(RecoveryWindow::None)));
         for text in ["", "14", "never", "-1d"] {
             assert!(window(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn receiver_has_a_slot_and_one_time_to_store() {
+        let resolve = |lines: &str| toml::from_str::<WrittenReceive>(lines).unwrap().resolve();
+        assert_eq!(resolve(""), Ok(ReceiveSettings::default()));
+        let synchronous = ReceiveSettings { slot: "other_1".to_owned(), partial_every: None };
+        assert_eq!(resolve("slot = 'other_1'\nsynchronous = true"), Ok(synchronous));
+        for wrong in ["slot = 'A'", "slot = ''", "partial_every = '0s'", "partial_every = '1s'\nsynchronous = true"] {
+            assert!(resolve(wrong).unwrap_err().starts_with("receive: "), "{wrong}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The backups of all destinations as a list: each backup once, with the state of its copies.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -57,14 +58,16 @@ pub struct Held {
 }
 
 /// The state of a copy at a destination.
+///
+/// A service keeps tens of thousands of them, nearly all with the same text.
 #[derive(Debug)]
 pub struct CopyState {
-    /// The name of the destination.
-    pub destination: String,
+    /// The name of the destination, shared by all its copies.
+    pub destination: Arc<str>,
     /// The condition of the copy.
     pub condition: Condition,
     /// The condition in words: `whole`, or a problem.
-    pub text: String,
+    pub text: Cow<'static, str>,
 }
 
 /// The condition of a copy.
@@ -79,14 +82,14 @@ pub enum Condition {
 }
 
 impl CopyState {
-    fn of(destination: &str, condition: Condition, text: impl Into<String>) -> Self {
-        Self { destination: destination.to_owned(), condition, text: text.into() }
+    fn of(destination: &Arc<str>, condition: Condition, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { destination: Arc::clone(destination), condition, text: text.into() }
     }
 }
 
 /// Serializes the states of the copies as a map by destination.
 fn as_map<S: Serializer>(copies: &[CopyState], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(copies.iter().map(|copy| (&copy.destination, &copy.text)))
+    serializer.collect_map(copies.iter().map(|copy| (&*copy.destination, &copy.text)))
 }
 
 /// The description of a backup.
@@ -96,7 +99,7 @@ pub enum Description {
     /// The manifest of a backup.
     Backup(#[serde(serialize_with = "serialize_shared")] Arc<Manifest>),
     /// An adopted file of another program, described by its name.
-    Adopted(AdoptedFile),
+    Adopted(Box<AdoptedFile>),
 }
 
 fn serialize_shared<S: Serializer>(manifest: &Arc<Manifest>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -140,7 +143,7 @@ impl ListedBackup {
     /// Creates the entry of an adopted file.
     pub fn of_adopted(file: &Adopted) -> Self {
         let Series { cluster, subject, job } = file.series.clone();
-        let description = Description::Adopted(AdoptedFile {
+        let description = Description::Adopted(Box::new(AdoptedFile {
             adopted: true,
             job,
             cluster: ClusterName { name: cluster },
@@ -149,7 +152,7 @@ impl ListedBackup {
             key: file.key.clone(),
             bytes: file.bytes,
             verified: [],
-        });
+        }));
         Self::new(&file.name, file.time, description)
     }
 
@@ -157,7 +160,8 @@ impl ListedBackup {
         Self {
             name: name.clone(),
             age_seconds: (Utc::now() - time).num_seconds(),
-            copies: Vec::with_capacity(1),
+            // Most configurations have up to two destinations.
+            copies: Vec::with_capacity(2),
             damaged: false,
             held: None,
             verified_at: Vec::new(),
@@ -167,7 +171,7 @@ impl ListedBackup {
     }
 
     /// Adds the copy at a destination with its marks.
-    pub fn add_copy(&mut self, destination: &str, backup: &Backup, policy: &EncryptionPolicy<'_>) {
+    pub fn add_copy(&mut self, destination: &Arc<str>, backup: &Backup, policy: &EncryptionPolicy<'_>) {
         let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
         self.damaged |= damage.is_some();
         let unsealed = policy.violation(&backup.manifest).map(|_| UNENCRYPTED);
@@ -177,21 +181,21 @@ impl ListedBackup {
             (None, None) => CopyState::of(destination, Condition::Good, INTACT),
         });
         if backup.marks.verified() {
-            self.verified_at.push(destination.to_owned());
+            self.verified_at.push(destination.to_string());
         }
         if backup.marks.drilled() {
-            self.drilled_at.push(destination.to_owned());
+            self.drilled_at.push(destination.to_string());
         }
         let in_force = backup.marks.held.as_ref().filter(|hold| hold.until.is_none_or(|until| until > Utc::now()));
         if let Some(hold) = in_force {
             let (why, until) = (hold.why.clone(), hold.until);
             let held = self.held.get_or_insert_with(|| Held { why, until, destinations: Vec::new() });
-            held.destinations.push(destination.to_owned());
+            held.destinations.push(destination.to_string());
         }
     }
 
     /// Adds the copy of an adopted file at a destination.
-    pub fn add_adopted_copy(&mut self, destination: &str, file: &Adopted) {
+    pub fn add_adopted_copy(&mut self, destination: &Arc<str>, file: &Adopted) {
         self.damaged |= !file.is_good();
         self.copies.push(match file.is_good() {
             true => CopyState::of(destination, Condition::Good, INTACT),
@@ -234,7 +238,7 @@ impl ListedBackup {
 
     /// Returns true if the copy at a destination has no known damage.
     pub fn is_good_at(&self, destination: &str) -> bool {
-        self.copies.iter().any(|copy| copy.destination == destination && copy.condition != Condition::Damaged)
+        self.copies.iter().any(|copy| &*copy.destination == destination && copy.condition != Condition::Damaged)
     }
 }
 
@@ -245,19 +249,20 @@ pub(crate) fn listing(config: &Config, catalogs: &[Catalogued]) -> Vec<ListedBac
     let mut all: Vec<ListedBackup> = Vec::with_capacity(number);
     let mut places: HashMap<&BackupName, usize> = HashMap::with_capacity(number);
     for at in catalogs {
+        let destination = Arc::from(at.name.as_str());
         for backup in at.catalog.backups() {
             let place = *places.entry(&backup.name).or_insert(all.len());
             if place == all.len() {
                 all.push(ListedBackup::of(backup));
             }
-            all[place].add_copy(&at.name, backup, &policy);
+            all[place].add_copy(&destination, backup, &policy);
         }
         for file in at.catalog.adopted.values().flatten() {
             let place = *places.entry(&file.name).or_insert(all.len());
             if place == all.len() {
                 all.push(ListedBackup::of_adopted(file));
             }
-            all[place].add_adopted_copy(&at.name, file);
+            all[place].add_adopted_copy(&destination, file);
         }
     }
     all.sort_by(|one, other| one.name.cmp(&other.name));

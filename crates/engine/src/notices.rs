@@ -92,10 +92,12 @@ impl Notifier {
     /// Reports the end of a run, and the problems that it shows. Returns warnings.
     pub async fn run_ended(&self, report: &RunReport, details: &Details) -> Vec<String> {
         let mut outgoing = Vec::new();
-        if report.verb == RUN && !matches!(report.outcome, Outcome::Locked | Outcome::Skipped) {
+        if report.verb == RUN && report.outcome != Outcome::Locked {
             let (event, notice) = report_matters::ended(&self.host, report, details);
-            // Channels other than dead man's switches report failures as problems.
-            let is_wanted = |outgoing: &Outgoing<'_>| event == Event::RunOk || is_switch(outgoing.channel);
+            // Channels other than dead man's switches report failures as problems. A run that was
+            // skipped is no success: a dead man's switch records it, and still waits for a run.
+            let is_ok = event == Event::RunOk && report.outcome != Outcome::Skipped;
+            let is_wanted = |outgoing: &Outgoing<'_>| is_ok || is_switch(outgoing.channel);
             outgoing.extend(self.events(event, report.job.as_deref(), &notice).into_iter().filter(is_wanted));
         }
         let (matters, scope) = report_matters::matters(report, details);

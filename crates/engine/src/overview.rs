@@ -10,14 +10,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use longshore_catalog::drill::get as get_drill;
-use longshore_config::Config;
 use longshore_config::registry::Registry;
+use longshore_config::{Config, WalArchive};
 use longshore_core::drill::Drill;
 use longshore_core::key::Key;
 use longshore_core::mark::{MarkKind, MarkName};
 use longshore_core::plugin::Identities;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::catalogs::{Catalogued, RecordCaches, read_cached};
@@ -25,8 +26,9 @@ use crate::listing::{ListedBackup, listing};
 use crate::prune::{Pruned, explain};
 use crate::run_history::recent_runs;
 use crate::status::{Request, Status, TablesOf, status_of};
+use crate::wal::status::{Archives, Completeness, archives};
 
-pub use crate::run_history::LastRun;
+pub use crate::run_history::{LastRun, RunningRuns};
 
 /// The time limit for reading one destination.
 const READ_TIMEOUT: Duration = Duration::from_secs(300);
@@ -47,8 +49,20 @@ pub struct Overview {
     pub runs: Vec<LastRun>,
     /// The records of drills, each with the name of its destination.
     pub drills: BTreeMap<MarkName, String>,
+    /// The archived WAL of each cluster with an archive.
+    pub wal: Vec<ClusterWal>,
     /// The stores of the readable destinations.
     stores: BTreeMap<String, Arc<dyn Store>>,
+}
+
+/// The archived WAL of one cluster.
+#[derive(Debug, Serialize)]
+pub struct ClusterWal {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// The archives, as `longshore wal status --json` prints them.
+    #[serde(flatten)]
+    pub archives: Archives,
 }
 
 impl std::fmt::Debug for Overview {
@@ -67,6 +81,7 @@ impl Overview {
             retention: Vec::new(),
             runs: Vec::new(),
             drills: BTreeMap::new(),
+            wal: Vec::new(),
             stores: BTreeMap::new(),
         }
     }
@@ -158,6 +173,12 @@ impl<'a> OverviewReader<'a> {
             let names = at.catalog.backups().flat_map(|backup| backup.marks.effective(MarkKind::Drilled));
             drills.extend(names.map(|name| (name.clone(), at.name.clone())));
         }
+        let time = status.time;
+        let completeness = Completeness::of(catalogs.len() == self.config.destinations.len());
+        let cluster_wal = |settings: &WalArchive| ClusterWal {
+            cluster: settings.cluster.clone(),
+            archives: archives(settings, &catalogs, completeness, time),
+        };
         Ok(Overview {
             is_complete: true,
             status,
@@ -165,6 +186,7 @@ impl<'a> OverviewReader<'a> {
             retention: explain(&self.config, &catalogs).await,
             runs,
             drills,
+            wal: self.config.wal.values().map(cluster_wal).collect(),
             stores: catalogs.iter().map(|at| (at.name.clone(), Arc::clone(&at.store))).collect(),
         })
     }

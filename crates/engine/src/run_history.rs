@@ -8,6 +8,7 @@
 //! | `retention.rs` | the reports that are too old or too many |
 //! | `last_run.rs` | the last runs of each job, read from this host and from destinations |
 //! | `recent.rs` | the newest run reports of all jobs |
+//! | `running.rs` | the runs in progress |
 
 mod backup_times;
 mod host_history;
@@ -15,6 +16,7 @@ mod last_run;
 mod recent;
 mod report_dir;
 mod retention;
+mod running;
 
 pub(crate) use self::backup_times::backup_times;
 pub(crate) use self::host_history::HostHistory;
@@ -23,6 +25,7 @@ pub(crate) use self::last_run::{JobKey, LastRuns, last_runs};
 pub(crate) use self::recent::recent_runs;
 pub(crate) use self::report_dir::{Marker, ReportDir};
 pub(crate) use self::retention::prune;
+pub use self::running::RunningRuns;
 
 /// The verb of a run that makes backups, in its reports.
 pub(crate) const RUN: &str = "run";

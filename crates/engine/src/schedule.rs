@@ -28,7 +28,7 @@ mod status;
 mod unit;
 
 pub use self::change::Change;
-pub use self::history::{TaskHistory, arguments, histories, host_name};
+pub use self::history::{TaskHistory, arguments, histories, host_name, left_report, state_folder};
 pub use self::host::Host;
 pub use self::install::{Installation, Request, Scheduler, install, uninstall};
 pub use self::service_lock::claim;

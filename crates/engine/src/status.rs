@@ -136,13 +136,10 @@ pub(crate) async fn status_of(
         let message = format!("the run reports of this host cannot be read: {}", error.chain());
         attention.push(Issue { destination: None, ..destination_issue(IssueKind::Unknown, "", message) });
     }
-    attention.sort_by(|one, other| {
-        let order = |it: &Issue| (std::cmp::Reverse((it.level, it.kind)), it.destination.clone(), it.series.clone());
-        order(one).cmp(&order(other))
-    });
     let all = read.iter().flat_map(|at| &at.catalog.series).filter(|(series, _)| criteria.includes(series));
     let not_captured = not_captured::not_captured(all.map(|(series, backups)| (series, backups.as_slice())));
-    let status = Status { time: now, attention, jobs, not_captured, series, destinations, wal };
+    let mut status = Status { time: now, attention: Vec::new(), jobs, not_captured, series, destinations, wal };
+    status.add(attention);
     Ok((status, read))
 }
 
@@ -198,7 +195,7 @@ fn unreadable_status(name: String, error: &Error) -> DestinationStatus {
 }
 
 fn destination_issue(kind: IssueKind, destination: &str, message: String) -> Issue {
-    Issue { level: kind.level(), kind, series: None, job: None, destination: Some(destination.to_owned()), message }
+    Issue { destination: Some(destination.to_owned()), ..Issue::new(kind, message) }
 }
 
 /// Names the tables that vanished from a series, if the records of both backups can be decrypted.

@@ -28,7 +28,7 @@ use longshore_engine::status::Status;
 use self::families::Families;
 
 pub use self::file::write;
-pub use self::service::Service;
+pub use self::service::{ReceiverSample, Service};
 
 /// The `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = prometheus_client::encoding::prometheus_text::CONTENT_TYPE;

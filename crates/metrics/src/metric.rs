@@ -97,6 +97,15 @@ metrics! {
     LOOK = gauge("longshore_look_timestamp_seconds", "Time at which the destination was last read.");
     NOTIFICATIONS = counter("longshore_notifications_total", "Number of notifications on this host.");
     RELOAD = gauge("longshore_config_last_reload_successful", "1 if the last reload of the configuration succeeded.");
+    SCHEDULE = gauge(
+        "longshore_schedule_last_evaluation_successful",
+        "1 if the schedules could be evaluated, and jobs are started."
+    );
+    RECEIVER_UP = gauge("longshore_wal_receiver_up", "1 if a receiver of the cluster's WAL works.");
+    RECEIVER_RESTARTS = counter(
+        "longshore_wal_receiver_restarts_total",
+        "Number of times that the receiver of WAL ended and was started again."
+    );
     BUILD_INFO = gauge("longshore_build_info", "1, with the version of Longshore as a label.");
     PROCESS_START = gauge("process_start_time_seconds", "Start of the process.");
     PROCESS_MEMORY = gauge("process_resident_memory_bytes", "Memory of the process in RAM.");

@@ -10,13 +10,35 @@ use crate::metric;
 pub struct Service {
     /// True if the last reload of the configuration succeeded.
     pub last_reload_successful: bool,
+    /// True if the schedules could be evaluated; `None` if the service starts no job by itself.
+    pub last_schedule_successful: Option<bool>,
+    /// The receivers of WAL that the service starts.
+    pub receivers: Vec<ReceiverSample>,
+}
+
+/// The state of a receiver of WAL.
+#[derive(Debug, Clone)]
+pub struct ReceiverSample {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// True if the WAL of the cluster is received, by this service or by another process.
+    pub is_up: bool,
+    /// The number of times that the service started the receiver again.
+    pub restarts: u64,
 }
 
 pub(crate) fn add(families: &mut Families, service: Option<&Service>) {
     families.add(metric::BUILD_INFO, &vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0);
     if let Some(service) = service {
         let labels = Vec::new();
-        families.add(metric::RELOAD, &labels, if service.last_reload_successful { 1.0 } else { 0.0 });
+        let truth = |value: bool| if value { 1.0 } else { 0.0 };
+        families.add(metric::RELOAD, &labels, truth(service.last_reload_successful));
+        families.add_known(metric::SCHEDULE, &labels, service.last_schedule_successful.map(truth));
+        for receiver in &service.receivers {
+            let labels = vec![("cluster", receiver.cluster.clone())];
+            families.add(metric::RECEIVER_UP, &labels, truth(receiver.is_up));
+            families.add(metric::RECEIVER_RESTARTS, &labels, receiver.restarts as f64);
+        }
         let process = Process::this();
         families.add_known(metric::PROCESS_START, &labels, process.start_seconds);
         families.add_known(metric::PROCESS_MEMORY, &labels, process.resident_bytes);

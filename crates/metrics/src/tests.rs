@@ -131,6 +131,26 @@ fn text(status: &Status, service: Option<&Service>) -> String {
     to_text(&Sources { status, counters: &counters(), service })
 }
 
+/// Returns a service that starts jobs and receivers.
+fn service() -> Service {
+    let receiver = ReceiverSample { cluster: "main".to_owned(), is_up: true, restarts: 2 };
+    Service { last_reload_successful: true, last_schedule_successful: Some(false), receivers: vec![receiver] }
+}
+
+#[test]
+fn service_that_only_shows_has_no_samples_of_jobs_and_receivers() {
+    let text = text(&status(), Some(&Service::default()));
+    assert!(!text.contains("longshore_schedule_last_evaluation") && !text.contains("longshore_wal_receiver"), "{text}");
+    let text = self::text(&status(), Some(&service()));
+    for sample in [
+        "longshore_schedule_last_evaluation_successful 0.0",
+        "longshore_wal_receiver_up{cluster=\"main\"} 1.0",
+        "longshore_wal_receiver_restarts_total{cluster=\"main\"} 2.0",
+    ] {
+        assert!(text.contains(sample), "{sample} in {text}");
+    }
+}
+
 /// Returns the names of the metrics in a text, each with its type.
 fn names(text: &str) -> BTreeSet<(String, String)> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -144,13 +164,13 @@ fn every_documented_metric_is_produced_and_no_other() {
         .filter_map(|(name, rest)| Some((name.to_owned(), rest.split_once(" |")?.0.to_owned())))
         .filter(|(name, _)| name.starts_with("longshore_") || name.starts_with("process_"))
         .collect();
-    assert_eq!(documented, names(&text(&status(), Some(&Service::default()))));
+    assert_eq!(documented, names(&text(&status(), Some(&service()))));
     assert_eq!(documented.len(), metric::ALL.len());
 }
 
 #[test]
 fn documented_labels_are_those_of_the_samples() {
-    let text = text(&status(), Some(&Service::default()));
+    let text = text(&status(), Some(&service()));
     for row in MANUAL.lines().filter(|line| line.starts_with("| `longshore_")) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let name = cells[1].trim_matches('`');

@@ -198,11 +198,17 @@ impl Error {
         let mut next = self.source();
         while let Some(error) = next {
             line.push_str(": ");
-            line.push_str(&error.to_string());
+            line.push_str(&on_one_line(&error.to_string()));
             next = error.source();
         }
         line
     }
+}
+
+/// Joins the lines of a text. A line of marks beneath a quoted line means nothing without it.
+fn on_one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.bytes().all(|byte| byte == b'^'));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 impl fmt::Display for Error {
@@ -268,6 +274,13 @@ mod tests {
         let error = Error::io(Stage::Ship, "local", "cannot write", std::io::Error::from_raw_os_error(28));
         assert_eq!(error.to_string(), "ship \"local\": cannot write");
         assert_eq!(error.chain(), "ship \"local\": cannot write: No space left on device (os error 28)");
+    }
+
+    #[test]
+    fn chain_is_one_line() {
+        let error =
+            Error::new(Stage::Config, Kind::Usage, "config.toml:2:1", "unknown field").because("x = 1\n^\nmore");
+        assert_eq!(error.chain(), format!("{error}: x = 1; more"));
     }
 
     #[test]

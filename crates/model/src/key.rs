@@ -8,6 +8,7 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_percent_encode};
@@ -30,10 +31,12 @@ pub const HEADERS_PAGE: &str = "RESTORE-HEADERS.md";
 ///
 /// A key is neither absolute nor empty and cannot refer to a parent, so it cannot leave its
 /// destination. Names that begin with a dot are reserved for the destination's own files.
+///
+/// Clones share the text: a view of a destination contains each name several times.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Key(String);
+pub struct Key(Arc<str>);
 
 impl Key {
     /// Parses a key.
@@ -45,7 +48,7 @@ impl Key {
             let message = "invalid key: expected segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
             return Err(Error::new(Stage::Ship, Kind::Usage, text, message));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Returns the key as text.
@@ -85,7 +88,7 @@ impl TryFrom<String> for Key {
 
 impl From<Key> for String {
     fn from(key: Key) -> Self {
-        key.0
+        key.as_str().to_owned()
     }
 }
 
@@ -194,7 +197,7 @@ impl BackupName {
 
     /// Returns the key of the manifest.
     pub fn manifest(&self) -> Key {
-        Key(format!("{}{MANIFEST}", self.0))
+        Key(format!("{}{MANIFEST}", self.0).into())
     }
 
     /// Returns the key of the details, given the suffix of the encryption.

@@ -46,7 +46,7 @@ impl Sender {
     fn alert(&self, notice: &Notice) -> serde_json::Value {
         let now = Utc::now();
         let ends = match notice.state {
-            State::Recovered | State::Success | State::Started => now,
+            State::Recovered | State::Success | State::Started | State::Skipped => now,
             State::Test => now + TEST,
             State::Onset | State::Reminder => now + self.remind + GRACE,
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use longshore_core::{Error, Kind, Result, Stage};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::notice::{Event, Notice, State};
 use crate::preset::Preset;
@@ -90,7 +90,9 @@ impl Channel {
         }
     }
 
-    /// Sends a notice: up to three attempts of 10 seconds each.
+    /// Sends a notice: up to three attempts, each of at most 10 seconds. None begins after 20
+    /// seconds, and none after a mail server did not answer: the next one would get no answer
+    /// either.
     ///
     /// # Errors
     ///
@@ -98,7 +100,9 @@ impl Channel {
     pub async fn send(&self, notice: &Notice) -> Result<()> {
         let policy = ExponentialBuilder::default().with_min_delay(PAUSE).with_factor(2.0).with_max_times(RETRIES);
         let attempts = (|| self.attempt(notice)).retry(policy);
-        attempts.when(|error: &Error| error.kind() == Kind::Unavailable).await
+        let begun = Instant::now();
+        let limit = if matches!(self.sender, Sender::Mail(_)) { TIMEOUT } else { 2 * TIMEOUT };
+        attempts.when(|error: &Error| error.kind() == Kind::Unavailable && begun.elapsed() < limit).await
     }
 
     async fn attempt(&self, notice: &Notice) -> Result<()> {
@@ -108,11 +112,12 @@ impl Channel {
                 Sender::Healthchecks(sender) => sender.send(notice).await,
                 Sender::Alertmanager(sender) => sender.send(notice).await,
                 Sender::Mail(sender) => sender.send(notice).await,
-                // A program has a time limit of its own.
-                Sender::Exec(sender) => return sender.send(notice).await,
+                Sender::Exec(sender) => sender.send(notice).await,
             }
         };
-        let limit = if matches!(self.sender, Sender::Exec(_)) { Duration::MAX } else { TIMEOUT };
+        // These have a time limit of their own.
+        let has_limit = matches!(self.sender, Sender::Exec(_) | Sender::Mail(_));
+        let limit = if has_limit { Duration::MAX } else { TIMEOUT };
         timeout(limit, sent).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", TIMEOUT.as_secs());
             Err(Error::new(Stage::Notify, Kind::Unavailable, &self.name, message))

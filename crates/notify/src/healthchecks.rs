@@ -28,7 +28,8 @@ impl Sender {
         body.truncate(body.floor_char_boundary(MAX_BODY_BYTES));
         let signal = match (notice.state, notice.exit_code) {
             (State::Started, _) => "start".to_owned(),
-            (State::Test, _) => "log".to_owned(),
+            // The service records it, and the state of the check stays the same.
+            (State::Test | State::Skipped, _) => "log".to_owned(),
             (State::Success | State::Recovered, _) => "0".to_owned(),
             // A failure has an exit code other than 0.
             (_, code) => code.unwrap_or(1).max(1).to_string(),

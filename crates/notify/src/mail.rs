@@ -1,6 +1,7 @@
 //! Mail over SMTP, or by the host's sendmail.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
@@ -11,10 +12,15 @@ use longshore_core::secret_file::read_secret;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_program::Program;
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
 
 use crate::notice::Notice;
 use crate::request::TIMEOUT;
 use crate::settings::{Encryption, Mail};
+
+/// The time limit of the client for each step: longer than that of the whole attempt, which has the
+/// better message.
+const SERVER_TIMEOUT: Duration = TIMEOUT.saturating_mul(2);
 
 /// A sender of mail.
 pub(crate) struct Sender {
@@ -25,7 +31,8 @@ pub(crate) struct Sender {
 }
 
 enum Transport {
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    /// The host and port, and the client.
+    Smtp(String, AsyncSmtpTransport<Tokio1Executor>),
     Sendmail(Program),
 }
 
@@ -48,7 +55,10 @@ impl Sender {
             return Err(usage("has no recipient: add to = [\"ops@example.net\"]".to_owned()));
         }
         let transport = match &settings.host {
-            Some(host) => Transport::Smtp(smtp(channel, host, settings)?),
+            Some(host) => {
+                let server = format!("{host}:{}", settings.port.unwrap_or(default_port(settings.tls)));
+                Transport::Smtp(server, smtp(channel, host, settings)?)
+            }
             None => Transport::Sendmail(sendmail(settings, &to)),
         };
         Ok(Self { channel: channel.to_owned(), from: mailbox(&settings.from)?, to, transport })
@@ -57,7 +67,7 @@ impl Sender {
     /// Checks the sendmail program, if the channel uses one.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.transport {
-            Transport::Smtp(_) => Ok(()),
+            Transport::Smtp(..) => Ok(()),
             Transport::Sendmail(program) => program.check(Stage::Notify),
         }
     }
@@ -75,10 +85,21 @@ impl Sender {
     pub(crate) async fn send(&self, notice: &Notice) -> Result<()> {
         let message = self.message(notice)?;
         match &self.transport {
-            Transport::Smtp(transport) => transport.send(message).await.map(|_| ()).map_err(|error| {
-                let kind = if error.is_permanent() { Kind::Failed } else { Kind::Unavailable };
-                Error::new(Stage::Notify, kind, &self.channel, "the mail was not sent").because(error)
-            }),
+            Transport::Smtp(server, transport) => {
+                let failed = |kind, reason: &str| {
+                    Error::new(Stage::Notify, kind, &self.channel, format!("{server}: the mail was not sent{reason}"))
+                };
+                match timeout(TIMEOUT, transport.send(message)).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) if error.is_permanent() => Err(failed(Kind::Failed, "").because(error)),
+                    Ok(Err(error)) => Err(failed(Kind::Unavailable, "").because(error)),
+                    Err(_) => {
+                        let reason = format!(": no answer within {} s", TIMEOUT.as_secs());
+                        Err(failed(Kind::Unavailable, &reason)
+                            .hint("check host, port and tls: with tls = \"tls\", usually port 465, the server expects TLS at once"))
+                    }
+                }
+            }
             Transport::Sendmail(program) => {
                 let ending = program.run(Stage::Notify, &[], &message.formatted()).await?;
                 if ending.status.success() { Ok(()) } else { Err(ending.error(Stage::Notify, program)) }
@@ -93,19 +114,29 @@ impl std::fmt::Debug for Sender {
     }
 }
 
+/// Returns the usual port.
+fn default_port(tls: Encryption) -> u16 {
+    match tls {
+        Encryption::Starttls => 587,
+        Encryption::Tls => 465,
+        Encryption::None => 25,
+    }
+}
+
 fn smtp(channel: &str, host: &str, settings: &Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
     let parameters = || {
         client::TlsParameters::new(host.to_owned()).map_err(|error| {
             Error::new(Stage::Notify, Kind::Usage, channel, "cannot prepare TLS for the host").because(error)
         })
     };
-    let (tls, port) = match settings.tls {
-        Encryption::Starttls => (client::Tls::Required(parameters()?), 587),
-        Encryption::Tls => (client::Tls::Wrapper(parameters()?), 465),
-        Encryption::None => (client::Tls::None, 25),
+    let port = default_port(settings.tls);
+    let tls = match settings.tls {
+        Encryption::Starttls => client::Tls::Required(parameters()?),
+        Encryption::Tls => client::Tls::Wrapper(parameters()?),
+        Encryption::None => client::Tls::None,
     };
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host);
-    builder = builder.port(settings.port.unwrap_or(port)).tls(tls).timeout(Some(TIMEOUT));
+    builder = builder.port(settings.port.unwrap_or(port)).tls(tls).timeout(Some(SERVER_TIMEOUT));
     match (&settings.user, &settings.password_file) {
         (None, None) => {}
         (Some(_), Some(_)) if settings.tls == Encryption::None => {

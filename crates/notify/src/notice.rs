@@ -116,6 +116,8 @@ pub enum State {
     Recovered,
     /// A run begins.
     Started,
+    /// A hook skipped a run.
+    Skipped,
     /// A run succeeded.
     Success,
     /// A test by the operator.

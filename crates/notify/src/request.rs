@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -11,6 +12,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// The time limit of one attempt.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The maximum number of bytes of an answer that an error quotes.
+const MAX_QUOTED_BYTES: usize = 300;
+/// The minimum length of a word in a URL that may be a secret.
+const MIN_SECRET_BYTES: usize = 6;
 
 /// The receiver of requests.
 #[derive(Debug)]
@@ -78,8 +84,10 @@ impl Receiver {
         }
         let request = self.client.request(call.method, url).headers(self.headers.clone());
         let request = request.header(CONTENT_TYPE, call.content_type).body(call.body);
-        let failed = |kind, message: String| Error::new(Stage::Notify, kind, &self.channel, message);
-        let response = request.send().await.map_err(|error| {
+        let host = self.host();
+        let failed =
+            |kind, message: String| Error::new(Stage::Notify, kind, &self.channel, format!("{host}: {message}"));
+        let mut response = request.send().await.map_err(|error| {
             let error = error.without_url();
             let message = match () {
                 () if error.is_timeout() => format!("no answer within {} s", TIMEOUT.as_secs()),
@@ -100,7 +108,39 @@ impl Receiver {
             StatusCode::NOT_FOUND => Kind::NotFound,
             _ => Kind::Failed,
         };
-        Err(failed(kind, format!("the server answered {status}")))
+        let mut answer = Vec::new();
+        // An answer that ends early is still a hint.
+        while answer.len() < MAX_QUOTED_BYTES
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            answer.extend_from_slice(&chunk);
+        }
+        let answer = self.without_secrets(&String::from_utf8_lossy(&answer));
+        let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
+        let quoted = printable(&answer[..answer.floor_char_boundary(MAX_QUOTED_BYTES)]);
+        let quoted = if quoted.is_empty() { String::new() } else { format!(": {quoted}") };
+        Err(failed(kind, format!("the server answered {status}{quoted}")))
+    }
+
+    /// Returns the host and the port, without the path, which may be a secret.
+    fn host(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// Removes the words of the URL and the values of the headers from an answer: a server may
+    /// repeat them.
+    fn without_secrets(&self, answer: &str) -> String {
+        let segments = self.url.path_segments().into_iter().flatten().map(str::to_owned);
+        let parameters = self.url.query_pairs().map(|(_, value)| value.into_owned());
+        let user = [Some(self.url.username()), self.url.password()].into_iter().flatten().map(str::to_owned);
+        let headers = self.headers.values().filter_map(|value| value.to_str().ok());
+        let headers = headers.flat_map(str::split_whitespace).map(str::to_owned);
+        let mut secrets: Vec<String> = segments.chain(parameters).chain(user).chain(headers).collect();
+        // A longer secret may contain a shorter one.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let secrets = secrets.iter().filter(|secret| secret.len() >= MIN_SECRET_BYTES);
+        secrets.fold(answer.to_owned(), |answer, secret| answer.replace(secret, "…"))
     }
 }
 

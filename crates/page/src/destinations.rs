@@ -51,7 +51,7 @@ pub fn page(context: &Context<'_>, name: &str) -> Option<String> {
         facts = facts.line(level(issue.level).1, &format!("{}: {subject}{}", level(issue.level).0, issue.message));
     }
     let recent = context.now - TimeDelta::days(FORECAST_DAYS);
-    let there = || overview.backups.iter().filter(|backup| backup.copies.iter().any(|copy| copy.destination == name));
+    let there = || overview.backups.iter().filter(|backup| backup.copies.iter().any(|copy| *copy.destination == *name));
     let added: u64 = there().filter(|backup| backup.time() > recent).map(|backup| backup.bytes()).sum();
     let forecast =
         status.free_bytes.filter(|_| added > 0).map(|free| match free as f64 / (added as f64 / FORECAST_DAYS as f64) {

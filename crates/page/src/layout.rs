@@ -1,13 +1,14 @@
 //! The parts around the content of every page.
 
-use crate::Context;
 use crate::text::{Stamp, shown};
+use crate::{Context, STYLE};
 
 /// The entries of the navigation.
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 6] = [
     ("/", "Longshore"),
     ("/runs", "Runs"),
     ("/drills", "Drills"),
+    ("/wal", "WAL"),
     ("/policies", "Retention"),
     ("/destinations", "Destinations"),
 ];
@@ -22,6 +23,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) version: &'a str,
     /// True if the page shows tasks in progress.
     pub(crate) is_live: bool,
+    /// The style sheet within the page, for a file without a service.
+    pub(crate) style: Option<&'static str>,
 }
 
 /// An entry of the navigation.
@@ -40,7 +43,13 @@ impl<'a> Layout<'a> {
             read: context.overview.map(|overview| overview.status.time.into()),
             version: context.version,
             is_live: false,
+            style: None,
         }
+    }
+
+    /// Returns the layout of a file that is complete in itself, without links and scripts.
+    pub(crate) fn file(title: &str, version: &'a str) -> Self {
+        Self { style: Some(STYLE), ..Self::closed(title, version) }
     }
 
     pub(crate) fn live(self) -> Self {
@@ -49,7 +58,15 @@ impl<'a> Layout<'a> {
 
     /// Returns the layout of a page for visitors without a token, which shows no state.
     pub(crate) fn closed(title: &str, version: &'a str) -> Self {
-        Self { title: shown(title), current: "none", banners: Vec::new(), read: None, version, is_live: false }
+        Self {
+            title: shown(title),
+            current: "none",
+            banners: Vec::new(),
+            read: None,
+            version,
+            is_live: false,
+            style: None,
+        }
     }
 
     pub(crate) fn links(&self) -> Vec<Link> {

@@ -11,6 +11,7 @@
 //! | [`runs`], [`drills`] | run reports, and records of drills |
 //! | [`policies`], [`destinations`] | retention policies with a simulation; destinations |
 //! | [`live`] | the tasks in progress |
+//! | [`wal`] | archived WAL: windows, gaps, receivers |
 //! | [`login`] | the form for a token, and messages |
 //! | `layout`, `table` | the parts that all pages share |
 //! | `drawing`, `text` | drawings as SVG; times, sizes and links as text |
@@ -27,12 +28,15 @@ pub mod runs;
 pub mod series;
 mod table;
 mod text;
+pub mod wal;
 
 use chrono::{DateTime, Utc};
 use longshore_config::Config;
 use longshore_engine::overview::Overview;
+use longshore_engine::status::Issue;
 
 use crate::live::Task;
+use crate::wal::Receiver;
 
 /// The style sheet, for `/assets/style.css`.
 pub const STYLE: &str = include_str!("../assets/style.css");
@@ -54,6 +58,10 @@ pub struct Context<'a> {
     pub banners: &'a [String],
     /// The tasks in progress.
     pub tasks: &'a [Task],
+    /// The problems that the service itself found, which the state may not contain yet.
+    pub issues: &'a [Issue],
+    /// The receivers of WAL that the service starts.
+    pub receivers: &'a [Receiver],
     /// The activities of the service.
     pub activity: Activity,
     /// The version of Longshore.

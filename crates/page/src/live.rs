@@ -2,12 +2,13 @@
 
 use askama::Template;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::render;
 use crate::text::{Stamp, bytes, shown};
 
-/// A task of the service.
-#[derive(Debug, Clone)]
+/// A task in progress on this host, or in the queue of the service.
+#[derive(Debug, Clone, Serialize)]
 pub struct Task {
     /// The verb.
     pub verb: String,
@@ -16,13 +17,33 @@ pub struct Task {
     /// The time at which the task started, or was requested.
     pub since: DateTime<Utc>,
     /// True if the task waits for another one to end.
+    #[serde(rename = "waiting")]
     pub is_waiting: bool,
+    /// The program that started the task.
+    pub origin: Origin,
     /// The progress.
     pub progress: Progress,
 }
 
+impl Task {
+    /// Returns true for the task of a verb and a job that the service itself started.
+    pub fn is_own(&self, verb: &str, job: &str) -> bool {
+        self.origin == Origin::Service && self.verb == verb && self.job == job
+    }
+}
+
+/// The program that started a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The service, which observes its progress.
+    Service,
+    /// Another program: a timer, a person, or a service that was killed since.
+    Other,
+}
+
 /// The progress of a task.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Progress {
     /// The subjects.
     pub subjects: Vec<SubjectProgress>,
@@ -31,7 +52,7 @@ pub struct Progress {
 }
 
 /// The progress of one subject.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct SubjectProgress {
     /// The name of the subject or backup.
     pub name: String,
@@ -56,6 +77,7 @@ struct TaskView {
     job: String,
     since: Stamp,
     is_waiting: bool,
+    is_other: bool,
     rows: Vec<Row>,
     messages: Vec<String>,
 }
@@ -83,6 +105,7 @@ pub fn fragment(tasks: &[Task]) -> String {
         job: shown(&task.job),
         since: task.since.into(),
         is_waiting: task.is_waiting,
+        is_other: task.origin == Origin::Other,
         rows: task.progress.subjects.iter().map(row).collect(),
         messages: task.progress.messages.iter().map(|message| shown(message)).collect(),
     };

@@ -11,6 +11,7 @@ use longshore_engine::status::{AtDestination, Issue, JobStatus, SeriesStatus, St
 use crate::layout::Layout;
 use crate::live::fragment;
 use crate::text::{age, bytes, duration, level, minute, path, seconds, shown, until};
+use crate::wal::{Receiver, gaps};
 use crate::{Activity, Context, render};
 
 /// The number of problems that are shown.
@@ -32,6 +33,7 @@ struct OverviewPage<'a> {
     series: Vec<SeriesRow>,
     jobs: Vec<JobRow>,
     can_run: bool,
+    receivers: Vec<ReceiverRow>,
     wal: Vec<WalRow>,
     not_captured: Vec<String>,
 }
@@ -84,6 +86,15 @@ struct JobRow {
     run_href: String,
 }
 
+struct ReceiverRow {
+    cluster: String,
+    class: &'static str,
+    state: &'static str,
+    since: String,
+    restarts: u64,
+    message: String,
+}
+
 struct WalRow {
     cluster: String,
     destination: String,
@@ -91,6 +102,7 @@ struct WalRow {
     until: String,
     segment: String,
     stored: String,
+    gaps: usize,
 }
 
 /// The backups of each series, by cluster, subject and job.
@@ -98,13 +110,16 @@ type Backups<'a> = BTreeMap<(String, String, String), Vec<&'a ListedBackup>>;
 
 /// Renders the page.
 pub fn page(context: &Context<'_>) -> String {
-    let has_live = context.activity != Activity::View;
+    // A service that starts nothing shows the runs of other programs only.
+    let has_live = context.activity != Activity::View || !context.tasks.is_empty();
     let layout = Layout::new(context, "Overview", "/");
     let status = context.overview.map(|overview| &overview.status);
-    let issues = status.map(|status| status.attention.as_slice()).unwrap_or_default();
+    let of_status = status.map(|status| status.attention.as_slice()).unwrap_or_default();
+    let mut issues: Vec<&Issue> = context.issues.iter().filter(|issue| !of_status.contains(issue)).collect();
+    issues.extend(of_status);
     render(&OverviewPage {
         layout: if has_live { layout.live() } else { layout },
-        is_read: status.is_some(),
+        is_read: status.is_some() || !issues.is_empty(),
         issues: issues.iter().take(MAX_ISSUES).map(|issue| issue_view(issue, status)).collect(),
         more_issues: issues.len().saturating_sub(MAX_ISSUES),
         has_live,
@@ -112,7 +127,8 @@ pub fn page(context: &Context<'_>) -> String {
         series: context.overview.map(|overview| series_rows(overview, context)).unwrap_or_default(),
         jobs: status.map(|status| job_rows(status, context)).unwrap_or_default(),
         can_run: context.activity == Activity::Run,
-        wal: status.map(wal_rows).unwrap_or_default(),
+        receivers: context.receivers.iter().map(receiver_row).collect(),
+        wal: context.overview.map(wal_rows).unwrap_or_default(),
         not_captured: status.map(not_captured).unwrap_or_default(),
     })
 }
@@ -330,17 +346,37 @@ pub(crate) fn outcome_class(outcome: &str) -> &'static str {
     }
 }
 
-fn wal_rows(status: &Status) -> Vec<WalRow> {
+fn receiver_row(receiver: &Receiver) -> ReceiverRow {
+    let (state, class) = receiver.words();
+    ReceiverRow {
+        cluster: shown(&receiver.cluster),
+        class,
+        state,
+        since: minute(receiver.since),
+        restarts: receiver.restarts,
+        message: receiver.message.as_deref().map(shown).unwrap_or_default(),
+    }
+}
+
+fn wal_rows(overview: &Overview) -> Vec<WalRow> {
     let time = |time: Option<DateTime<Utc>>| time.map(minute).unwrap_or_default();
-    let row = |wal: &longshore_engine::status::WalStatus| WalRow {
-        cluster: shown(&wal.cluster),
-        destination: shown(&wal.destination),
-        from: time(wal.recoverable_from),
-        until: time(wal.recoverable_until),
-        segment: shown(&wal.last_segment),
-        stored: time(wal.last_stored),
+    let row = |wal: &longshore_engine::status::WalStatus| {
+        let of_cluster = overview.wal.iter().filter(|it| it.cluster == wal.cluster);
+        let archives = of_cluster.flat_map(|cluster| &cluster.archives.archives);
+        let mut own = archives.filter(|archive| {
+            archive.destination == wal.destination && archive.system_identifier == wal.system_identifier
+        });
+        WalRow {
+            cluster: shown(&wal.cluster),
+            destination: shown(&wal.destination),
+            from: time(wal.recoverable_from),
+            until: time(wal.recoverable_until),
+            segment: shown(&wal.last_segment),
+            stored: time(wal.last_stored),
+            gaps: own.next().map(gaps).unwrap_or_default(),
+        }
     };
-    status.wal.iter().map(row).collect()
+    overview.status.wal.iter().map(row).collect()
 }
 
 fn not_captured(status: &Status) -> Vec<String> {

@@ -151,7 +151,7 @@ fn calendar_section(
 ) -> Section {
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
     for backup in backups {
-        let Some(copy) = backup.copies.iter().find(|copy| copy.destination == destination) else { continue };
+        let Some(copy) = backup.copies.iter().find(|copy| *copy.destination == *destination) else { continue };
         let own = decisions.get(&backup.name).into_iter().flatten();
         let Some(decision) = own.into_iter().find(|decision| decision.destination == destination) else { continue };
         let is_held = backup.held.as_ref().is_some_and(|held| held.destinations.iter().any(|at| at == destination));

@@ -59,7 +59,13 @@ pub(crate) fn page(layout: Layout<'_>, sections: Vec<Section>) -> String {
 
 impl Section {
     pub(crate) fn new(heading: impl Into<String>) -> Self {
-        Self { heading: heading.into(), ..Self::default() }
+        Self { heading: shown(&heading.into()), ..Self::default() }
+    }
+
+    /// Returns true if the section has nothing to show.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { heading, lines, drawing, facts, tables } = self;
+        heading.is_empty() && lines.is_empty() && drawing.is_none() && facts.is_empty() && tables.is_empty()
     }
 
     /// Adds a line of a class: `quiet`, `ok` or `bad`.

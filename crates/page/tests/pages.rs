@@ -1,6 +1,7 @@
 //! Tests the pages as a browser parses them, with names of hostile databases.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,16 +12,20 @@ use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::run_report::{Details, RunReport};
 use longshore_core::subject::Subject;
+use longshore_engine::drill::Report;
 use longshore_engine::listing::{Condition, CopyState, Description, Held, ListedBackup};
-use longshore_engine::overview::{LastRun, Overview};
+use longshore_engine::overview::{ClusterWal, LastRun, Overview};
 use longshore_engine::prune::{Kept, Pruned, Removed, SeriesPruned};
 use longshore_engine::status::{
     AtDestination, BackupAge, Copies, DestinationStatus, DrillTime, Issue, IssueKind, Level, Proof, RestoreTime,
-    SeriesStatus, Size, Status,
+    SeriesStatus, Size, Status, WalStatus,
 };
-use longshore_page::live::{Progress, SubjectProgress, Task};
+use longshore_engine::wal::inventory::{Gap, Timeline};
+use longshore_engine::wal::status::{ArchivedWal, Archives, Problem, ProblemKind};
+use longshore_page::live::{Origin, Progress, SubjectProgress, Task};
 use longshore_page::login::{self, Reason};
-use longshore_page::{Activity, Context, destinations, drills, live, overview, policies, runs, series};
+use longshore_page::wal::{Receiver, ReceiverState};
+use longshore_page::{Activity, Context, destinations, drills, live, overview, policies, runs, series, wal};
 use longshore_retention::{Policy, RemoveReason};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
@@ -45,7 +50,7 @@ fn listed(hours: i64, condition: Condition) -> ListedBackup {
     manifest.subject = Subject::database(HOSTILE);
     manifest.time = Timestamp::new(now() - TimeDelta::hours(hours));
     manifest.artifact.plaintext.bytes = 1000 * 1000 * (200 - hours.unsigned_abs());
-    let copy = CopyState { destination: HOSTILE.to_owned(), condition, text: HOSTILE.to_owned() };
+    let copy = CopyState { destination: HOSTILE.into(), condition, text: HOSTILE.into() };
     ListedBackup {
         name: backup_name(hours),
         age_seconds: hours * 3600,
@@ -65,8 +70,49 @@ fn issue() -> Issue {
         series: Some(HOSTILE.to_owned()),
         job: Some(HOSTILE.to_owned()),
         destination: Some(HOSTILE.to_owned()),
+        verb: None,
         message: HOSTILE.to_owned(),
     }
+}
+
+/// Archived WAL with a gap.
+fn cluster_wal() -> ClusterWal {
+    let gap = Gap {
+        first: "000000010000000000000005".to_owned(),
+        last: "000000010000000000000006".to_owned(),
+        segments: 2,
+        last_stored: Some(now()),
+    };
+    let timeline = Timeline {
+        timeline: 1,
+        first: "000000010000000000000002".to_owned(),
+        last: "000000010000000000000009".to_owned(),
+        segments: 6,
+        gaps: vec![gap],
+        ambiguous: Vec::new(),
+        has_history: true,
+        bytes: 1 << 20,
+        last_stored: Some(now()),
+    };
+    let archive = ArchivedWal {
+        destination: HOSTILE.to_owned(),
+        system_identifier: "7".to_owned(),
+        timelines: vec![timeline],
+        recoverable_from: Some(now() - TimeDelta::hours(5)),
+        recoverable_until: Some(now()),
+        lag_bytes: None,
+    };
+    let problem = Problem {
+        kind: ProblemKind::Lost,
+        destination: HOSTILE.to_owned(),
+        message: "2 segments are missing".to_owned(),
+    };
+    ClusterWal { cluster: HOSTILE.to_owned(), archives: Archives { archives: vec![archive], problems: vec![problem] } }
+}
+
+fn receiver(state: ReceiverState, message: Option<&str>) -> Receiver {
+    let message = message.map(str::to_owned);
+    Receiver { cluster: HOSTILE.to_owned(), state, process: Some(7), since: now(), restarts: 3, message }
 }
 
 fn series_status() -> SeriesStatus {
@@ -135,8 +181,18 @@ fn overview() -> Overview {
         not_captured: Vec::new(),
         series: vec![series_status()],
         destinations: vec![destination],
-        wal: Vec::new(),
+        wal: vec![WalStatus {
+            cluster: HOSTILE.to_owned(),
+            destination: HOSTILE.to_owned(),
+            system_identifier: "7".to_owned(),
+            timeline: 1,
+            last_segment: "000000010000000000000009".to_owned(),
+            last_stored: Some(now()),
+            recoverable_from: Some(now() - TimeDelta::hours(5)),
+            recoverable_until: Some(now()),
+        }],
     });
+    all.wal = vec![cluster_wal()];
     all.backups = vec![listed(29, Condition::Damaged), listed(5, Condition::Good)];
     let kept = Kept { name: backup_name(5), bytes: 10, time: now() - TimeDelta::hours(5), reasons: Vec::new() };
     let removed = Removed {
@@ -215,20 +271,39 @@ fn task() -> Task {
         part: HOSTILE.to_owned(),
     };
     let progress = Progress { subjects: vec![subject], messages: vec![HOSTILE.to_owned()] };
-    Task { verb: "run".to_owned(), job: HOSTILE.to_owned(), since: now(), is_waiting: false, progress }
+    Task {
+        verb: "run".to_owned(),
+        job: HOSTILE.to_owned(),
+        since: now(),
+        is_waiting: false,
+        origin: Origin::Service,
+        progress,
+    }
+}
+
+/// A run that a timer started.
+fn other_task() -> Task {
+    Task { origin: Origin::Other, progress: Progress::default(), ..task() }
 }
 
 /// Returns every page, by name.
 fn pages() -> Vec<(&'static str, String)> {
     let (overview, mut config) = (overview(), Config::default());
     config.policies.insert("standard".to_owned(), Policy::default());
-    let (banners, tasks) = ([HOSTILE.to_owned()], [task()]);
+    let (banners, tasks, issues) = ([HOSTILE.to_owned()], [task(), other_task()], [issue()]);
+    let receivers = [
+        receiver(ReceiverState::Running, None),
+        receiver(ReceiverState::Waiting, Some(HOSTILE)),
+        receiver(ReceiverState::Elsewhere, None),
+    ];
     let context = Context {
         overview: Some(&overview),
         config: &config,
         now: now(),
         banners: &banners,
         tasks: &tasks,
+        issues: &issues,
+        receivers: &receivers,
         activity: Activity::Run,
         version: "0.1.0",
     };
@@ -241,6 +316,8 @@ fn pages() -> Vec<(&'static str, String)> {
         ("run", runs::page(&context, &id).unwrap()),
         ("drills", drills::list(&context)),
         ("drill", drills::page(&context, &drill())),
+        ("wal", wal::page(&context)),
+        ("wal before the first read", wal::page(&Context { overview: None, receivers: &[], ..context })),
         ("policies", policies::list(&context)),
         ("policy", policies::page(&context, "standard").unwrap()),
         ("destinations", destinations::list(&context)),
@@ -296,6 +373,69 @@ fn hostile_names_add_no_element_and_no_script() {
     }
     let fragment = live::fragment(&[task()]);
     assert!(!fragment.contains("<script") && fragment.contains("value=\"40\""), "{fragment}");
+}
+
+#[test]
+fn run_of_another_program_is_running_now() {
+    let config = Config::default();
+    let tasks = [other_task()];
+    let context = Context {
+        overview: None,
+        config: &config,
+        now: now(),
+        banners: &[],
+        tasks: &tasks,
+        issues: &[],
+        receivers: &[],
+        activity: Activity::View,
+        version: "0.1.0",
+    };
+    let html = overview::page(&context);
+    assert!(html.contains("Running now") && html.contains("Started outside this service"), "{html}");
+    assert!(!overview::page(&Context { tasks: &[], ..context }).contains("Running now"));
+}
+
+#[test]
+fn wal_has_windows_gaps_and_receivers() {
+    let all: BTreeMap<_, _> = pages().into_iter().collect();
+    for text in ["2026-06-07 04:15", "000000010000000000000005", "has gaps", "2 segments are missing", "ended, will be"]
+    {
+        assert!(all["wal"].contains(text), "{text} in {}", all["wal"]);
+    }
+    let home = &all["overview"];
+    for text in
+        ["<a href=\"/wal\" class=\"warning\">1</a>", "WAL receivers", "receiving", "received by another process"]
+    {
+        assert!(home.contains(text), "{text} in {home}");
+    }
+}
+
+#[test]
+fn report_of_a_drill_is_one_file_in_the_shared_layout() {
+    let report = Report {
+        job: HOSTILE.to_owned(),
+        run: "2026-06-07_091500-0".to_owned(),
+        destination: HOSTILE.to_owned(),
+        scratch_seconds: 1.5,
+        drills: vec![drill()],
+        missing: None,
+        passed_over: vec![HOSTILE.to_owned()],
+        notes: vec![HOSTILE.to_owned()],
+        warnings: Vec::new(),
+        unfit: Vec::new(),
+        unmarked: Vec::new(),
+        left: None,
+    };
+    let html = drills::report(&report, "0.1.0");
+    let all = elements(&html);
+    let count = |wanted: &str| all.iter().filter(|(name, _)| name == wanted).count();
+    assert_eq!((count("main"), count("h1"), count("style"), count("caption")), (1, 1, 1, 2));
+    assert_eq!((count("script"), count("link"), count("nav"), count("b")), (0, 0, 0, 0));
+    for text in
+        ["damaged: 1 of 1 comparisons differ", "Restore drill of", longshore_page::STYLE.lines().next().unwrap()]
+    {
+        assert!(html.contains(text), "{text} in {html}");
+    }
 }
 
 #[test]

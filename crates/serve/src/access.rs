@@ -1,10 +1,10 @@
-//! Tokens, roles and sessions.
+//! Tokens, users, roles and sessions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use longshore_config::serve::{Auth, Role};
+use longshore_config::serve::{Auth, Credentials, Role};
 use longshore_core::{Error, Kind, Result, Stage, credential, regular_file};
 
 /// The minimum length of a token in bytes.
@@ -16,10 +16,21 @@ const MAX_SESSIONS: usize = 1000;
 /// The name of the cookie with the session.
 pub(crate) const COOKIE: &str = "longshore_session";
 
-/// The accepted tokens.
+/// The accepted tokens and users.
 pub(crate) struct Access {
-    /// The digests of the tokens, with their roles; `None` if requests need no token.
-    tokens: Option<Vec<(blake3::Hash, Role)>>,
+    /// `None` if requests need no credentials.
+    accepted: Option<Accepted>,
+}
+
+struct Accepted {
+    /// The digests of the tokens, with their roles.
+    tokens: Vec<(blake3::Hash, Role)>,
+    /// The roles of the users that a certificate or a proxy names.
+    users: BTreeMap<String, Role>,
+    /// True if clients may send certificates.
+    certificates: bool,
+    /// The header in which a proxy names the user.
+    user_header: Option<String>,
 }
 
 /// The sessions of browsers that sent a token. They end with the service.
@@ -29,21 +40,43 @@ pub(crate) struct Sessions(Mutex<HashMap<String, (Instant, blake3::Hash)>>);
 impl Access {
     /// Reads the files of tokens.
     pub(crate) fn load(auth: &Auth) -> Result<Self> {
-        let tokens = match auth {
+        let accepted = match auth {
             Auth::Loopback | Auth::None => None,
-            Auth::Tokens(files) => Some(
-                files
+            Auth::Required(Credentials { tokens, users, client_ca, user_header }) => Some(Accepted {
+                tokens: tokens
                     .iter()
                     .map(|token| Ok((blake3::hash(&read_token(&token.file)?), token.role)))
                     .collect::<Result<_>>()?,
-            ),
+                users: users.clone(),
+                certificates: client_ca.is_some(),
+                user_header: user_header.clone(),
+            }),
         };
-        Ok(Self { tokens })
+        Ok(Self { accepted })
     }
 
-    /// Returns true if requests need a token.
-    pub(crate) fn needs_token(&self) -> bool {
-        self.tokens.is_some()
+    /// Returns true if requests need a token or a user.
+    pub(crate) fn needs_credentials(&self) -> bool {
+        self.accepted.is_some()
+    }
+
+    /// Returns true if there are tokens.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.accepted.as_ref().is_some_and(|accepted| !accepted.tokens.is_empty())
+    }
+
+    /// Returns the header in which a proxy names the user.
+    pub(crate) fn user_header(&self) -> Option<&str> {
+        self.accepted.as_ref()?.user_header.as_deref()
+    }
+
+    /// Returns the credentials that a request without any lacks.
+    pub(crate) fn missing(&self) -> &'static str {
+        match &self.accepted {
+            Some(accepted) if !accepted.tokens.is_empty() => "a token is needed: Authorization: Bearer TOKEN",
+            Some(accepted) if accepted.certificates => "a client certificate is needed",
+            _ => "a user is needed, as a proxy of the service names it",
+        }
     }
 
     /// Returns the role of a token.
@@ -51,15 +84,21 @@ impl Access {
         self.role_of_digest(blake3::hash(token.as_bytes()))
     }
 
+    /// Returns the role of a user: the highest of its names.
+    pub(crate) fn role_of_user<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Option<Role> {
+        let accepted = self.accepted.as_ref()?;
+        names.into_iter().filter_map(|name| accepted.users.get(name)).copied().max()
+    }
+
     /// Compares the digests in constant time, all of them.
     fn role_of_digest(&self, digest: blake3::Hash) -> Option<Role> {
-        let known = self.tokens.iter().flatten();
+        let known = self.accepted.iter().flat_map(|accepted| &accepted.tokens);
         known.fold(None, |found, (token, role)| if *token == digest { found.max(Some(*role)) } else { found })
     }
 
-    /// Returns the role of a request without a token, if none is needed.
+    /// Returns the role of a request without credentials, if none are needed.
     pub(crate) fn anonymous_role(&self) -> Option<Role> {
-        self.tokens.is_none().then_some(Role::Run)
+        self.accepted.is_none().then_some(Role::Run)
     }
 }
 
@@ -118,7 +157,16 @@ mod tests {
         };
         let (read, run) = ("a-token-that-reads-all", "a-token-that-runs-jobs");
         let tokens = vec![write("read", read, Role::Read), write("run", run, Role::Run)];
-        let access = Access::load(&Auth::Tokens(tokens.clone())).unwrap();
+        let required = |tokens: &[TokenFile]| {
+            let users = BTreeMap::from([("alice".to_owned(), Role::Read), ("ci".to_owned(), Role::Metrics)]);
+            Auth::Required(Credentials { tokens: tokens.to_vec(), users, ..Credentials::default() })
+        };
+        let access = Access::load(&required(&tokens)).unwrap();
+        let role = |names: &[&str]| access.role_of_user(names.iter().copied());
+        assert_eq!(
+            (role(&["ci", "alice"]), role(&["ci"]), role(&["Alice", ""])),
+            (Some(Role::Read), Some(Role::Metrics), None)
+        );
         assert_eq!(
             (access.role_of(read), access.role_of(run), access.role_of("")),
             (Some(Role::Read), Some(Role::Run), None)
@@ -127,11 +175,11 @@ mod tests {
         let sessions = Sessions::default();
         let id = sessions.start(run);
         assert_eq!((sessions.role(&id, &access), sessions.role("x", &access)), (Some(Role::Run), None));
-        let reloaded = Access::load(&Auth::Tokens(tokens[..1].to_vec())).unwrap();
+        let reloaded = Access::load(&required(&tokens[..1])).unwrap();
         assert_eq!(sessions.role(&id, &reloaded), None);
         sessions.end(&id);
         assert_eq!(sessions.role(&id, &access), None);
-        let short = Auth::Tokens(vec![write("short", "short", Role::Read)]);
+        let short = required(&[write("short", "short", Role::Read)]);
         assert_eq!(Access::load(&short).err().unwrap().kind(), Kind::Usage);
     }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use longshore_engine::counters::Counters;
 use longshore_engine::overview::Overview;
-use longshore_metrics::{Service, Sources, to_text};
+use longshore_metrics::{ReceiverSample, Service, Sources, to_text};
 use serde::Serialize;
 
 use crate::state::Shared;
@@ -26,6 +26,10 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/runs", get(runs))
         .route("/runs/{id}", get(run))
         .route("/drills/{*mark}", get(drill))
+        .route("/running", get(running))
+        .route("/wal", get(wal))
+        .route("/wal/{cluster}", get(wal_of))
+        .route("/receivers", get(receivers))
         .fallback(async || error(StatusCode::NOT_FOUND, "there is no such resource"))
 }
 
@@ -67,7 +71,16 @@ async fn retention(State(shared): AppState) -> Response {
 /// Answers with metrics for Prometheus.
 pub(crate) async fn metrics(State(shared): AppState) -> Response {
     let view = shared.view();
-    let service = Service { last_reload_successful: view.is_reloaded };
+    let receivers = view.receivers.iter().map(|receiver| ReceiverSample {
+        cluster: receiver.cluster.clone(),
+        is_up: receiver.is_up(),
+        restarts: receiver.restarts,
+    });
+    let service = Service {
+        last_reload_successful: view.is_reloaded,
+        last_schedule_successful: view.is_scheduling,
+        receivers: receivers.collect(),
+    };
     let counters = Counters::read(&view.config);
     with_overview(&shared, |overview| {
         let sources = Sources { status: &overview.status, counters: &counters, service: Some(&service) };
@@ -86,6 +99,30 @@ async fn run(State(shared): AppState, Path(id): Path<String>) -> Response {
         let found = overview.runs.iter().find(|run| run.report.id.to_string() == id);
         found.map_or_else(|| error(StatusCode::NOT_FOUND, "there is no such run"), |run| json(&run.report))
     })
+}
+
+/// Answers with the tasks in progress and in the queue.
+async fn running(State(shared): AppState) -> Response {
+    json(&*shared.tasks.borrow())
+}
+
+/// Answers with the archived WAL of all clusters.
+async fn wal(State(shared): AppState) -> Response {
+    with_overview(&shared, |overview| json(&overview.wal))
+}
+
+/// Answers as `longshore wal status --json`.
+async fn wal_of(State(shared): AppState, Path(cluster): Path<String>) -> Response {
+    with_overview(&shared, |overview| {
+        let found = overview.wal.iter().find(|wal| wal.cluster == cluster);
+        let unknown = || error(StatusCode::NOT_FOUND, "there is no cluster with an archive of this name");
+        found.map_or_else(unknown, |wal| json(&wal.archives))
+    })
+}
+
+/// Answers with the receivers of WAL that the service starts.
+async fn receivers(State(shared): AppState) -> Response {
+    json(&shared.view().receivers)
 }
 
 /// Answers with the record of a drill.

@@ -51,24 +51,13 @@ impl Running {
         tasks: watch::Sender<Vec<Task>>,
         ended: mpsc::UnboundedSender<Ended>,
     ) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        let mut command = std::process::Command::new(&program.binary);
-        command.arg("--config").arg(&program.config).args(arguments);
-        command.args(["--quiet", "--events"]).arg(DESCRIPTOR.to_string());
-        // Signals from a terminal reach this process only.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
-        let mapping = FdMapping { parent_fd: OwnedFd::from(writer), child_fd: DESCRIPTOR };
-        command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
-        let mut command = Command::from(command);
         let begun = Utc::now();
-        let child = command.spawn()?;
-        // The pipe ends with the child, once this process has closed its end.
-        drop(command);
-        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let task = Self { verb: verb.to_owned(), job: job.to_owned(), pid };
+        let (child, reader) = spawn(program, &[arguments, &["--quiet".to_owned()]].concat(), None)?;
+        let task = Self { verb: verb.to_owned(), job: job.to_owned(), pid: pid(&child) };
         let (verb, job) = (verb.to_owned(), job.to_owned());
         tokio::spawn(async move {
-            let status = observe(child, reader, &tasks, (&verb, &job)).await;
+            let apply_line = |line| with_progress(&tasks, (&verb, &job), |progress| apply(progress, line));
+            let status = observe(child, reader, apply_line).await;
             // Without a receiver, the service has stopped.
             ended.send(Ended { verb, job, begun, status }).ok();
         });
@@ -77,19 +66,47 @@ impl Running {
 
     /// Asks the task to end.
     pub(crate) fn terminate(&self) {
-        if let Some(pid) = self.pid {
-            // A child that has ended needs no signal.
-            kill_process(pid, Signal::TERM).ok();
-        }
+        self.pid.iter().for_each(|pid| terminate(*pid));
     }
 }
 
+/// Starts the program with these arguments and another variable, and with a descriptor for events.
+pub(crate) fn spawn(
+    program: &Program,
+    arguments: &[String],
+    variable: Option<(&str, &str)>,
+) -> io::Result<(Child, PipeReader)> {
+    let (reader, writer) = io::pipe()?;
+    let mut command = std::process::Command::new(&program.binary);
+    command.arg("--config").arg(&program.config).args(arguments);
+    command.arg("--events").arg(DESCRIPTOR.to_string()).envs(variable);
+    // Signals from a terminal reach this process only.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    let mapping = FdMapping { parent_fd: OwnedFd::from(writer), child_fd: DESCRIPTOR };
+    command.fd_mappings(vec![mapping]).map_err(io::Error::other)?;
+    let mut command = Command::from(command);
+    let child = command.spawn()?;
+    // The pipe ends with the child, once this process has closed its end.
+    drop(command);
+    Ok((child, reader))
+}
+
+/// Returns the id of a child that has not been waited for.
+pub(crate) fn pid(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(pid: Pid) {
+    // A child that has ended needs no signal.
+    kill_process(pid, Signal::TERM).ok();
+}
+
 /// Reads the events of a child until it ends.
-async fn observe(
+pub(crate) async fn observe(
     mut child: Child,
     reader: PipeReader,
-    tasks: &watch::Sender<Vec<Task>>,
-    name: (&str, &str),
+    mut apply: impl FnMut(Line),
 ) -> io::Result<ExitStatus> {
     let receiver = Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let mut reader = BufReader::new(receiver);
@@ -104,7 +121,7 @@ async fn observe(
             read = read => match read {
                 Ok(0) | Err(_) => break,
                 Ok(_) => if let Ok(event) = serde_json::from_slice::<Line>(&line) {
-                    with_progress(tasks, name, |progress| apply(progress, event));
+                    apply(event);
                 },
             },
             // Programs that the child has left may keep the pipe open.
@@ -116,7 +133,7 @@ async fn observe(
 
 fn with_progress(tasks: &watch::Sender<Vec<Task>>, (verb, job): (&str, &str), change: impl FnOnce(&mut Progress)) {
     tasks.send_modify(|tasks| {
-        if let Some(task) = tasks.iter_mut().find(|task| task.verb == verb && task.job == job) {
+        if let Some(task) = tasks.iter_mut().find(|task| task.is_own(verb, job)) {
             change(&mut task.progress);
         }
     });

@@ -1,9 +1,9 @@
 //! The rules for every request: the host, the origin, the rate, and the headers of answers.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -73,6 +73,17 @@ pub(crate) fn is_same_origin(method: &Method, headers: &HeaderMap, bearer: Beare
     }
 }
 
+/// Returns the client that a proxy names: the last address of its header, which the proxy itself
+/// has added. The others may be forged.
+pub(crate) fn forwarded_client(headers: &HeaderMap, name: &str) -> Option<IpAddr> {
+    let last = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    let last = last.rsplit(',').next()?.trim();
+    let address = |text: &str| text.parse::<IpAddr>().ok();
+    let with_port = || last.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || address(last.strip_prefix('[')?.strip_suffix(']')?);
+    address(last).or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
+}
+
 /// The requests that an address may send at once.
 const BURST: f64 = 300.0;
 /// The requests that an address may send per second.
@@ -84,6 +95,9 @@ const FAILURE_RATE: f64 = 0.2;
 /// The maximum number of addresses that are remembered.
 const MAX_ADDRESSES: usize = 4096;
 
+/// The time between two lines of the log about one address.
+const NOTE_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The limits of the rate of requests, by address.
 #[derive(Default)]
 pub(crate) struct RateLimits(Mutex<HashMap<Option<IpAddr>, Allowance>>);
@@ -93,23 +107,88 @@ struct Allowance {
     requests: f64,
     failures: f64,
     updated: Instant,
+    noted: BTreeMap<Note, Instant>,
+}
+
+/// The subject of a line of the log about an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Note {
+    /// A limit that the address exceeded.
+    Limit,
+    /// A user without a role.
+    User,
+    /// A header of a proxy that was ignored.
+    Header,
+    /// A connection without TLS.
+    Handshake,
+}
+
+/// The limit that a request exceeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// The address sent too many requests.
+    Requests,
+    /// The address sent too many wrong tokens.
+    Failures,
+}
+
+impl Limit {
+    /// Returns the reason, for the client and for the log.
+    pub(crate) fn reason(self, address: Option<IpAddr>) -> String {
+        let client = client_name(address);
+        let wait = self.wait_seconds();
+        match self {
+            Self::Requests => format!("too many requests from {client}: at most {RATE} per second; wait {wait} s"),
+            Self::Failures => {
+                format!("too many wrong tokens from {client}: no token of this address is accepted; wait {wait} s")
+            }
+        }
+    }
+
+    /// Returns the time after which another request is permitted, in seconds.
+    pub(crate) fn wait_seconds(self) -> u64 {
+        match self {
+            Self::Requests => 1,
+            Self::Failures => (1.0 / FAILURE_RATE).ceil() as u64,
+        }
+    }
+}
+
+/// Returns the name of a client in messages.
+pub(crate) fn client_name(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "the socket".to_owned(), |address| address.to_string())
 }
 
 impl RateLimits {
-    /// Counts a request. Returns false if there were too many, or, for a request with a token, too
-    /// many wrong tokens.
-    pub(crate) fn permits(&self, address: Option<IpAddr>, token: Bearer) -> bool {
+    /// Counts a request. Fails if there were too many, or, for a request with a token, too many
+    /// wrong tokens.
+    pub(crate) fn count(&self, address: Option<IpAddr>, token: Bearer) -> Result<(), Limit> {
         self.with(address, |allowance| {
-            let may_guess = token == Bearer::Absent || allowance.failures >= 1.0;
-            let is_permitted = allowance.requests >= 1.0 && may_guess;
-            allowance.requests -= if is_permitted { 1.0 } else { 0.0 };
-            is_permitted
+            if token == Bearer::Present && allowance.failures < 1.0 {
+                return Err(Limit::Failures);
+            }
+            if allowance.requests < 1.0 {
+                return Err(Limit::Requests);
+            }
+            allowance.requests -= 1.0;
+            Ok(())
         })
     }
 
     /// Counts a wrong token.
     pub(crate) fn count_failure(&self, address: Option<IpAddr>) {
         self.with(address, |allowance| allowance.failures -= 1.0);
+    }
+
+    /// Returns true if the log may have a line about an address: one per subject and minute.
+    pub(crate) fn may_note(&self, address: Option<IpAddr>, note: Note) -> bool {
+        self.with(address, |allowance| {
+            let may_note = allowance.noted.get(&note).is_none_or(|noted| noted.elapsed() >= NOTE_INTERVAL);
+            if may_note {
+                allowance.noted.insert(note, Instant::now());
+            }
+            may_note
+        })
     }
 
     fn with<T>(&self, address: Option<IpAddr>, change: impl FnOnce(&mut Allowance) -> T) -> T {
@@ -121,7 +200,7 @@ impl RateLimits {
         if all.len() >= MAX_ADDRESSES {
             all.clear();
         }
-        let full = Allowance { requests: BURST, failures: FAILURE_BURST, updated: now };
+        let full = Allowance { requests: BURST, failures: FAILURE_BURST, updated: now, noted: BTreeMap::new() };
         let allowance = all.entry(address).or_insert(full);
         let seconds = now.duration_since(allowance.updated).as_secs_f64();
         allowance.requests = (allowance.requests + seconds * RATE).min(BURST);
@@ -172,12 +251,32 @@ mod tests {
     }
 
     #[test]
+    fn client_of_a_proxy_is_the_last_of_its_header() {
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let client = |all: &[(&'static str, &'static str)]| forwarded_client(&headers(all), "x-forwarded-for");
+        assert_eq!(client(&[("x-forwarded-for", "203.0.113.9, 192.0.2.1")]), address("192.0.2.1"));
+        assert_eq!(client(&[("x-forwarded-for", "2001:db8::1")]), address("2001:db8::1"));
+        assert_eq!(client(&[("x-forwarded-for", "[2001:db8::1]:4711")]), address("2001:db8::1"));
+        assert_eq!(client(&[("x-forwarded-for", "192.0.2.1:4711")]), address("192.0.2.1"));
+        assert_eq!(client(&[("x-forwarded-for", "192.0.2.1, unknown")]), None);
+        assert_eq!(client(&[]), None);
+        let mut two = headers(&[("x-forwarded-for", "203.0.113.9")]);
+        two.append("x-forwarded-for", HeaderValue::from_static("192.0.2.1"));
+        assert_eq!(forwarded_client(&two, "x-forwarded-for"), address("192.0.2.1"));
+    }
+
+    #[test]
     fn rates_are_limited_by_address() {
         let (limits, one, other) = (RateLimits::default(), Some(IpAddr::from([192, 0, 2, 1])), None);
-        let permitted = (0..2000).filter(|_| limits.permits(one, Bearer::Absent)).count();
+        let permitted = (0..2000).filter(|_| limits.count(one, Bearer::Absent).is_ok()).count();
         assert!((300..1000).contains(&permitted), "{permitted}");
-        assert!(limits.permits(other, Bearer::Present));
+        assert_eq!(limits.count(one, Bearer::Absent), Err(Limit::Requests));
+        assert!(Limit::Requests.reason(one).contains("192.0.2.1: at most 60 per second"));
+        assert_eq!(limits.count(other, Bearer::Present), Ok(()));
         (0..10).for_each(|_| limits.count_failure(other));
-        assert!(!limits.permits(other, Bearer::Present) && limits.permits(other, Bearer::Absent));
+        assert_eq!(limits.count(other, Bearer::Present), Err(Limit::Failures));
+        assert_eq!(limits.count(other, Bearer::Absent), Ok(()));
+        assert!(limits.may_note(one, Note::Limit) && !limits.may_note(one, Note::Limit));
+        assert!(limits.may_note(one, Note::User) && limits.may_note(other, Note::Limit));
     }
 }

@@ -9,12 +9,13 @@
 //! | `options` | the parts that the command line provides |
 //! | `planner` | the scheduled tasks that are due |
 //! | `child` | one task as a child process |
+//! | `receivers` | the receivers of WAL as child processes |
 //! | [`progress`] | the events of a task, as lines of JSON |
 //! | `state` | the state that requests read |
 //! | `routes`, `api` | the pages, and their twins as JSON |
 //! | `guard` | the rules for every request: hosts, origins, rates, headers |
-//! | `access` | tokens, roles and sessions |
-//! | `listener` | sockets, and limits of connections |
+//! | `access` | tokens, users, roles and sessions |
+//! | `listener`, `tls` | sockets, limits of connections, certificates |
 
 mod access;
 mod api;
@@ -24,9 +25,11 @@ mod listener;
 mod options;
 mod planner;
 pub mod progress;
+mod receivers;
 mod routes;
 mod service;
 mod state;
+mod tls;
 
 pub use self::options::{Options, Program};
 pub use self::service::serve;

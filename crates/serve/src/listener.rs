@@ -15,14 +15,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use listenfd::ListenFd;
 use longshore_config::serve::Listen;
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::error::printable;
+use longshore_core::{Error, Kind, Stage};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use crate::guard::{Note, client_name};
 use crate::routes::Peer;
+use crate::state::Shared;
+use crate::tls::names;
 
 /// The maximum number of connections.
 const MAX_CONNECTIONS: usize = 256;
@@ -47,7 +53,7 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// Returns the socket that the service manager has opened, or opens the configured one.
-    pub(crate) fn open(listen: &Listen) -> Result<Self> {
+    pub(crate) fn open(listen: &Listen) -> longshore_core::Result<Self> {
         let failed = |error| {
             Error::io(Stage::Config, listen.to_string(), "cannot listen on it", error)
                 .hint("set listen in [serve], or pass --listen ADDRESS:PORT")
@@ -104,7 +110,7 @@ impl Listener {
     }
 
     /// Serves connections until `stop`, each in its own task.
-    pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn serve(self, router: Router, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let peers = Peers::default();
         loop {
@@ -122,9 +128,21 @@ impl Listener {
                 continue;
             };
             let Some(counted) = peers.count(peer) else { continue };
-            let (router, stop) = (router.clone(), stop.clone());
+            let (router, stop, shared) = (router.clone(), stop.clone(), Arc::clone(&shared));
+            // A socket of this host is not encrypted: its folder decides who reaches it.
+            let tls = peer.and_then(|_| shared.view().tls.clone());
             tokio::spawn(async move {
-                serve_connection(stream, peer, router, stop).await;
+                match tls {
+                    None => serve_connection(stream, Peer::new(peer, Vec::new()), router, stop).await,
+                    Some(tls) => match shake_hands(stream, tls).await {
+                        Ok((stream, names)) => serve_connection(stream, Peer::new(peer, names), router, stop).await,
+                        Err(reason) => {
+                            shared.note_client(peer, Note::Handshake, || {
+                                format!("{}: no TLS connection: {reason}", client_name(peer))
+                            });
+                        }
+                    },
+                }
                 drop((permit, counted));
             });
         }
@@ -158,14 +176,26 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn serve_connection(
+/// Begins TLS. Returns the names of the client's certificate, if it has one. The error is the
+/// reason for the log.
+async fn shake_hands(
     stream: Box<dyn Stream>,
-    peer: Option<IpAddr>,
-    router: Router,
-    mut stop: watch::Receiver<bool>,
-) {
+    tls: Arc<ServerConfig>,
+) -> Result<(Box<dyn Stream>, Vec<String>), String> {
+    let accepted = timeout(HEADER_TIMEOUT, TlsAcceptor::from(tls).accept(stream)).await;
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(printable(&error.to_string())),
+        Err(_) => return Err(format!("no handshake within {} s", HEADER_TIMEOUT.as_secs())),
+    };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let names = certificates.first().map(names).unwrap_or_default();
+    Ok((Box::new(stream), names))
+}
+
+async fn serve_connection(stream: Box<dyn Stream>, peer: Peer, router: Router, mut stop: watch::Receiver<bool>) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new) as Request)
     });
     let mut builder = http1::Builder::new();
@@ -242,11 +272,12 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
 }
 
 /// Fails if other hosts reach an address without a token.
-pub(crate) fn expect_protected(listen: &Listen, auth: &longshore_config::serve::Auth) -> Result<()> {
+pub(crate) fn expect_protected(listen: &Listen, auth: &longshore_config::serve::Auth) -> longshore_core::Result<()> {
     if *auth != longshore_config::serve::Auth::Loopback || listen.is_local() {
         return Ok(());
     }
     let message = "other hosts reach this address, and requests need no token";
-    Err(Error::new(Stage::Config, Kind::Usage, listen.to_string(), message)
-        .hint("set tokens in [serve], or auth = \"none\" if another program protects the service"))
+    Err(Error::new(Stage::Config, Kind::Usage, listen.to_string(), message).hint(
+        "set tokens, or client_ca with users, in [serve], or auth = \"none\" if another program protects the service",
+    ))
 }

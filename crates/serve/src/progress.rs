@@ -56,7 +56,7 @@ pub enum Line {
         /// True if a destination has the copy.
         stored: bool,
     },
-    /// A step of a drill started.
+    /// A step of a drill started, or a receiver of WAL works.
     Step {
         /// The step.
         text: String,
@@ -152,6 +152,11 @@ impl EventWriter {
         let file = OpenOptions::new().write(true).custom_flags(flags).open(format!("/proc/self/fd/{descriptor}"))?;
         Ok(Self { inner, state: Mutex::new(State { file, subjects: HashMap::new() }) })
     }
+
+    /// Writes a line that belongs to no event of a run.
+    pub fn write(&self, line: &Line) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).write(line);
+    }
 }
 
 impl State {
@@ -181,8 +186,8 @@ impl State {
     }
 }
 
-/// Returns the beginning of a text.
-fn shortened(text: &str) -> String {
+/// Returns the beginning of a text, which fits into a line.
+pub fn shortened(text: &str) -> String {
     text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default().to_owned()
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, Form, Path, Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -16,17 +18,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use futures_util::stream;
-use longshore_config::serve::Role;
+use longshore_config::serve::{Permission, Role};
+use longshore_core::error::printable;
 use longshore_page::live::{Task, fragment};
 use longshore_page::login::{self, Reason};
-use longshore_page::{Context, destinations, drills, overview, policies, runs, series};
+use longshore_page::{Context, destinations, drills, overview, policies, runs, series, wal};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::access;
+use crate::access::{self, Access};
 use crate::api;
-use crate::guard::{self, Bearer};
+use crate::guard::{self, Bearer, Limit, Note, client_name};
 use crate::state::{RunReply, RunRequest, Shared};
 
 /// The maximum size of a request's body in bytes.
@@ -36,9 +39,24 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The minimum time between two events of a stream.
 const EVENT_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The address of the client; `None` on a socket.
+/// The other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// The address; `None` on a socket of this host.
+    address: Option<IpAddr>,
+    /// The names in the client certificate, which was verified.
+    names: Arc<[String]>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: Option<IpAddr>, names: Vec<String>) -> Self {
+        Self { address, names: names.into() }
+    }
+}
+
+/// The client of a request: the other end of the connection, or the client that a proxy names.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) Option<IpAddr>);
+struct Client(Option<IpAddr>);
 
 type AppState = State<Arc<Shared>>;
 
@@ -55,6 +73,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/policies/{name}", get(page_policy))
         .route("/destinations", get(page_destinations))
         .route("/destinations/{name}", get(page_destination))
+        .route("/wal", get(page_wal))
         .route("/events", get(events))
         .route("/jobs/{job}/run", post(run_now))
         .route("/login", get(login_form).post(log_in))
@@ -83,14 +102,20 @@ async fn protect(request: Request, next: Next) -> Response {
 
 /// Passes only requests for this host, at a permitted rate, with a sufficient role, from a page
 /// of this service.
-async fn authorize(State(shared): AppState, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+async fn authorize(State(shared): AppState, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().cloned().unwrap_or_else(|| Peer::new(None, Vec::new()));
     let view = shared.view();
+    let proxies = &view.config.serve.proxies;
+    let is_proxy = proxies.contains(peer.address);
+    let forwarded = is_proxy.then(|| guard::forwarded_client(request.headers(), &proxies.client_header));
+    let client = forwarded.flatten().or(peer.address);
+    request.extensions_mut().insert(Client(client));
     let token = bearer(request.headers());
     let is_guess = token.is_some() || (request.method() == Method::POST && request.uri().path() == "/login");
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
-    if !is_probe && !shared.limits.permits(peer, if is_guess { Bearer::Present } else { Bearer::Absent }) {
-        return refuse(&request, &shared, StatusCode::TOO_MANY_REQUESTS, "too many requests");
+    let counted = shared.limits.count(client, if is_guess { Bearer::Present } else { Bearer::Absent });
+    if let Err(limit) = counted.or_else(|limit| if is_probe { Ok(()) } else { Err(limit) }) {
+        return refuse_rate(&request, &shared, client, limit);
     }
     if !guard::is_own_host(request.headers(), &view.config.serve.hosts) {
         return refuse(
@@ -112,23 +137,58 @@ async fn authorize(State(shared): AppState, request: Request, next: Next) -> Res
     if is_public(request.uri().path()) {
         return next.run(request).await;
     }
+    let users = users(&request, &view.access, &peer, is_proxy);
     let role = match token {
-        Some(token) if view.access.needs_token() => view.access.role_of(token),
+        Some(token) if view.access.needs_credentials() => view.access.role_of(token),
         _ => view
             .access
             .anonymous_role()
+            .or_else(|| view.access.role_of_user(users.iter().map(String::as_str)))
             .or_else(|| session(request.headers()).and_then(|id| shared.sessions.role(id, &view.access))),
     };
     let Some(role) = role else {
         if token.is_some() {
-            shared.limits.count_failure(peer);
+            shared.limits.count_failure(client);
+        } else if !users.is_empty() {
+            let user = printable(&users.join(", "));
+            shared.note_client(client, Note::User, || format!("{}: user {user} has no role", client_name(client)));
+            let message = format!("the user {user} has no role: see users in [serve]");
+            return refuse(&request, &shared, StatusCode::FORBIDDEN, &message);
+        } else if let Some(header) = view.access.user_header().filter(|name| request.headers().contains_key(*name)) {
+            let ignored = if is_proxy { "is empty or repeated" } else { "comes from no address of proxies" };
+            shared.note_client(client, Note::Header, || {
+                format!("{}: the header {header} {ignored}", client_name(peer.address))
+            });
         }
-        return unauthorized(&request, &shared);
+        return unauthorized(&request, &shared, view.access.missing());
     };
     if role < needed_role(request.method(), request.uri().path()) {
-        return refuse(&request, &shared, StatusCode::FORBIDDEN, "the token does not permit this");
+        let message = match token.is_some() || users.is_empty() {
+            true => "the token does not permit this",
+            false => "the role of the user does not permit this: see users in [serve]",
+        };
+        return refuse(&request, &shared, StatusCode::FORBIDDEN, message);
     }
     next.run(request).await
+}
+
+/// Returns the names of the user: those in the client certificate, or the one that a proxy sends.
+fn users(request: &Request, access: &Access, peer: &Peer, is_proxy: bool) -> Vec<String> {
+    let Some(header) = access.user_header().filter(|_| is_proxy) else { return peer.names.to_vec() };
+    let mut values = request.headers().get_all(header).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (Some(Ok(name)), None) if !name.trim().is_empty() => vec![name.trim().to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+/// Refuses a request beyond a limit, with the reason for the client and the log.
+fn refuse_rate(request: &Request, shared: &Shared, client: Option<IpAddr>, limit: Limit) -> Response {
+    let reason = limit.reason(client);
+    shared.note_client(client, Note::Limit, || format!("refused with status 429: {reason}"));
+    let mut answer = refuse(request, shared, StatusCode::TOO_MANY_REQUESTS, &reason);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(limit.wait_seconds()));
+    answer
 }
 
 /// Returns true for paths that need no token.
@@ -168,10 +228,14 @@ fn refuse(request: &Request, shared: &Shared, status: StatusCode, message: &str)
     }
 }
 
-fn unauthorized(request: &Request, shared: &Shared) -> Response {
+fn unauthorized(request: &Request, shared: &Shared, missing: &str) -> Response {
+    let has_tokens = shared.view().access.has_tokens();
     let mut answer = match wants_html(request) {
-        true => (StatusCode::UNAUTHORIZED, html(login::login(Reason::Missing, &shared.version))).into_response(),
-        false => api::error(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer TOKEN"),
+        true if has_tokens => {
+            (StatusCode::UNAUTHORIZED, html(login::login(Reason::Missing, &shared.version))).into_response()
+        }
+        true => refuse(request, shared, StatusCode::UNAUTHORIZED, missing),
+        false => api::error(StatusCode::UNAUTHORIZED, missing),
     };
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     answer
@@ -239,6 +303,10 @@ async fn page_drill(State(shared): AppState, Path(mark): Path<String>) -> Respon
     }
 }
 
+async fn page_wal(State(shared): AppState) -> Response {
+    render(&shared, wal::page)
+}
+
 async fn page_policies(State(shared): AppState) -> Response {
     render(&shared, policies::list)
 }
@@ -291,7 +359,11 @@ fn change(shared: &Shared, tasks: &[Task]) -> [Event; 3] {
 /// Adds a run of a job to the queue.
 async fn run_now(State(shared): AppState, Path(job): Path<String>, request: Request) -> Response {
     if shared.view().activity != longshore_page::Activity::Run {
-        return refuse(&request, &shared, StatusCode::FORBIDDEN, "requests may not start jobs: see allow in [serve]");
+        let message = match shared.view().config.serve.allow.contains(&Permission::Run) {
+            true => "this service starts no jobs: it was started with --no-schedule",
+            false => "requests may not start jobs: see allow in [serve]",
+        };
+        return refuse(&request, &shared, StatusCode::FORBIDDEN, message);
     }
     let (reply, replied) = oneshot::channel();
     if shared.requests.try_send(RunRequest { job, reply }).is_err() {
@@ -328,17 +400,19 @@ struct Credentials {
 /// Trades a token for a cookie.
 async fn log_in(
     State(shared): AppState,
-    peer: Option<Extension<Peer>>,
+    client: Option<Extension<Client>>,
     Form(credentials): Form<Credentials>,
 ) -> Response {
     let view = shared.view();
     let token = credentials.token.trim();
     if view.access.role_of(token).is_none() {
-        shared.limits.count_failure(peer.and_then(|peer| peer.0.0));
+        shared.limits.count_failure(client.and_then(|client| client.0.0));
         return (StatusCode::UNAUTHORIZED, html(login::login(Reason::Wrong, &shared.version))).into_response();
     }
     let id = shared.sessions.start(token);
-    set_cookie(&format!("{}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200", access::COOKIE))
+    // With TLS, browsers send the cookie over TLS only.
+    let secure = if view.tls.is_some() { "; Secure" } else { "" };
+    set_cookie(&format!("{}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200{secure}", access::COOKIE))
 }
 
 async fn log_out(State(shared): AppState, headers: HeaderMap) -> Response {

@@ -1,32 +1,37 @@
 //! The loop of the service: refreshes the state, starts tasks, reloads, and stops.
 
-use std::collections::VecDeque;
+mod reload;
+mod tasks;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use longshore_config::Config;
 use longshore_config::serve::{Listen, Permission};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Result, Stage};
 use longshore_engine::identity::identities;
 use longshore_engine::notices::Notifier;
-use longshore_engine::overview::{Overview, OverviewReader};
+use longshore_engine::overview::{Overview, OverviewReader, RunningRuns};
 use longshore_page::Activity;
-use longshore_page::live::{Progress, Task};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::access::Access;
 use crate::child::{Ended, Running};
 use crate::listener::{Listener, expect_protected};
 use crate::options::Options;
 use crate::planner::{Due, Planner};
+use crate::receivers::{ReceiverEvent, Receivers};
 use crate::routes::router;
-use crate::state::{RunReply, RunRequest, Shared, View};
+use crate::state::{RunRequest, Shared, View};
+use crate::tls;
 
 /// The time between two looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,8 +40,6 @@ const TICK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The maximum number of requests for runs that wait for the loop.
 const MAX_REQUESTS: usize = 16;
-/// The time that tasks have to clean up after SIGTERM.
-const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until `stop`, then waits for tasks in progress.
 ///
@@ -49,6 +52,7 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
     let listen = options.listen.clone().unwrap_or_else(|| config.serve.listen.clone());
     expect_protected(&listen, &config.serve.auth)?;
     let access = Access::load(&config.serve.auth)?;
+    let tls = tls::load(&config.serve)?;
     let planner = planner(&config, options.may_run)?;
     let listener = Listener::open(&listen)?;
     let failed = |error| Error::io(Stage::Config, listen.to_string(), "cannot listen on it", error);
@@ -56,26 +60,42 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
     // A socket of the service manager may have another address than the configuration.
     expect_protected(&bound, &config.serve.auth)?;
 
-    let (requests, received) = mpsc::channel(MAX_REQUESTS);
+    let (requests, received_requests) = mpsc::channel(MAX_REQUESTS);
     let activity = activity(&config, options.may_run);
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let view = View {
         config: Arc::clone(&config),
         overview: None,
         banners: Vec::new(),
         activity,
         access: Arc::new(access),
+        tls,
+        issues: Vec::new(),
+        receivers: Vec::new(),
+        is_scheduling: planner.as_ref().map(|_| true),
         is_reloaded: true,
     };
-    let shared = Arc::new(Shared::new(view, requests, options.version));
+    let (notes, noted) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared::new(view, requests, notes, options.version));
     let (stopping, stopped) = watch::channel(false);
-    let accepting = tokio::spawn(listener.serve(router(Arc::clone(&shared)), stopped));
+    let accepting = tokio::spawn(listener.serve(router(Arc::clone(&shared)), Arc::clone(&shared), stopped));
+    // From the first line of the log on, a reload is not lost.
+    let hang_up = signal(SignalKind::hangup())
+        .map_err(|error| Error::io(Stage::Config, "SIGHUP", "cannot listen for the signal", error))?;
     match &bound {
-        Listen::Tcp(address) => (options.note)(&format!("serving http://{address}/")),
+        Listen::Tcp(address) => (options.note)(&format!("serving {scheme}://{address}/")),
         Listen::Unix(_) => (options.note)(&format!("serving {bound}")),
     }
+    if !options.may_run && config.serve.allow.contains(&Permission::Run) {
+        (options.note)("--no-schedule: starts no job, although allow = [\"run\"] permits it");
+    }
     let identities = identities(options.identities, &config).await?;
-    let reader = OverviewReader::new(config, options.registry, identities, options.tables);
+    let running_runs = RunningRuns::of(&config);
     let (ended, ends) = mpsc::unbounded_channel();
+    let (receiver_events, of_receivers) = mpsc::unbounded_channel();
+    let mut receivers = Receivers::new(receiver_events);
+    receivers.configure(received(&config, options.may_run));
+    let reader = OverviewReader::new(config, options.registry, identities, options.tables);
     let service = Service {
         options,
         shared,
@@ -83,13 +103,17 @@ pub async fn serve(options: Options<'_>, stop: impl Future<Output = ()>) -> Resu
         planner,
         queue: VecDeque::new(),
         running: Vec::new(),
+        running_runs,
+        unreported: BTreeMap::new(),
+        schedule_error: None,
+        receivers,
         ended,
         refresh: Refresh::Due,
         watched: Instant::now(),
         bound,
     };
     notify(&[NotifyState::Ready]);
-    let result = service.run(stop, received, ends).await;
+    let result = service.run(stop, hang_up, received_requests, noted, (ends, of_receivers)).await;
     // The acceptor ends with its sender, too.
     stopping.send(true).unwrap_or_default();
     accepting.await.unwrap_or_default();
@@ -116,6 +140,11 @@ fn activity(config: &Config, may_run: bool) -> Activity {
 /// Claims the scheduled tasks, if the configuration and the command line permit it.
 fn planner(config: &Config, may_run: bool) -> Result<Option<Planner>> {
     (config.serve.schedule && may_run).then(|| Planner::claim(config)).transpose()
+}
+
+/// Returns the clusters whose WAL the service receives, if the command line permits it.
+fn received(config: &Config, may_run: bool) -> impl Iterator<Item = &String> {
+    config.serve.wal_receive.iter().filter(move |_| may_run)
 }
 
 /// Notifies the service manager, if there is one.
@@ -147,6 +176,13 @@ struct Service<'a> {
     /// The tasks to start, in order.
     queue: VecDeque<Due>,
     running: Vec<Running>,
+    /// The runs in progress on this host, by any program.
+    running_runs: RunningRuns,
+    /// The tasks that failed without a report: verb, job, begin, and the reason.
+    unreported: BTreeMap<(String, String), (DateTime<Utc>, String)>,
+    /// The error of the last evaluation of the schedules.
+    schedule_error: Option<String>,
+    receivers: Receivers,
     ended: mpsc::UnboundedSender<Ended>,
     refresh: Refresh,
     /// The time of the last notification of the watchdog.
@@ -159,11 +195,11 @@ impl<'a> Service<'a> {
     async fn run(
         mut self,
         stop: impl Future<Output = ()>,
+        mut hang_up: Signal,
         mut requests: mpsc::Receiver<RunRequest>,
-        mut ends: mpsc::UnboundedReceiver<Ended>,
+        mut notes: mpsc::UnboundedReceiver<String>,
+        (mut ends, mut of_receivers): (mpsc::UnboundedReceiver<Ended>, mpsc::UnboundedReceiver<ReceiverEvent>),
     ) -> Result<()> {
-        let failed = |error| Error::io(Stage::Config, "SIGHUP", "cannot listen for the signal", error);
-        let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
         let mut stop = std::pin::pin!(stop);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,6 +220,8 @@ impl<'a> Service<'a> {
                 }
                 Some(request) = requests.recv() => self.accept(request),
                 Some(ended) = ends.recv() => self.end(&ended),
+                Some(event) = of_receivers.recv() => self.receive(event),
+                Some(note) = notes.recv() => (self.options.note)(&note),
                 result = in_progress(&mut read) => {
                     read = None;
                     self.finish_read(result);
@@ -195,7 +233,7 @@ impl<'a> Service<'a> {
         drop(read);
         // From now on, requests for runs are refused at once.
         drop(requests);
-        self.stop(ends).await;
+        self.stop(ends, of_receivers).await;
         Ok(())
     }
 
@@ -205,7 +243,11 @@ impl<'a> Service<'a> {
             self.watched = Instant::now();
             notify(&[NotifyState::Watchdog]);
         }
+        self.show_others();
         self.queue_due();
+        let view = self.shared.view();
+        self.receivers.tick(&view.config, &self.options.program);
+        self.show_receivers();
     }
 
     /// Adds the scheduled tasks that are due to the queue.
@@ -222,6 +264,8 @@ impl<'a> Service<'a> {
             return;
         }
         self.set_banner(BANNER, due.as_ref().err());
+        self.schedule_error = due.as_ref().err().map(Error::chain);
+        self.shared.update(|view| view.is_scheduling = Some(due.is_ok()));
         due.into_iter().flatten().flatten().for_each(|due| self.enqueue(due));
     }
 
@@ -243,7 +287,8 @@ impl<'a> Service<'a> {
         let note = self.options.note;
         let read = async move {
             let mut complete = None;
-            let publish = |overview: Overview| {
+            let publish = |mut overview: Overview| {
+                overview.status.add(shared.view().issues.iter().cloned());
                 let overview = Arc::new(overview);
                 complete = overview.is_complete.then(|| Arc::clone(&overview));
                 shared.update(|view| view.overview = Some(overview));
@@ -264,6 +309,7 @@ impl<'a> Service<'a> {
     fn finish_read(&mut self, result: Result<()>) {
         const BANNER: &str = "The state could not be evaluated: ";
         self.set_banner(BANNER, result.as_ref().err());
+        self.forget_reported();
         self.refresh = match self.refresh {
             Refresh::Again => Refresh::Due,
             _ => Refresh::At(Instant::now() + self.shared.view().config.serve.refresh.duration()),
@@ -291,181 +337,12 @@ impl<'a> Service<'a> {
             Refresh::Due | Refresh::At(_) => Refresh::Due,
         };
     }
-
-    /// Reads the configuration again: whole, or not at all. Returns true if it was replaced.
-    async fn reload(&mut self) -> bool {
-        const BANNER: &str = "The configuration was not reloaded: ";
-        let now = NotifyState::monotonic_usec_now().ok();
-        notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
-        let loaded = async {
-            let config = Arc::new((self.options.load)()?);
-            let listen = self.options.listen.as_ref().unwrap_or(&config.serve.listen);
-            expect_protected(listen, &config.serve.auth)?;
-            // The socket stays the same until a restart.
-            expect_protected(&self.bound, &config.serve.auth)?;
-            let access = Access::load(&config.serve.auth)?;
-            let identities = identities(self.options.identities, &config).await?;
-            // The lock is that of the configuration's path, and this service may hold it already.
-            let planner = match self.planner.is_some() && config.serve.schedule {
-                true => None,
-                false => planner(&config, self.options.may_run)?,
-            };
-            Ok::<_, Error>((config, access, identities, planner))
-        };
-        let loaded = loaded.await;
-        let is_loaded = loaded.is_ok();
-        match loaded {
-            Ok((config, access, identities, planner)) => {
-                self.planner = self.planner.take().filter(|_| config.serve.schedule).or(planner);
-                let activity = activity(&config, self.options.may_run);
-                self.shared.update(|view| {
-                    view.config = Arc::clone(&config);
-                    view.access = Arc::new(access);
-                    view.activity = activity;
-                    view.is_reloaded = true;
-                    view.banners.retain(|banner| !banner.starts_with(BANNER));
-                });
-                let reader = OverviewReader::new(config, self.options.registry, identities, self.options.tables);
-                self.reader = Rc::new(reader);
-                (self.options.note)("the configuration was reloaded");
-            }
-            Err(error) => {
-                let banner = format!("{BANNER}{}", error.chain());
-                (self.options.note)(&banner);
-                self.shared.update(|view| {
-                    view.banners.retain(|banner| !banner.starts_with(BANNER));
-                    view.banners.push(banner);
-                    view.is_reloaded = false;
-                });
-            }
-        }
-        notify(&[NotifyState::Ready]);
-        is_loaded
-    }
-
-    /// Adds the run of a request to the queue.
-    fn accept(&mut self, request: RunRequest) {
-        let view = self.shared.view();
-        let is_busy = self.shared.tasks.borrow().iter().any(|task| task.verb == RUN && task.job == request.job);
-        let reply = if view.activity != Activity::Run || !view.config.jobs.contains_key(&request.job) {
-            RunReply::Unknown
-        } else if is_busy {
-            RunReply::AlreadyQueued
-        } else {
-            let arguments = vec![RUN.to_owned(), request.job.clone()];
-            self.enqueue(Due { verb: RUN.to_owned(), job: request.job, arguments });
-            RunReply::Accepted
-        };
-        // The client may have closed its connection.
-        request.reply.send(reply).unwrap_or_default();
-    }
-
-    fn enqueue(&mut self, due: Due) {
-        let task = Task {
-            verb: due.verb.clone(),
-            job: due.job.clone(),
-            since: chrono::Utc::now(),
-            is_waiting: true,
-            progress: Progress::default(),
-        };
-        self.shared.tasks.send_modify(|tasks| tasks.push(task));
-        self.queue.push_back(due);
-    }
-
-    /// Starts tasks of the queue, as many as may run at once.
-    fn start_queued(&mut self) {
-        while self.running.len() < self.shared.view().config.serve.runs_at_once {
-            let Some(Due { verb, job, arguments }) = self.queue.pop_front() else { return };
-            self.shared.tasks.send_modify(|tasks| {
-                if let Some(task) = tasks.iter_mut().find(|task| task.verb == verb && task.job == job) {
-                    (task.is_waiting, task.since) = (false, chrono::Utc::now());
-                }
-            });
-            let tasks = self.shared.tasks.clone();
-            match Running::start(&self.options.program, (&verb, &job), &arguments, tasks, self.ended.clone()) {
-                Ok(task) => self.running.push(task),
-                Err(error) => {
-                    (self.options.note)(&format!(
-                        "{verb} {job}: cannot start {}: {error}",
-                        self.options.program.binary.display()
-                    ));
-                    if let Some(planner) = &mut self.planner {
-                        planner.end(&verb, &job, chrono::Utc::now(), None);
-                    }
-                    self.forget(&verb, &job);
-                }
-            }
-        }
-    }
-
-    /// Removes a task that has ended, and refreshes the state.
-    fn end(&mut self, ended: &Ended) {
-        match &ended.status {
-            Ok(status) => (self.options.note)(&format!("{} {}: {status}", ended.verb, ended.job)),
-            Err(error) => (self.options.note)(&format!("{} {}: cannot be observed: {error}", ended.verb, ended.job)),
-        }
-        self.show_invalid(ended);
-        if let Some(planner) = &mut self.planner {
-            planner.end(&ended.verb, &ended.job, ended.begun, ended.status.as_ref().ok());
-        }
-        self.running.retain(|task| (&task.verb, &task.job) != (&ended.verb, &ended.job));
-        self.forget(&ended.verb, &ended.job);
-        self.request_read();
-    }
-
-    /// Shows on all pages that a task ended before it began, since it leaves no report: its
-    /// configuration is invalid.
-    fn show_invalid(&self, ended: &Ended) {
-        const BANNER: &str = "A task could not begin: ";
-        let is_usage = ended.status.as_ref().is_ok_and(|status| status.code() == Some(USAGE));
-        let error = is_usage.then(|| {
-            let task = format!("{} {}", ended.verb, ended.job);
-            Error::new(Stage::Config, Kind::Usage, task, "ended with exit code 1; `longshore config check` shows why")
-        });
-        self.set_banner(BANNER, error.as_ref());
-        if is_usage {
-            // The file is not the configuration that is in force.
-            self.shared.update(|view| view.is_reloaded = false);
-        }
-    }
-
-    fn forget(&self, verb: &str, job: &str) {
-        self.shared.tasks.send_modify(|tasks| {
-            tasks.retain(|task| task.verb != verb || task.job != job);
-        });
-    }
-
-    /// Waits for tasks in progress, and ends those that take too long.
-    async fn stop(mut self, mut ends: mpsc::UnboundedReceiver<Ended>) {
-        if self.running.is_empty() {
-            return;
-        }
-        let limit = self.shared.view().config.serve.stop_timeout;
-        (self.options.note)(&format!("waiting up to {limit} for tasks in progress"));
-        if timeout(limit.duration(), self.wait_for_tasks(&mut ends)).await.is_err() {
-            self.running.iter().for_each(Running::terminate);
-            if timeout(CLEANUP_TIMEOUT, self.wait_for_tasks(&mut ends)).await.is_err() {
-                (self.options.note)("tasks are still cleaning up");
-            }
-        }
-    }
-
-    async fn wait_for_tasks(&mut self, ends: &mut mpsc::UnboundedReceiver<Ended>) {
-        while !self.running.is_empty() {
-            let Some(ended) = ends.recv().await else { return };
-            self.end(&ended);
-        }
-    }
 }
-
-/// The exit code of a task whose configuration is invalid.
-const USAGE: i32 = 1;
-/// The verb that makes backups.
-const RUN: &str = "run";
 
 #[cfg(test)]
 mod tests {
-    use longshore_config::serve::{Auth, ServeSettings};
+    use longshore_config::serve::{Auth, Credentials, ServeSettings};
+    use longshore_core::Kind;
 
     use super::*;
 
@@ -475,7 +352,7 @@ mod tests {
         assert_eq!(check("0.0.0.0:80", &Auth::Loopback).unwrap_err().kind(), Kind::Usage);
         assert_eq!(check("[::]:80", &Auth::Loopback).unwrap_err().kind(), Kind::Usage);
         check("0.0.0.0:80", &Auth::None).unwrap();
-        check("0.0.0.0:80", &Auth::Tokens(Vec::new())).unwrap();
+        check("0.0.0.0:80", &Auth::Required(Credentials::default())).unwrap();
         check("127.0.0.1:80", &Auth::Loopback).unwrap();
         check("unix:/run/x", &Auth::Loopback).unwrap();
     }

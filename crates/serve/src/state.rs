@@ -1,16 +1,20 @@
 //! The state that requests read: replaced as a whole, never changed.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use longshore_config::Config;
 use longshore_engine::overview::Overview;
+use longshore_engine::status::Issue;
 use longshore_page::live::Task;
+use longshore_page::wal::Receiver;
 use longshore_page::{Activity, Context};
+use rustls::ServerConfig;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::access::{Access, Sessions};
-use crate::guard::RateLimits;
+use crate::guard::{Note, RateLimits};
 
 /// The maximum time since the last tick of the loop.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
@@ -26,6 +30,14 @@ pub(crate) struct View {
     pub(crate) banners: Vec<String>,
     pub(crate) activity: Activity,
     pub(crate) access: Arc<Access>,
+    /// The certificate for new connections; `None` without TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// The problems that the service itself found.
+    pub(crate) issues: Vec<Issue>,
+    /// The receivers of WAL.
+    pub(crate) receivers: Vec<Receiver>,
+    /// True if the schedules could be evaluated; `None` if this service starts no job by itself.
+    pub(crate) is_scheduling: Option<bool>,
     /// True if the last reload of the configuration succeeded.
     pub(crate) is_reloaded: bool,
 }
@@ -56,13 +68,20 @@ pub(crate) struct Shared {
     pub(crate) limits: RateLimits,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) requests: mpsc::Sender<RunRequest>,
+    /// The lines for the log.
+    notes: mpsc::UnboundedSender<String>,
     /// The time of the last tick of the loop.
     ticked: Mutex<Instant>,
     pub(crate) version: String,
 }
 
 impl Shared {
-    pub(crate) fn new(view: View, requests: mpsc::Sender<RunRequest>, version: &str) -> Self {
+    pub(crate) fn new(
+        view: View,
+        requests: mpsc::Sender<RunRequest>,
+        notes: mpsc::UnboundedSender<String>,
+        version: &str,
+    ) -> Self {
         Self {
             view: RwLock::new(Arc::new(view)),
             tasks: watch::Sender::default(),
@@ -70,6 +89,7 @@ impl Shared {
             limits: RateLimits::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             requests,
+            notes,
             ticked: Mutex::new(Instant::now()),
             version: version.to_owned(),
         }
@@ -86,6 +106,14 @@ impl Shared {
         let mut changed = View::clone(&view);
         change(&mut changed);
         *view = Arc::new(changed);
+    }
+
+    /// Writes a line about a client to the log, unless there was one within the last minute.
+    pub(crate) fn note_client(&self, client: Option<IpAddr>, note: Note, line: impl FnOnce() -> String) {
+        if self.limits.may_note(client, note) {
+            // Without a receiver, the service has stopped.
+            self.notes.send(line()).unwrap_or_default();
+        }
     }
 
     /// Records that the loop works.
@@ -108,6 +136,8 @@ impl View {
             now: chrono::Utc::now(),
             banners: &self.banners,
             tasks,
+            issues: &self.issues,
+            receivers: &self.receivers,
             activity: self.activity,
             version,
         }

@@ -90,15 +90,17 @@ pub(crate) struct Fetch {
 pub(crate) struct Receive {
     #[command(flatten)]
     pub(crate) archive: Archive,
-    /// The physical replication slot, which makes the server keep the WAL until it is stored.
-    #[arg(long, value_name = "NAME", default_value = "longshore")]
-    pub(crate) slot: String,
+    /// The physical replication slot, which makes the server keep the WAL until it is stored
+    /// [default: that of the configuration, else longshore].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) slot: Option<String>,
     /// Create the slot if it does not exist.
     #[arg(long)]
     pub(crate) create_slot: bool,
-    /// Store the unfinished segment after this time, if it has grown.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = quantity::<TimeSpan>)]
-    pub(crate) partial_every: TimeSpan,
+    /// Store the unfinished segment after this time, if it has grown [default: that of the
+    /// configuration, else 60s].
+    #[arg(long, value_name = "TIME", value_parser = quantity::<TimeSpan>)]
+    pub(crate) partial_every: Option<TimeSpan>,
     /// Store WAL as soon as it arrives, for synchronous_standby_names = 'longshore'.
     #[arg(long, conflicts_with = "partial_every")]
     pub(crate) synchronous: bool,

@@ -1,7 +1,5 @@
 //! `longshore drill`: test that backups can be restored.
 
-mod html;
-
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -71,7 +69,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     let report = drilled?;
     recorder.record(&report);
     if let Some(report_file) = report_file {
-        report_file.finish(&html::render(&report))?;
+        report_file.finish(&longshore_page::drills::report(&report, env!("CARGO_PKG_VERSION")))?;
     }
     if args.json.json {
         output.json(&report);

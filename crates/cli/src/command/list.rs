@@ -6,6 +6,7 @@ mod series;
 mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
@@ -99,13 +100,14 @@ impl Listing {
             self.orphans.insert(at.name.clone(), at.catalog.orphans.len());
         }
         let policy = EncryptionPolicy::of_config(&context.config);
+        let destination = Arc::from(at.name.as_str());
         for backup in at.catalog.backups().filter(|backup| filter.matches(backup)) {
             let listed = || ListedBackup::of(backup).into();
-            entries.entry(backup.name.clone()).or_insert_with(listed).add_copy(&at.name, backup, &policy);
+            entries.entry(backup.name.clone()).or_insert_with(listed).add_copy(&destination, backup, &policy);
         }
         for file in at.catalog.adopted.values().flatten().filter(|file| filter.matches_adopted(file)) {
             let listed = || ListedBackup::of_adopted(file).into();
-            entries.entry(file.name.clone()).or_insert_with(listed).add_adopted_copy(&at.name, file);
+            entries.entry(file.name.clone()).or_insert_with(listed).add_adopted_copy(&destination, file);
         }
         self.read.push(at);
     }

@@ -5,6 +5,7 @@ use longshore_core::Result;
 use longshore_engine::error_report::ErrorReport;
 use longshore_engine::hook::{Decision, RunLock};
 use longshore_engine::report::{ArtifactReport, DestinationReport, Report};
+use serde::Serialize;
 
 use crate::args::Run;
 use crate::command::Context;
@@ -12,13 +13,46 @@ use crate::exit_code::Exit;
 use crate::output::{Cell, Column, Output, Priority, State, Table};
 use crate::progress;
 
+/// A run that made no report of its backups, as JSON.
+#[derive(Serialize)]
+struct Unfinished<'a> {
+    job: Option<&'a str>,
+    outcome: &'static str,
+    exit_code: u8,
+    /// The reason of the hook that skipped the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorReport>,
+}
+
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
+    let result = back_up(context, args).await;
+    if let (Err(error), true) = (&result, args.json.json) {
+        let exit = Exit::from(error);
+        let outcome = match exit {
+            Exit::Locked => "locked",
+            Exit::Refused => "refused",
+            Exit::Damaged => "damaged",
+            _ => "failed",
+        };
+        let (job, error) = (args.job.as_deref(), Some(ErrorReport::from(error)));
+        context.output.json(&Unfinished { job, outcome, exit_code: exit as u8, reason: None, error });
+    }
+    result
+}
+
+async fn back_up(context: &Context, args: &Run) -> Result<Exit> {
     let Context { config, registry, output, recorder, .. } = context;
     let job = config.job(args.job.as_deref())?;
     let lock = RunLock::take(config, job).await?;
     if let Decision::Skip { reason } = recorder.hooks_before(&lock).await? {
         recorder.skip();
         output.note(format_args!("the run was skipped: {reason}"));
+        if args.json.json {
+            let (job, reason) = (Some(job.name.as_str()), Some(reason.as_str()));
+            output.json(&Unfinished { job, outcome: "skipped", exit_code: Exit::Done as u8, reason, error: None });
+        }
         return Ok(Exit::Done);
     }
     recorder.run_has_begun();

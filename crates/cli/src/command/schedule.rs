@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::Result;
 use longshore_core::run_report::Outcome;
 use longshore_core::unit::format_age;
-use longshore_engine::schedule::{Host, TaskStatus, status};
+use longshore_engine::schedule::{Host, TaskStatus, state_folder, status};
 
 use crate::args::schedule::{Action, Root, Schedule, Show};
 use crate::command::Context;
@@ -46,6 +46,11 @@ fn show(context: &Context, args: &Show) -> Result<Exit> {
     }
     output.table(&table(&tasks, TimeZone::of(args.local.local)));
     warn(*output, &tasks);
+    if tasks.iter().any(|task| task.last.is_none() && task.running_since.is_none()) {
+        let folder = state_folder(config).map_or_else(|| "no folder".to_owned(), |it| it.display().to_string());
+        output.note(format_args!("runs were looked for in {folder}, the state folder of this user"));
+        output.hint("if another user runs the jobs, run `longshore schedule` as that user, or set state_dir");
+    }
     Ok(Exit::Done)
 }
 

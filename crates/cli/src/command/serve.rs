@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::{SecondsFormat, Utc};
 use longshore_config::Config;
 use longshore_core::{Error, Result, Stage};
 use longshore_serve::{Options, Program};
@@ -12,6 +13,14 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins;
 use crate::signals::OrderlyStop;
+
+/// Returns the time for a line of the log, unless the service manager adds one.
+fn log_time() -> String {
+    match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => String::new(),
+        None => format!("{} ", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)),
+    }
+}
 
 pub(super) async fn serve(path: &Path, args: &Serve, output: Output, stop: &OrderlyStop) -> Result<Exit> {
     let file_error = |message, error| Error::io(Stage::Config, path.display().to_string(), message, error);
@@ -28,7 +37,7 @@ pub(super) async fn serve(path: &Path, args: &Serve, output: Output, stop: &Orde
         identities: &given_identities(&args.identity),
         tables: &plugins::table_names,
         load: &|| Config::load(path, &registry),
-        note: &|note| output.note(note),
+        note: &|note| output.note(format_args!("{}{note}", log_time())),
         version: env!("CARGO_PKG_VERSION"),
     };
     longshore_serve::serve(options, stop.supported_with_hang_up()).await?;

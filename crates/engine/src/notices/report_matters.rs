@@ -24,6 +24,7 @@ pub(super) fn started(host: &str, report: &RunReport) -> Notice {
 pub(super) fn ended(host: &str, report: &RunReport, details: &Details) -> (Event, Notice) {
     let (event, state) = match report.outcome {
         Outcome::Done => (Event::RunOk, State::Success),
+        Outcome::Skipped => (Event::RunOk, State::Skipped),
         Outcome::Partial => (Event::RunPartial, State::Onset),
         _ => (Event::RunFailed, State::Onset),
     };
@@ -143,7 +144,8 @@ fn summary(report: &RunReport) -> String {
         Outcome::Damaged => "found damage",
         Outcome::Refused => "was refused",
         Outcome::Interrupted => "was interrupted",
-        Outcome::Failed | Outcome::Lost | Outcome::Locked | Outcome::Skipped => "failed",
+        Outcome::Skipped => "was skipped by a hook",
+        Outcome::Failed | Outcome::Lost | Outcome::Locked => "failed",
     };
     format!("{verb} of {} {end}", job(report))
 }

@@ -6,6 +6,7 @@ use longshore_core::run_report::Outcome;
 use longshore_notify::Event;
 
 use super::matter::{Family, Matter, RunFacts, Scope};
+use crate::run_history::RUN;
 use crate::status::{Issue, IssueKind, RunStatus, Status};
 
 /// The verb of a drill.
@@ -42,7 +43,7 @@ pub(super) fn matters(status: &Status) -> (Vec<Matter>, Scope) {
 }
 
 fn issue_matter(status: &Status, issue: &Issue) -> Matter {
-    let event = event(issue.kind);
+    let event = event(issue);
     let subject = issue.series.as_ref().or(issue.job.as_ref()).or(issue.destination.as_ref());
     let subject = subject.map(|subject| format!(" {subject}")).unwrap_or_default();
     let summary = format!("{}{subject}", words(issue.kind));
@@ -59,8 +60,11 @@ fn issue_matter(status: &Status, issue: &Issue) -> Matter {
         Some((found.cluster.clone(), found.last_run.as_ref()?))
     };
     let (cluster, run) = of_run().unzip();
+    // A task without a report has no facts, but replaces the last report of its job.
+    let of_job = || status.jobs.iter().find(|status| Some(&status.job) == issue.job.as_ref());
+    let unreported = || of_job().filter(|_| issue.kind == IssueKind::RunUnreported).map(|job| job.cluster.clone());
     Matter {
-        cluster,
+        cluster: cluster.or_else(unreported),
         job: issue.job.clone(),
         series: issue.series.clone(),
         destination: issue.destination.clone(),
@@ -116,8 +120,13 @@ fn low_space(status: &Status) -> impl Iterator<Item = Matter> {
 }
 
 /// Returns the event of a problem.
-fn event(kind: IssueKind) -> Event {
-    match kind {
+fn event(issue: &Issue) -> Event {
+    match issue.kind {
+        IssueKind::RunUnreported => match issue.verb.as_deref() {
+            None | Some(RUN) => Event::RunFailed,
+            Some(DRILL) => Event::DrillFailed,
+            Some(_) => Event::Warning,
+        },
         IssueKind::RunInterrupted | IssueKind::RunLost | IssueKind::RunFailed => Event::RunFailed,
         IssueKind::RunPartial => Event::RunPartial,
         IssueKind::NoLimit | IssueKind::Stale | IssueKind::WalStale => Event::Stale,
@@ -127,6 +136,7 @@ fn event(kind: IssueKind) -> Event {
         IssueKind::Damaged | IssueKind::DamagedPages | IssueKind::WalLost => Event::Damaged,
         IssueKind::Unknown | IssueKind::FutureDated | IssueKind::HoldLost | IssueKind::BackupsLost => Event::Warning,
         IssueKind::ParentTrusted | IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
+        IssueKind::ScheduleFailed | IssueKind::WalNotReceived => Event::Warning,
     }
 }
 
@@ -151,6 +161,9 @@ fn words(kind: IssueKind) -> &'static str {
         IssueKind::Stale => "stale backups of",
         IssueKind::RunLost => "a killed run of",
         IssueKind::RunFailed => "a failed run of",
+        IssueKind::RunUnreported => "a failure without a report of",
+        IssueKind::ScheduleFailed => "schedules that cannot be evaluated",
+        IssueKind::WalNotReceived => "a WAL receiver that does not work",
         IssueKind::DamagedPages => "damaged pages in",
         IssueKind::WalStale => "stale WAL at",
         IssueKind::WalLost => "lost WAL at",

@@ -27,7 +27,7 @@ use crate::destination_state::state_dir;
 use crate::dirs;
 
 /// The suffix of a marker.
-const MARKER: &str = ".begun";
+pub(super) const MARKER: &str = ".begun";
 /// The suffix of a report.
 const REPORT: &str = ".json";
 /// The suffix of a report's details.
@@ -239,7 +239,7 @@ impl ReportDir {
 }
 
 /// Returns the names of all files in a folder, except names that are not UTF-8.
-fn list(path: &Path) -> std::io::Result<Vec<String>> {
+pub(super) fn list(path: &Path) -> std::io::Result<Vec<String>> {
     let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     Ok(names.collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }

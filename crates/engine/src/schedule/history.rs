@@ -1,11 +1,14 @@
 //! The tasks of the configuration, with their runs so far.
 
-use chrono::{DateTime, Utc};
+use std::path::PathBuf;
+
+use chrono::{DateTime, SubsecRound, Utc};
 use longshore_config::{Config, Job};
 use longshore_core::Result;
 use longshore_core::run_report::{Id, Outcome, RunReport};
 use longshore_schedule::{PastRun, Task, Verb};
 
+use crate::dirs;
 use crate::run_history::ReportDir;
 
 /// The number of reports of a task to read: more than its retries.
@@ -77,6 +80,26 @@ fn history(task: Task, report_dir: &ReportDir) -> Result<TaskHistory> {
     }
     let running = markers.running.iter().filter(|report| report.verb == verb).map(|report| report.begun).max();
     Ok(TaskHistory { task, runs, running, last })
+}
+
+/// Returns true if a run of a task that was started at `since` has left a report, or a marker from
+/// which the next run makes one. Without readable reports, none was left.
+pub fn left_report(config: &Config, job: &str, verb: &str, since: DateTime<Utc>) -> bool {
+    let Some(job) = config.jobs.get(job) else { return false };
+    let Ok(all) = ReportDir::open_all(config, std::iter::once(job)) else { return false };
+    // Ids have whole seconds.
+    let is_of_run = |id: &Id| id.verb == verb && id.time.time() >= since.trunc_subsecs(0);
+    all.iter().any(|(_, report_dir)| {
+        let markers = report_dir.markers().unwrap_or_default();
+        let marked = markers.ended.iter().map(|(_, report)| report).chain(&markers.running);
+        report_dir.reports().is_ok_and(|ids| ids.iter().any(is_of_run))
+            || marked.into_iter().any(|it| is_of_run(&it.id))
+    })
+}
+
+/// Returns the folder whose run reports show the past runs, if there is one.
+pub fn state_folder(config: &Config) -> Option<PathBuf> {
+    dirs::state_dir(config)
 }
 
 /// Returns the name of this host, as in run reports.

@@ -138,14 +138,8 @@ pub(super) fn evaluate(
     let jobs = criteria.config.jobs.values().filter(|job| criteria.job.is_none_or(|name| name == job.name));
     for job in jobs.filter(|job| job.ship.iter().all(|name| readable.contains(name.as_str()))) {
         if !all.iter().any(|series| series.job == job.name && series.cluster == job.site.cluster.name) {
-            attention.push(Issue {
-                level: IssueKind::Stale.level(),
-                kind: IssueKind::Stale,
-                series: None,
-                job: Some(job.name.clone()),
-                destination: None,
-                message: format!("job \"{}\" has no backup", job.name),
-            });
+            let message = format!("job \"{}\" has no backup", job.name);
+            attention.push(Issue { job: Some(job.name.clone()), ..Issue::new(IssueKind::Stale, message) });
         }
     }
     (all, attention)
@@ -414,12 +408,10 @@ impl<'a> SeriesEvaluation<'a> {
 
     fn issue(&self, kind: IssueKind, destination: Option<&str>, message: String) -> Issue {
         Issue {
-            level: kind.level(),
-            kind,
             series: Some(format!("{}/{}", self.series.cluster, self.series.subject.segment())),
             job: Some(self.series.job.clone()),
             destination: destination.map(str::to_owned),
-            message,
+            ..Issue::new(kind, message)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The report of series and destinations.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use longshore_core::key::BackupName;
 use serde::Serialize;
@@ -32,6 +34,12 @@ impl Status {
     /// Returns the level of the worst problem.
     pub fn level(&self) -> Level {
         self.attention.iter().map(|attention| attention.level).max().unwrap_or(Level::Good)
+    }
+
+    /// Adds problems, and orders all of them: the worst first.
+    pub fn add(&mut self, issues: impl IntoIterator<Item = Issue>) {
+        self.attention.extend(issues);
+        self.attention.sort_by_key(Issue::order);
     }
 }
 
@@ -90,6 +98,12 @@ pub enum IssueKind {
     RunLost,
     /// The last run of a job failed, or was refused.
     RunFailed,
+    /// A task that the service started failed, and left no report.
+    RunUnreported,
+    /// The service cannot evaluate the schedules, so it starts no job.
+    ScheduleFailed,
+    /// The service should receive the WAL of a cluster, and its receiver does not work.
+    WalNotReceived,
     /// The newest base backup contains pages that are damaged in the source cluster.
     DamagedPages,
     /// No WAL was archived for longer than the configured age.
@@ -121,6 +135,7 @@ impl IssueKind {
             Self::WalMissing | Self::WalForked => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
+            Self::RunUnreported | Self::ScheduleFailed | Self::WalNotReceived => Level::Critical,
             Self::DamagedPages | Self::WalStale | Self::WalLost | Self::Damaged => Level::Critical,
         }
     }
@@ -140,8 +155,31 @@ pub struct Issue {
     pub job: Option<String>,
     /// The destination, if the problem concerns one.
     pub destination: Option<String>,
+    /// The command, if the problem concerns a task that left no report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
     /// The description of the problem.
     pub message: String,
+}
+
+impl Issue {
+    /// Creates a problem that concerns no series, job or destination.
+    pub fn new(kind: IssueKind, message: impl Into<String>) -> Self {
+        Self {
+            level: kind.level(),
+            kind,
+            series: None,
+            job: None,
+            destination: None,
+            verb: None,
+            message: message.into(),
+        }
+    }
+
+    /// Returns the order of problems: the worst first.
+    fn order(&self) -> impl Ord + use<> {
+        (Reverse((self.level, self.kind)), self.destination.clone(), self.series.clone())
+    }
 }
 
 /// One series, at all destinations.

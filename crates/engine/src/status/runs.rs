@@ -154,8 +154,7 @@ pub(super) fn jobs(
             newest_backup(catalogs, &cluster, &job) <= Some(run.ended.unwrap_or(run.begun) + MAX_REPORT_LAG)
         };
         if let Some((kind, message)) = last_run.as_ref().filter(|run| is_newest(run)).and_then(RunStatus::issue) {
-            let level = kind.level();
-            attention.push(Issue { level, kind, series: None, job: Some(job.clone()), destination: None, message });
+            attention.push(Issue { job: Some(job.clone()), ..Issue::new(kind, message) });
         }
         let of_run = runs.running.iter().filter(|report| report.verb == RUN);
         jobs.push(JobStatus {

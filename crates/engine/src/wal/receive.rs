@@ -9,10 +9,12 @@
 //! | `receiver.rs` | the streams of one receiver: slot, histories, timelines |
 //! | `start.rs` | the segment with which a stream starts |
 //! | `session.rs` | a stream while it runs |
+//! | `lock.rs` | the lock of a receiver |
 //! | `assembly.rs` | the segment that is being received |
 //! | `storage.rs` | storing, until the destinations have a file |
 
 mod assembly;
+mod lock;
 mod receiver;
 mod session;
 mod start;
@@ -37,6 +39,8 @@ use self::receiver::Receiver;
 use self::session::Ended;
 use self::storage::Storage;
 use crate::wal::inventory::Gap;
+
+pub use self::lock::{claim, holder};
 
 /// The time in which the last WAL is stored after a stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

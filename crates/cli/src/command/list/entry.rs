@@ -66,7 +66,7 @@ impl Entry {
 
     /// Returns the names of the destinations that have the backup.
     pub(super) fn at(&self) -> impl Iterator<Item = &str> {
-        self.copies.iter().map(|copy| copy.destination.as_str())
+        self.copies.iter().map(|copy| &*copy.destination)
     }
 
     /// Returns true if a copy is damaged.
@@ -93,7 +93,7 @@ impl Entry {
     /// Returns the destinations that have the backup, each with its state unless complete.
     pub(super) fn destination_states(&self) -> Cell {
         Cell::list(self.copies.iter().map(|copy| match state(copy.condition) {
-            State::Good => copy.destination.as_str().into(),
+            State::Good => (&*copy.destination).into(),
             state => Cell::from(format!("{} (", copy.destination)).and(Cell::coloured(state, &copy.text)).and(")"),
         }))
     }

@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_engine::schedule::{arguments, histories, host_name};
 use longshore_schedule::{Action, History, Reason, Task, Verb, plan};
@@ -81,11 +81,16 @@ fn is_missed(context: &Context, task: &Task) -> Result<bool> {
     let (since, task) = (chrono::DateTime::UNIX_EPOCH, Task { delay: TimeDelta::zero(), ..task.clone() });
     let booted = now - TimeDelta::seconds(rustix::system::sysinfo().uptime);
     let decided = plan(&task, &History { runs: &found.runs, running: found.running, since }, now);
-    Ok(match decided.action {
+    Ok(was_missed(&decided.action, booted))
+}
+
+/// Returns true if cron, which began at `booted`, has not started a task that is due.
+fn was_missed(action: &Action, booted: DateTime<Utc>) -> bool {
+    match action {
         Action::Start { reason: Reason::Missed, .. } => true,
-        Action::Start { due, .. } => due < booted,
+        Action::Start { due, .. } => *due < booted,
         Action::Wait | Action::Running { .. } => false,
-    })
+    }
 }
 
 /// Starts Longshore with these arguments. Only this process gets the signals of a terminal, and
@@ -130,4 +135,21 @@ fn exit(status: ExitStatus) -> Option<Exit> {
         Exit::Terminated,
     ];
     Some(known.into_iter().find(|exit| *exit as i32 == code).unwrap_or(Exit::Failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_that_was_due_before_the_boot_was_missed() {
+        let booted: DateTime<Utc> = "2026-06-07T03:00:30Z".parse().unwrap();
+        let start = |due: &str, reason| Action::Start { due: due.parse().unwrap(), reason };
+        // The host was off for a minute at the due time, which is no delay that counts by itself.
+        assert!(was_missed(&start("2026-06-07T03:00:00Z", Reason::Due), booted));
+        // Cron starts this one itself.
+        assert!(!was_missed(&start("2026-06-07T03:01:00Z", Reason::Due), booted));
+        assert!(was_missed(&start("2026-06-06T03:00:00Z", Reason::Missed), booted));
+        assert!(!was_missed(&Action::Wait, booted) && !was_missed(&Action::Running { skipped: None }, booted));
+    }
 }

@@ -1,8 +1,14 @@
 //! `longshore wal receive`: the WAL of a cluster, while the server writes it.
 
+use std::cell::RefCell;
+
 use futures_util::FutureExt;
-use longshore_core::Result;
-use longshore_engine::wal::receive::{MissingSlot, Partials, ReceiveEvent, ReceiveOptions, receive as receive_wal};
+use longshore_core::event::ignore;
+use longshore_core::{Error, Kind, Result};
+use longshore_engine::wal::receive::{
+    MissingSlot, Partials, ReceiveEvent, ReceiveOptions, claim, receive as receive_wal,
+};
+use longshore_serve::progress::{Line, shortened};
 
 use crate::args::wal::Receive;
 use crate::command::Context;
@@ -14,16 +20,57 @@ use crate::signals::OrderlyStop;
 pub(super) async fn receive(context: &Context, args: &Receive, stop: &OrderlyStop) -> Result<Exit> {
     let Context { config, output, .. } = context;
     let archive = config.wal_archive(args.archive.cluster.as_deref())?;
+    let slot = args.slot.clone().unwrap_or_else(|| archive.receive.slot.clone());
+    let partial_every = args.partial_every.or(archive.receive.partial_every).filter(|_| !args.synchronous);
+    let lock = RefCell::new(match claim(config, archive, &slot) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == Kind::Locked => {
+            output.note(format_args!("another receiver of the slot works, and this one waits for its end: {error}"));
+            None
+        }
+        Err(error) => {
+            // The slot has one receiver in any case.
+            output.warning(format_args!("no lock, so `longshore serve` does not see this receiver: {}", error.chain()));
+            None
+        }
+    });
     let options = ReceiveOptions {
-        slot: args.slot.clone(),
+        slot: slot.clone(),
         missing_slot: if args.create_slot { MissingSlot::Create } else { MissingSlot::Fail },
-        partials: if args.synchronous { Partials::AtOnce } else { Partials::Every(args.partial_every.duration()) },
+        partials: partial_every.map_or(Partials::AtOnce, |span| Partials::Every(span.duration())),
     };
     let stop = stop.supported().boxed_local().shared();
-    let observer = |event: ReceiveEvent<'_>| print(*output, &args.slot, &event);
-    receive_wal((config, archive), &options, &stop, &observer).await?;
+    let events = context.event_writer(ignore())?;
+    let observer = |event: ReceiveEvent<'_>| {
+        print(*output, &slot, &event);
+        if matches!(event, ReceiveEvent::Started { .. } | ReceiveEvent::Reconnected) && lock.borrow().is_none() {
+            // The receiver before this one has ended. Without a lock, the slot still protects.
+            lock.replace(claim(config, archive, &slot).ok());
+        }
+        events.iter().zip(line(&event)).for_each(|(events, line)| events.write(&line));
+    };
+    let received = receive_wal((config, archive), &options, &stop, &observer).await;
+    if let (Err(error), Some(events)) = (&received, &events) {
+        events.write(&Line::Message { text: shortened(&error.chain()) });
+    }
+    received?;
     output.note("stopped");
     Ok(Exit::Done)
+}
+
+/// Returns the line for the service that started this receiver: a problem, or that there is none.
+fn line(event: &ReceiveEvent<'_>) -> Option<Line> {
+    let problem = |error: &Error| Some(Line::Message { text: shortened(&error.chain()) });
+    match event {
+        ReceiveEvent::Disconnected(error) => problem(error),
+        ReceiveEvent::NotStored { destination, error, is_required: true, .. } => {
+            problem(&(*error).clone().about(format!("WAL at \"{destination}\"")))
+        }
+        ReceiveEvent::Started { .. } | ReceiveEvent::StoredAgain { .. } | ReceiveEvent::Reconnected => {
+            Some(Line::Step { text: "receiving".to_owned() })
+        }
+        _ => None,
+    }
 }
 
 fn print(output: Output, slot: &str, event: &ReceiveEvent<'_>) {
