@@ -63,8 +63,8 @@ pub struct Backup {
     pub bytes: u64,
     /// The marks of the backup.
     pub marks: Marks,
-    /// The first unusable backup among those that an incremental backup continues, from its parent
-    /// on: it is damaged or missing here.
+    /// The first unusable backup among those that the backup continues, from its parent on: it is
+    /// damaged or missing here.
     pub unusable: Option<BackupName>,
     /// True if one of the backups that it continues may be damaged.
     pub is_chain_doubtful: bool,
@@ -125,6 +125,7 @@ impl Backup {
             locked_until: None,
             restoring_until: self.marks.restoring_until,
             begins_window: false,
+            continues_others: self.manifest.continues_others(),
             needs: self.manifest.needs.clone(),
         }
     }

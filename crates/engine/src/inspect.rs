@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::details::fetch_record;
 use crate::encryption_policy::EncryptionPolicy;
-use crate::restore::{Choice, Globals, Selector, choose};
+use crate::restore::{Choice, Globals, Selector, choose, inspected_plaintext};
 use crate::stages::{decryptor, site_without_server};
 
 /// The hint for files of an unknown format. A job's verifier has another.
@@ -139,8 +139,13 @@ impl Inspector<'_> {
                 (Source::Record, Read { verified, details, base_facts })
             }
             None => {
-                let decryptor = decryptor(self.registry, self.identities, backup)?;
-                let plaintext = open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?;
+                let plaintext = match backup.manifest.is_difference() {
+                    true => inspected_plaintext(self.registry, &chosen, self.identities).await?,
+                    false => {
+                        let decryptor = decryptor(self.registry, self.identities, backup)?;
+                        open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?
+                    }
+                };
                 let report = self.verify(&backup.manifest.subject, artifact.format.clone(), plaintext).await?;
                 (Source::Reading, Read::from(report))
             }
@@ -148,7 +153,7 @@ impl Inspector<'_> {
         let inspected = Inspected {
             name: backup.name.to_string(),
             destination: Some(chosen.destination),
-            wrappings: artifact.encryption.iter().chain(&artifact.compression).cloned().collect(),
+            wrappings: artifact.wrappings().map(str::to_owned).collect(),
             format: artifact.format.clone(),
             from,
             cluster: Some(backup.manifest.cluster.clone()),

@@ -183,7 +183,7 @@ fn position_is_found_again_after_lost_tables() {
     assert!((20.0..27.0).contains(&added), "a fourth is new: {added}");
     assert!((30.0..36.0).contains(&rewritten), "a third is new: {rewritten}");
     assert!(shortened < 2.0, "{shortened}");
-    // Copies only go forward, so what precedes a table that moved to the front is lost.
+    // All copies are forward, so what precedes a table that moved to the front is lost.
     let moved = percent(&[&a, &b, &c], &[&c, &a, &b]);
     assert!(moved < 101.0, "never more than literal data: {moved}");
 }

@@ -126,7 +126,8 @@ fn event(kind: IssueKind) -> Event {
         IssueKind::Unreadable => Event::Unreadable,
         IssueKind::Damaged | IssueKind::DamagedPages | IssueKind::WalLost => Event::Damaged,
         IssueKind::Unknown | IssueKind::FutureDated | IssueKind::HoldLost | IssueKind::BackupsLost => Event::Warning,
-        IssueKind::ParentTrusted | IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
+        IssueKind::ParentTrusted | IssueKind::FullAtRisk => Event::Warning,
+        IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
     }
 }
 
@@ -140,6 +141,7 @@ fn words(kind: IssueKind) -> &'static str {
         IssueKind::HoldLost => "a lost hold at",
         IssueKind::BackupsLost => "lost backups at",
         IssueKind::ParentTrusted => "unseen parents of",
+        IssueKind::FullAtRisk => "a full backup at risk of",
         IssueKind::WalMissing => "missing WAL at",
         IssueKind::WalForked => "forked WAL at",
         IssueKind::TablesVanished => "vanished tables in",
