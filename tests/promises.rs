@@ -19,6 +19,7 @@ mod check_predicts_failures;
 mod configurations_are_checked;
 mod connections_work_as_in_libpq;
 mod destinations_fail_independently;
+mod differential_backups_restore;
 mod drills_are_isolated;
 mod drills_create_a_fitting_cluster;
 mod drills_detect_tampering;

@@ -8,7 +8,7 @@ use longshore_testkit::cluster::{Cluster, Installation, NewFolder, contents, glo
 use longshore_testkit::sample;
 
 use crate::support::{CommandOutput, Job, TestEnv, files, finish};
-use crate::{base_backups_restore_clusters, incremental_backups_restore};
+use crate::{base_backups_restore_clusters, differential_backups_restore, incremental_backups_restore};
 
 /// Returns the shell commands beneath a heading of the README.
 fn commands(heading: &str) -> String {
@@ -98,6 +98,28 @@ fn restore_page_recovers_every_format() {
             let (there, here) = (contents(&target, "shop"), contents(&test_env.cluster, "shop"));
             assert!(of_content(there) == of_content(here), "{format} {seal}");
         }
+    }
+}
+
+#[test]
+fn restore_page_applies_differences() {
+    for format in ["custom", "plain"] {
+        let test_env = differential_backups_restore::source(format, &[]);
+        differential_backups_restore::run(&test_env);
+        differential_backups_restore::change(&test_env, 1);
+        differential_backups_restore::run(&test_env).stdout_shows("shop, difference");
+        let target = Cluster::start(&Installation::system(), &[]);
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", &commands_in(&test_env.local().join("RESTORE.md"))]);
+        shell.current_dir(test_env.local()).env("CLUSTER", "main").env("DATABASE", "shop");
+        shell.env("SCRATCH", test_env.make_folder("scratch")).env("IDENTITY", test_env.identity());
+        shell.env("PGHOST", target.connection().split_whitespace().next().unwrap().trim_start_matches("host="));
+        shell.env("PGPORT", target.port().to_string()).env("PGUSER", "postgres");
+        let done = finish(&mut shell).expect(0);
+        assert_eq!(done.stdout.matches(": OK").count(), 2, "{done:?}");
+        let rows =
+            |cluster: &Cluster| cluster.psql("shop", "select md5(string_agg(t::text, ',' order by id)) from item t");
+        assert_eq!(rows(&target), rows(&test_env.cluster), "{format}");
     }
 }
 

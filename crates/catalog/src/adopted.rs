@@ -70,6 +70,7 @@ impl Adopted {
             locked_until: None,
             restoring_until: None,
             begins_window: false,
+            continues_others: false,
             needs: Vec::new(),
         }
     }

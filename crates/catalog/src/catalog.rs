@@ -67,8 +67,8 @@ pub struct Backup {
     pub marks: Marks,
     /// The headers beside its encrypted files, by file, oldest first.
     pub headers: Vec<HeaderName>,
-    /// The first unusable backup among those that an incremental backup continues, from its parent
-    /// on: it is damaged or missing here.
+    /// The first unusable backup among those that the backup continues, from its parent on: it is
+    /// damaged or missing here.
     pub unusable: Option<BackupName>,
     /// True if one of the backups that it continues may be damaged.
     pub is_chain_doubtful: bool,
@@ -129,6 +129,7 @@ impl Backup {
             locked_until: None,
             restoring_until: self.marks.restoring_until,
             begins_window: false,
+            continues_others: self.manifest.continues_others(),
             needs: self.manifest.needs.clone(),
         }
     }

@@ -258,6 +258,9 @@ pub(crate) struct Check {
 pub(crate) struct Run {
     /// The job to run; optional if there is only one.
     pub(crate) job: Option<String>,
+    /// Store full dumps in this run, not differences.
+    #[arg(long)]
+    pub(crate) no_differential: bool,
     #[command(flatten)]
     pub(crate) password: Password,
     #[command(flatten)]

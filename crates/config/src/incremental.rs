@@ -31,7 +31,8 @@ pub enum ParentUnseen {
     /// A full one.
     #[default]
     Full,
-    /// An incremental one, in the trust that the destination still has what this host sent.
+    /// An incremental one or a difference, in the trust that the destination still has what this
+    /// host sent.
     Trust,
 }
 
@@ -54,9 +55,14 @@ impl Incremental {
     /// Returns the age at which a full backup is due for its successor. A little less than
     /// `full_every`: the runs of a daily schedule do not start on the second.
     pub fn full_age(&self) -> TimeDelta {
-        let every = TimeDelta::from_std(self.full_every.duration()).unwrap_or(TimeDelta::MAX);
-        every - MOST_EARLY.min(every / 10)
+        full_age(&self.full_every)
     }
+}
+
+/// Returns the age at which a full backup is due, a little less than `full_every`.
+pub(crate) fn full_age(full_every: &TimeSpan) -> TimeDelta {
+    let every = TimeDelta::from_std(full_every.duration()).unwrap_or(TimeDelta::MAX);
+    every - MOST_EARLY.min(every / 10)
 }
 
 #[cfg(test)]

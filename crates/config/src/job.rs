@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use longshore_core::plugin::{Cluster, JobContext};
+use longshore_core::plugin::{Cluster, CompressBy, JobContext};
 use longshore_core::stage::{Dump, Encrypt, Verify};
 use longshore_core::terms::MaxAge;
 use longshore_retention::Policy;
@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::destination::{Destination, MAX_PARALLEL};
+use crate::differential::Differential;
 use crate::drill::{self, DrillSettings};
 use crate::error::{ConfigError, quote_unless_secret};
 use crate::hook::{self, Hook};
@@ -44,6 +45,8 @@ pub struct Job {
     pub recovery_window: Option<TimeDelta>,
     /// The settings of incremental base backups; `None` if every base backup is a full one.
     pub incremental: Option<Incremental>,
+    /// The settings of dumps stored as differences; `None` if every dump is a full one.
+    pub differential: Option<Differential>,
     /// The maximum number of databases dumped at once.
     pub parallel: usize,
     /// The maximum age of a series' newest backup at each destination.
@@ -130,6 +133,16 @@ impl References<'_> {
         if let Some(incremental) = &settings.incremental {
             incremental.check().map_err(|message| invalid(format!("incremental: {message}")))?;
         }
+        let compress_by =
+            settings.compression.resolve().map_err(|message| invalid(format!("compression: {message}")))?;
+        if let Some(differential) = &settings.differential {
+            differential.check().map_err(|message| invalid(format!("differential: {message}")))?;
+            if matches!(compress_by, CompressBy::Tool { .. }) {
+                let message =
+                    "differential needs dumps that pg_dump does not compress: remove by = \"pg_dump\" from compression";
+                return Err(invalid(message.to_owned()));
+            }
+        }
         Ok(Job {
             name: name.to_owned(),
             site: JobContext {
@@ -139,10 +152,7 @@ impl References<'_> {
                     password: None,
                     bin_dir: cluster.bin_dir.clone(),
                 },
-                compress_by: settings
-                    .compression
-                    .resolve()
-                    .map_err(|message| invalid(format!("compression: {message}")))?,
+                compress_by,
                 scratch_dir: settings.scratch_dir,
             },
             pause_replay: cluster.pause_replay,
@@ -153,6 +163,7 @@ impl References<'_> {
             ship: settings.ship,
             recovery_window: None,
             incremental: settings.incremental,
+            differential: settings.differential,
             parallel,
             max_age: settings.max_age,
             schedule: timetable.schedules.get(&Verb::Run).cloned(),

@@ -8,6 +8,7 @@
 //! | `wal` | the table about the archive of a cluster's WAL |
 //! | `hook`, `notify` | the tables about hooks and notices |
 //! | `incremental` | the setting about incremental base backups |
+//! | `differential` | the setting about dumps stored as differences |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
 //! | `timetable` | the schedules of a job |
 //! | `error` | mistakes in the configuration, and their positions in the file |
@@ -19,6 +20,7 @@
 mod adopt;
 mod config;
 mod destination;
+mod differential;
 mod drill;
 mod error;
 mod hook;
@@ -40,6 +42,7 @@ mod written;
 pub use self::adopt::Adoption;
 pub use self::config::Config;
 pub use self::destination::Destination;
+pub use self::differential::Differential;
 pub use self::drill::{DrillSettings, Expectation, Query};
 pub use self::hook::{Hook, When};
 pub use self::identity::{IdentityCommand, IdentitySource};

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
+use crate::differential::Differential;
 use crate::error::quote_unless_secret;
 use crate::incremental::Incremental;
 use crate::reference;
@@ -160,6 +161,8 @@ pub(crate) struct Job {
     pub(crate) scratch_dir: Option<PathBuf>,
     /// Incremental base backups between two full ones.
     pub(crate) incremental: Option<Incremental>,
+    /// Dumps stored as their difference from the last full dump.
+    pub(crate) differential: Option<Differential>,
     /// The maximum age of the newest backup of each series at each destination; `status` reports
     /// older ones.
     pub(crate) max_age: Option<MaxAge>,

@@ -7,6 +7,7 @@
 //! | [`discovery`] | the subjects, exclusions and requirements of a run |
 //! | [`standby`] | pausing the replay of a standby, and its conflicts |
 //! | [`stream`] | the stream between stages: its contract and its adapters |
+//! | [`difference`] | differences from a full backup: made while a dump passes, and undone |
 //! | [`meter`], [`compress`], [`fan_out`] | processing of the bytes between the stages |
 //! | [`event`] | the events of a run, and their observers |
 //! | [`pipeline`] | composed stages: back up, fetch and read back |
@@ -32,6 +33,7 @@ pub mod cleanup;
 pub mod cluster;
 pub mod compress;
 pub mod credential;
+pub mod difference;
 pub mod discovery;
 pub mod event;
 pub mod fan_out;

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result, Stage};
 
 pub use buffer_pool::BufferPool;
 pub use chunks::Chunks;
-pub use thread::{StreamReader, StreamWriter, take_bytes, tee, transform};
+pub use thread::{StreamReader, StreamWriter, combine, take_bytes, tee, transform};
 
 /// A stream of bytes. Ends cleanly only if its producer succeeded. Nothing follows an `Err`.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;

@@ -1,4 +1,5 @@
-//! The backups of all destinations, with the chains that incremental base backups are part of.
+//! The backups of all destinations, with the chains of those that continue others: incremental base
+//! backups, and differences from a full dump.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ pub(crate) struct Chains<'a> {
     /// The catalogs, in the order in which destinations are preferred.
     pub(crate) catalogs: &'a [Catalogued],
     by_name: HashMap<&'a BackupName, Vec<(&'a Catalogued, &'a Backup)>>,
-    /// The incremental backups of which all earlier ones exist, each at any destination.
+    /// The backups that continue others, all of which exist, each at any destination.
     complete: HashSet<&'a BackupName>,
 }
 
@@ -34,11 +35,11 @@ impl<'a> Chains<'a> {
         for found in chains.all() {
             chains.by_name.entry(&found.1.name).or_default().push(found);
         }
-        let mut incremental: Vec<&'a Backup> =
-            chains.all().map(|(_, backup)| backup).filter(|backup| backup.manifest.is_incremental()).collect();
+        let mut continuing: Vec<&'a Backup> =
+            chains.all().map(|(_, backup)| backup).filter(|backup| backup.manifest.continues_others()).collect();
         // A backup is younger than those that it continues.
-        incremental.sort_by_key(|backup| backup.manifest.time);
-        for backup in incremental.into_iter().filter(|backup| backup.is_intact()) {
+        continuing.sort_by_key(|backup| backup.manifest.time);
+        for backup in continuing.into_iter().filter(|backup| backup.is_intact()) {
             if chains.parent(&backup.manifest, Copies::Intact).is_some_and(|(_, parent)| chains.is_restorable(parent)) {
                 chains.complete.insert(&backup.name);
             }
@@ -51,18 +52,18 @@ impl<'a> Chains<'a> {
         self.catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
     }
 
-    /// Returns the backups that can be restored, as far as is known. The backups that an
-    /// incremental one continues may be at other destinations.
+    /// Returns the backups that can be restored, as far as is known. The backups that one continues
+    /// may be at other destinations.
     pub(crate) fn good(&self) -> impl Iterator<Item = (&'a Catalogued, &'a Backup)> + use<'a, '_> {
         self.all().filter(|(_, backup)| self.is_restorable(backup))
     }
 
     /// Returns true if a backup can be restored, as far as is known.
     pub(crate) fn is_restorable(&self, backup: &Backup) -> bool {
-        backup.is_intact() && (!backup.manifest.is_incremental() || self.complete.contains(&backup.name))
+        backup.is_intact() && (!backup.manifest.continues_others() || self.complete.contains(&backup.name))
     }
 
-    /// Returns the first copy of the backup that an incremental one continues.
+    /// Returns the first copy of the backup that another one continues.
     fn parent(&self, child: &Manifest, copies: Copies) -> Option<(&'a Catalogued, &'a Backup)> {
         let accepted = |backup: &Backup| match copies {
             Copies::Intact => backup.is_intact(),
@@ -81,7 +82,7 @@ impl<'a> Chains<'a> {
     pub(crate) fn earlier(&self, backup: &Backup, copies: Copies) -> Result<Vec<(&'a Catalogued, &'a Backup)>> {
         let mut chain: Vec<(&Catalogued, &Backup)> = Vec::new();
         let mut child: &Manifest = &backup.manifest;
-        while child.is_incremental() {
+        while child.continues_others() {
             let Some(parent) = self.parent(child, copies) else {
                 let parent = child.parent().map_or("a backup that its manifest does not name", BackupName::as_str);
                 let message = format!("continues {parent}, of which no good copy exists");

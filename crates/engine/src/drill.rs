@@ -32,6 +32,7 @@ use longshore_catalog::catalog::Backup;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
 use longshore_core::check::Outcome;
+use longshore_core::difference::reconstruct;
 use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::event::{Event, Observer, Step, of_backup, report_reads};
 use longshore_core::left_out::LeftOut;
@@ -173,7 +174,7 @@ impl Driller<'_> {
         let Choice { destination, store, backups, earlier, missing, mut warnings, passed_over } = choice;
         let identities = drill_identities(self.identities, &job.drill, self.config).await?;
         let policy = EncryptionPolicy::new(self.config, &identities, self.unsealed);
-        warnings.extend(policy.expect(backups.iter().chain(&earlier).map(|backup| &*backup.manifest))?);
+        warnings.extend(policy.expect(backups.iter().chain(earlier.iter().flatten()).map(|backup| &*backup.manifest))?);
         let candidates = candidate::read_all(self.registry, &*store, (backups, earlier), &identities).await?;
 
         let source = DrillSource { job, destination: &destination, store: &*store, identities: &identities };
@@ -369,10 +370,16 @@ impl Driller<'_> {
         context.scratch.failures().await;
         let restored = async {
             let begun = Instant::now();
-            let file = save(store, manifest, context.scratch.folder(), "artifact").await?;
+            let folder = context.scratch.folder();
+            let full_file = match candidate.full() {
+                Some(full) => Some(save(store, &full.manifest, folder, "full").await?),
+                None => None,
+            };
+            let file = save(store, manifest, folder, "artifact").await?;
             phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
             let begun = Instant::now();
-            let plaintext = self.plaintext(&context.source, candidate, file.clone(), observer).await?;
+            let files = (file.clone(), full_file.clone());
+            let plaintext = self.plaintext(&context.source, candidate, files, observer).await?;
             let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
             notes.extend(adaptation_notes);
             // No recorded details: a drill restores everything.
@@ -386,6 +393,7 @@ impl Driller<'_> {
             left_out = restored.left_out;
             // The folder is removed after the drill, but its space is needed now.
             artifact::remove(&file);
+            full_file.iter().for_each(|file| artifact::remove(file));
             Ok(())
         };
         let restored: Result<()> = restored.await;
@@ -398,13 +406,19 @@ impl Driller<'_> {
         &self,
         source: &DrillSource<'_>,
         candidate: &DrillCandidate,
-        file: PathBuf,
+        (file, full_file): (PathBuf, Option<PathBuf>),
         observer: Arc<dyn Observer>,
     ) -> Result<ByteStream> {
+        let content = async |backup: &Backup, file: PathBuf| {
+            let artifact = &backup.manifest.artifact.key;
+            let decryptor = decryptor(self.registry, source.identities, backup, artifact, &[source.store]).await?;
+            decode(local_file::read(file), &backup.manifest, decryptor.as_deref()).await
+        };
         let manifest = &candidate.backup.manifest;
-        let (identities, artifact) = (source.identities, &manifest.artifact.key);
-        let decryptor = decryptor(self.registry, identities, &candidate.backup, artifact, &[source.store]).await?;
-        let plaintext = decode(local_file::read(file), manifest, decryptor.as_deref()).await?;
+        let mut plaintext = content(&candidate.backup, file).await?;
+        if let Some((full, file)) = candidate.full().zip(full_file) {
+            plaintext = reconstruct(content(full, file).await?, plaintext, manifest)?;
+        }
         let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
         let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
         Ok(report_reads(checked_plaintext(self.registry, manifest, details, plaintext)?, observer))

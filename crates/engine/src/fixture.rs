@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use longshore_catalog::catalog::Catalog;
 use longshore_config::{Config, Destination, Job};
+use longshore_core::difference::Difference;
 use longshore_core::key::{BackupName, Key, Timestamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
@@ -79,6 +80,26 @@ pub(crate) fn put_run_with(
     names
 }
 
+/// Stores a difference from a full backup of a run of [`put_run`]. Returns its name.
+pub(crate) fn put_difference(store: &MemoryStore, full: &BackupName, time: &str) -> BackupName {
+    put_run_with(store, time, &["app"], "", |manifest| {
+        if manifest.subject.kind() == SubjectKind::Database {
+            let name = manifest.name().unwrap();
+            manifest.format = 2;
+            manifest.artifact.key = name.artifact(".dump.rdiff.zst.age").unwrap();
+            manifest.artifact.difference = Some(Box::new(Difference {
+                form: Difference::RDIFF.to_owned(),
+                full: full.clone(),
+                full_plaintext: manifest.artifact.plaintext.clone(),
+                encoded: Digest::of(b"abc"),
+                block_bytes: 512,
+            }));
+            manifest.needs.push(full.clone());
+        }
+    })
+    .remove(1)
+}
+
 /// Gives a backup the name that 0.1.0 gave it.
 pub(crate) fn rename_as_0_1_0(manifest: &mut Manifest) {
     if let Some(segment) = manifest.subject.former_segment() {
@@ -147,6 +168,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
         retention: policy.map(|policy| (DESTINATION.to_owned(), policy)).into_iter().collect(),
         recovery_window: None,
         incremental: None,
+        differential: None,
         parallel: 1,
         max_age: None,
         schedule: None,

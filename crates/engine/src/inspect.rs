@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use crate::details::fetch_record;
 use crate::encryption_policy::EncryptionPolicy;
 use crate::headers::artifact_decryptor;
-use crate::restore::{Choice, Globals, Selector, choose};
+use crate::restore::{Choice, Globals, Selector, choose, inspected_plaintext};
 use crate::stages::site_without_server;
 
 /// The hint for files of an unknown format. A job's verifier has another.
@@ -140,8 +140,14 @@ impl Inspector<'_> {
                 (Source::Record, Read { verified, details, base_facts })
             }
             None => {
-                let decryptor = artifact_decryptor(self.registry, self.identities, backup, &chosen.sources).await?;
-                let plaintext = open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?;
+                let plaintext = match backup.manifest.is_difference() {
+                    true => inspected_plaintext(self.registry, &chosen, self.identities).await?,
+                    false => {
+                        let decryptor =
+                            artifact_decryptor(self.registry, self.identities, backup, &chosen.sources).await?;
+                        open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?
+                    }
+                };
                 let report = self.verify(&backup.manifest.subject, artifact.format.clone(), plaintext).await?;
                 (Source::Reading, Read::from(report))
             }
@@ -149,7 +155,7 @@ impl Inspector<'_> {
         let inspected = Inspected {
             name: backup.name.to_string(),
             destination: Some(chosen.destination),
-            wrappings: artifact.encryption.iter().chain(&artifact.compression).cloned().collect(),
+            wrappings: artifact.wrappings().map(str::to_owned).collect(),
             format: artifact.format.clone(),
             from,
             cluster: Some(backup.manifest.cluster.clone()),

@@ -13,7 +13,7 @@
 //! | [`report`], [`error_report`] | the result of a run, and its errors |
 //! | [`check`] | tests of everything that the next run depends on |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
-//! | `chains` | the chains of incremental base backups |
+//! | `chains` | the chains of backups that continue others |
 //! | [`verify`], [`restore`], [`prune`] | verifying, restoring and deleting backups |
 //! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
 //! | [`status`] | the backups of every series, and problems that need attention |

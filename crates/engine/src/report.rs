@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use longshore_core::Result;
 use longshore_core::compress::CompressionStats;
+use longshore_core::difference::Difference;
 use longshore_core::discovery::NotCaptured;
 use longshore_core::event::{DestinationResult, Event, Observer, Scope, SubjectResult};
 use longshore_core::key::{BackupName, Timestamp};
@@ -58,6 +59,9 @@ pub struct ArtifactReport {
     /// True for a base backup that contains only the changes since an earlier one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub incremental: bool,
+    /// The difference from a full backup that was stored; absent for a full backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Difference>,
     /// The result at each destination.
     pub destinations: Vec<DestinationReport>,
     /// Parts of the subject that could not be captured.

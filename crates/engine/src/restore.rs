@@ -8,15 +8,18 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use longshore_config::registry::Registry;
 use longshore_core::check::{self, Finding};
+use longshore_core::difference::reconstruct;
 use longshore_core::drill::{Comparison, Drill, Phase};
 use longshore_core::error::printable;
 use longshore_core::event::{Event, Observer, RestoreStart, Step, ignore, of_backup, report_reads};
 use longshore_core::left_out::LeftOut;
+use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::{Source, open_from};
 use longshore_core::plugin::{Identities, Target};
 use longshore_core::stage::{self, Restore, RestoreRequest};
@@ -38,23 +41,50 @@ use crate::origin::OriginCheck;
 pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
 pub(crate) use self::stages::{RestoreStages, restore_stage};
 
-/// Streams the plaintext of a chosen backup from its destinations in turn, without the
-/// first `skipped`. The observer is that of the backup.
+/// Streams the plaintext of a chosen backup from its destinations in turn. A difference is merged
+/// with the full backup. The observer is that of the backup.
 async fn plaintext(
+    registry: &Registry,
+    attempt: &Attempt<'_>,
+    identities: &Identities,
+    observer: &Arc<dyn Observer>,
+) -> Result<ByteStream> {
+    let links: Vec<_> = attempt.links().enumerate().collect();
+    let is_difference = links.last().is_some_and(|(_, (backup, _))| backup.manifest.is_difference());
+    let read = if is_difference { 2 } else { 1 };
+    let mut full = None;
+    for (index, (backup, sources)) in links.into_iter().rev().take(read).rev() {
+        let decryptor = artifact_decryptor(registry, identities, backup, &sources).await?;
+        let observer = Arc::clone(observer);
+        let on_source_failed =
+            move |error: &Error, to: &Source| observer.event(&Event::SourceFailed { error, next: &to.name });
+        let manifest = &backup.manifest;
+        let position = attempt.position();
+        let opened = open_from(&sources, manifest, decryptor.as_deref(), on_source_failed).await;
+        let opened = opened.inspect_err(|_| position.store(index, Ordering::Relaxed))?;
+        let opened = opened.inspect_err(move |_| position.store(index, Ordering::Relaxed)).boxed();
+        let opened = match (full.take(), manifest.is_difference()) {
+            (Some(full), true) => reconstruct(full, opened, manifest)?,
+            (None, false) => opened,
+            _ => return Err(not_alone(manifest)),
+        };
+        full = Some(OriginCheck::new(registry, manifest)?.checked(opened));
+    }
+    full.ok_or_else(|| Error::new(Stage::Restore, Kind::NotFound, "", "no backup to read"))
+}
+
+fn not_alone(manifest: &Manifest) -> Error {
+    let message = "is a difference, and can only be read with its full backup";
+    Error::new(Stage::Restore, Kind::NotFound, manifest.artifact.key.as_str(), message)
+}
+
+/// Streams the plaintext of a chosen backup.
+pub(crate) async fn inspected_plaintext(
     registry: &Registry,
     chosen: &Chosen,
     identities: &Identities,
-    skipped: usize,
-    observer: &Arc<dyn Observer>,
 ) -> Result<ByteStream> {
-    let decryptor = artifact_decryptor(registry, identities, &chosen.backup, &chosen.sources).await?;
-    let observer = Arc::clone(observer);
-    let on_source_failed =
-        move |error: &Error, to: &Source| observer.event(&Event::SourceFailed { error, next: &to.name });
-    let sources = chosen.sources.get(skipped..).unwrap_or_default();
-    let manifest = &chosen.backup.manifest;
-    let origin = OriginCheck::new(registry, manifest)?;
-    Ok(origin.checked(open_from(sources, manifest, decryptor.as_deref(), on_source_failed).await?))
+    plaintext(registry, &Attempt::new(chosen), identities, &ignore()).await
 }
 
 /// The result of restoring one backup.
@@ -292,8 +322,8 @@ impl Restorer<'_> {
         recorded: Option<&Map<String, Value>>,
         observer: &Arc<dyn Observer>,
     ) -> Result<ByteStream> {
-        if chosen.earlier.is_empty() {
-            let plaintext = plaintext(self.registry, chosen, self.identities, attempt.skipped(), observer).await?;
+        if !chosen.backup.manifest.is_incremental() {
+            let plaintext = plaintext(self.registry, attempt, self.identities, observer).await?;
             return checked_plaintext(self.registry, &chosen.backup.manifest, recorded, plaintext);
         }
         let mut links = Vec::new();
@@ -418,7 +448,7 @@ pub async fn contents(
     target: &Target,
     identities: &Identities,
 ) -> Result<Vec<String>> {
-    let plaintext = plaintext(registry, chosen, identities, 0, &ignore()).await?;
+    let plaintext = inspected_plaintext(registry, chosen, identities).await?;
     restore_stage(registry, target, &chosen.backup.manifest)?.contents(&chosen.backup.manifest, plaintext).await
 }
 
@@ -428,7 +458,7 @@ pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities:
     if let Ok(Some(details)) = fetch_chosen_details(registry, identities, chosen).await {
         expect_same_backup(&chosen.backup.manifest, &details)?;
     }
-    let plaintext = plaintext(registry, chosen, identities, 0, &ignore()).await?;
+    let plaintext = inspected_plaintext(registry, chosen, identities).await?;
     let name = path.display().to_string();
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);

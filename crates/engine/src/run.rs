@@ -1,5 +1,6 @@
 //! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
+mod differential;
 pub(crate) mod incremental;
 mod recovery_conflict;
 mod snapshot;
@@ -29,6 +30,7 @@ use longshore_core::{Error, Kind, Result};
 use longshore_retention::SeriesMode;
 use tracing::Instrument;
 
+use self::differential::Differentials;
 use self::incremental::Incrementals;
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
@@ -44,6 +46,8 @@ use crate::survey::{JobSurvey, Parallelism, survey};
 use crate::sync;
 use crate::wal::needed::needed_wal;
 
+pub use self::differential::Differences;
+
 /// Runs a job under its lock. An error means that nothing was copied. The report contains the
 /// failures of a run that has begun.
 pub async fn run(
@@ -51,6 +55,7 @@ pub async fn run(
     registry: &Registry,
     job: &Job,
     run_lock: &RunLock,
+    differences: Differences,
     observer: Arc<dyn Observer>,
 ) -> Result<Report> {
     let lock = &*run_lock.0;
@@ -86,11 +91,15 @@ pub async fn run(
     };
     let (incrementals, more) = Incrementals::plan((config, job), &dumps, &pipeline, &server, lock.time.time()).await?;
     warnings.extend(more);
+    let (differentials, more) =
+        Differentials::plan((config, job), &subjects, &pipeline, differences, lock.time.time()).await;
+    warnings.extend(more);
     let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     observer.event(&Event::RunPlanned(&surveyed));
     let run = ActiveRun {
         pipeline,
         incrementals,
+        differentials,
         job: job.name.clone(),
         run_id: run_lock.run_id(&job.name),
         run_backups: (surveyed.len() + missing.len()).try_into().unwrap_or(u32::MAX),
@@ -240,6 +249,7 @@ type Needs = BTreeMap<String, Vec<BackupName>>;
 struct ActiveRun<'a> {
     pipeline: Pipeline,
     incrementals: Option<Incrementals<'a>>,
+    differentials: Option<Differentials<'a>>,
     job: String,
     run_id: String,
     run_backups: u32,
@@ -314,9 +324,11 @@ impl ActiveRun<'_> {
             subject,
             needs,
         };
-        let attempt = async || {
-            let dumped = dump.dump(&order.subject).await?;
-            self.pipeline.back_up(&order, dumped, &observer).await
+        let attempt = async || match &self.differentials {
+            Some(differentials) if order.subject.kind() == SubjectKind::Database => {
+                differentials.back_up(&self.pipeline, dump, &order, &observer).await
+            }
+            _ => self.pipeline.back_up(&order, dump.dump(&order.subject).await?, &observer).await,
         };
         let mut warnings = Vec::new();
         let copying = async {
@@ -354,6 +366,7 @@ fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) ->
         compression: None,
         verified: Vec::new(),
         incremental: false,
+        difference: None,
         destinations: Vec::new(),
         not_captured: Vec::new(),
         warnings: Vec::new(),
@@ -383,6 +396,7 @@ fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) ->
         report.plaintext_bytes = manifest.artifact.plaintext.bytes;
         report.sealed_bytes = manifest.artifact.sealed.bytes;
         report.incremental = manifest.is_incremental();
+        report.difference = manifest.artifact.difference.map(|difference| *difference);
         report.verified = manifest.verified;
     }
     report

@@ -194,6 +194,7 @@ fn candidate(time: DateTime<Utc>, bytes: u64) -> Result<Candidate> {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: Vec::new(),
     })
 }

@@ -1,6 +1,7 @@
 //! The state of every series at every destination, and problems that need attention, derived from
 //! the contents of destinations.
 
+mod differences;
 mod drills;
 mod evaluate;
 mod gaps;
@@ -35,6 +36,7 @@ use crate::error_report::ErrorReport;
 use crate::run_history::last_runs;
 use crate::wal::status::Completeness;
 
+pub use self::differences::Differences;
 pub use self::not_captured::NotCaptured;
 pub use self::report::{
     AtDestination, BackupAge, Copies, DestinationStatus, DrillTime, Issue, IssueKind, Level, Proof, RestoreTime,

@@ -2,6 +2,7 @@
 
 mod archived_wal;
 mod destination_check;
+mod difference;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
 use longshore_core::mark::{Mark, MarkKind};
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Depth, read_back};
+use longshore_core::pipeline::{Depth, FullBackup, read_back_with};
 use longshore_core::plugin::{Identities, JobContext};
 use longshore_core::stage::{Store, Verify};
 use longshore_core::subject::Subject;
@@ -204,7 +205,17 @@ impl BackupVerifier<'_> {
             let decryptor = decryptor(self.registry, self.identities, backup, artifact, &[&*at.store]).await?;
             let mut verifiers = read_back_verifiers(self.registry, job, &site)?;
             verifiers.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
-            let read = read_back(&*at.store, &backup.manifest, decryptor.as_deref(), &verifiers, &observer).await?;
+            let full = difference::full_backup(at, backup)?;
+            let full_decryptor = match full {
+                Some(full) => {
+                    let artifact = &full.manifest.artifact.key;
+                    self::decryptor(self.registry, self.identities, full, artifact, &[&*at.store]).await?
+                }
+                None => None,
+            };
+            let full = full.map(|full| FullBackup { manifest: &full.manifest, decrypt: full_decryptor.as_deref() });
+            let read = (&*backup.manifest, decryptor.as_deref());
+            let read = read_back_with(&*at.store, read, full, &verifiers, &observer).await?;
             expect_details(&backup.manifest)?;
             if read.depth == Depth::Sealed {
                 return Ok((read, false));
@@ -225,6 +236,9 @@ impl BackupVerifier<'_> {
             }
             read => read,
         };
+        if read.as_ref().is_err_and(is_damage) && difference::is_full_damaged(at, backup).await {
+            return Some(difference::result(at, backup));
+        }
         let is_damaged = read.as_ref().is_err_and(is_damage);
         if is_damaged && self.decodes(backup) && verify_stored(&*at.store, backup, &ignore()).await.is_ok() {
             // The stored bytes match their digest: only decoding finds the damage.

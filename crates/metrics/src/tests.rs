@@ -56,6 +56,7 @@ fn series() -> SeriesStatus {
         }),
         tables: None,
         restore: Some(RestoreTime { seconds: 1.5, median_seconds: None, drills: Vec::new() }),
+        differences: None,
         worst_gap_seconds: Some(86_400),
         bytes: 100,
         destinations: vec![at],

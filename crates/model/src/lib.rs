@@ -5,6 +5,7 @@
 //! | [`subject`], [`series`] | the subject of a backup, and all backups of one subject by one job |
 //! | [`key`], `layout` | names in a destination, and the backup that a file belongs to |
 //! | [`manifest`], [`base`] | the record of one backup; the facts of a base backup |
+//! | [`difference`] | a backup stored as its difference from a full one |
 //! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
 //! | [`source`], [`provenance`] | the properties of a dumped database; the origin of details |
 //! | [`header`] | headers that give other recipients access to encrypted files |
@@ -22,6 +23,7 @@
 pub mod base;
 pub mod clock;
 pub mod comparison;
+pub mod difference;
 pub mod digest;
 pub mod drill;
 pub mod error;

@@ -1,10 +1,13 @@
 //! Longshore's record of one backup, formats 1 and 2, documented in `FORMAT.md` and
 //! `manifest.schema.json`.
 
+mod chain;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::base::BaseFacts;
+use crate::difference::Difference;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key, Timestamp};
@@ -14,8 +17,8 @@ pub use crate::format::Format;
 
 /// The format of manifests that 0.1.0 can read.
 const FIRST_FORMAT: u32 = 1;
-/// The format of base backups and of backups in other programs' formats. 0.1.0 reports it as
-/// unsupported, and leaves the backup alone.
+/// The format of base backups, differences, and backups in other programs' formats. 0.1.0 reports
+/// it as unsupported, and leaves the backup alone.
 const SECOND_FORMAT: u32 = 2;
 
 /// The maximum size of a manifest in bytes.
@@ -25,7 +28,8 @@ pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
-    /// The manifest's format: 2 for a base backup or a backup in another program's format, else 1.
+    /// The manifest's format: 2 for a base backup, a difference, or a backup in another program's
+    /// format, else 1.
     pub format: u32,
     /// The version of Longshore that wrote the manifest.
     pub longshore: String,
@@ -152,6 +156,9 @@ pub struct Artifact {
     /// The encryption: `age`, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
+    /// The difference that the artifact contains; absent if it contains the whole dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Box<Difference>>,
     /// The digest of the bytes that the dump program wrote.
     pub plaintext: Digest,
     /// The digest of the bytes in the destination.
@@ -205,8 +212,8 @@ impl Verification {
 
 impl Manifest {
     /// Returns the format of the manifest of a backup: the oldest one that can describe it.
-    pub fn required_format(subject: &Subject, format: &Format) -> u32 {
-        match (subject.kind(), format.is_dump()) {
+    pub fn required_format(subject: &Subject, format: &Format, difference: Option<&Difference>) -> u32 {
+        match (subject.kind(), format.is_dump() && difference.is_none()) {
             (SubjectKind::ClusterSql | SubjectKind::Database, true) => FIRST_FORMAT,
             (SubjectKind::ClusterFiles, _) | (_, false) => SECOND_FORMAT,
         }
@@ -222,33 +229,14 @@ impl Manifest {
         }
     }
 
-    /// Returns true for an incremental base backup, which cannot be restored without earlier ones.
-    pub fn is_incremental(&self) -> bool {
-        self.base.as_ref().is_some_and(|base| base.incremental_from.is_some())
-    }
-
     /// Returns true for a base backup to which archived WAL can be added.
     pub fn begins_recovery(&self) -> bool {
         self.base.as_ref().is_some_and(|base| !base.crash_consistent)
     }
 
-    /// Returns the base backup that an incremental one continues, if its manifest names one.
-    pub fn parent(&self) -> Option<&BackupName> {
-        let own = self.name().ok()?;
-        self.needs.iter().find(|need| self.is_incremental() && need.folder() == own.folder())
-    }
-
     /// Returns the earliest end of a recovery, by the server's clock if recorded, else the host's.
     pub fn recoverable_from(&self) -> DateTime<Utc> {
         self.base.as_ref().and_then(|base| base.finished).unwrap_or(self.finished)
-    }
-
-    /// Returns true if the incremental backup continues the state of `parent`.
-    pub fn continues(&self, parent: &Self) -> bool {
-        let start = parent.base.as_ref().map(|base| (base.start_lsn, base.page_checksums));
-        let from = self.base.as_ref().and_then(|base| Some((base.incremental_from?, base.page_checksums)));
-        let identifier = |manifest: &Self| manifest.cluster.server.system_identifier.clone();
-        start.is_some() && start == from && identifier(self) == identifier(parent) && parent.time < self.time
     }
 
     /// Fails if the backup is not a dump of pg_dump or pg_dumpall.
@@ -316,8 +304,8 @@ impl Manifest {
         }
         let mut manifest = read.map_err(|error| bad("incomplete or invalid manifest".into()).because(error))?;
         manifest.shrink();
-        if format < Self::required_format(&manifest.subject, &manifest.artifact.format) {
-            let Self { subject, artifact, .. } = &manifest;
+        let Self { subject, artifact, .. } = &manifest;
+        if format < Self::required_format(subject, &artifact.format, artifact.difference.as_deref()) {
             let message =
                 format!("manifest format {format} cannot describe \"{subject}\" in format \"{}\"", artifact.format);
             return Err(bad(message));
@@ -325,6 +313,10 @@ impl Manifest {
         let name = manifest.name()?;
         if name.manifest() != *key {
             return Err(bad(format!("describes \"{name}\", which is another backup")));
+        }
+        if let Some(difference) = manifest.artifact.difference.as_ref().filter(|it| !manifest.needs.contains(&it.full))
+        {
+            return Err(bad(format!("does not need \"{}\", from which it is a difference", difference.full)));
         }
         let details = manifest.details.iter().map(|details| &details.key);
         for file_key in details.chain([&manifest.artifact.key]) {
@@ -371,7 +363,7 @@ mod tests {
         let key = Key::parse("main/base/base-2026-11-29_030000.json").unwrap();
         let manifest = Manifest::from_bytes(&key, text.as_bytes()).unwrap();
         assert_eq!((&manifest.subject, &manifest.artifact.format), (&Subject::Base, &Format::Base));
-        assert_eq!(manifest.format, Manifest::required_format(&manifest.subject, &manifest.artifact.format));
+        assert_eq!(manifest.format, Manifest::required_format(&manifest.subject, &manifest.artifact.format, None));
         assert_eq!(String::from_utf8(manifest.to_bytes().unwrap()).unwrap(), text);
     }
 
@@ -381,13 +373,13 @@ mod tests {
         let other = Format::Other(FormatName::new("mysqldump").unwrap());
         for subject in [Subject::Globals, Subject::All, Subject::database("base"), Subject::database("app")] {
             for format in &dumps {
-                assert_eq!(Manifest::required_format(&subject, format), 1, "{subject} {format}");
+                assert_eq!(Manifest::required_format(&subject, format, None), 1, "{subject} {format}");
             }
-            assert_eq!(Manifest::required_format(&subject, &other), 2, "{subject}");
-            assert_eq!(Manifest::required_format(&subject, &Format::Base), 2, "{subject}");
+            assert_eq!(Manifest::required_format(&subject, &other, None), 2, "{subject}");
+            assert_eq!(Manifest::required_format(&subject, &Format::Base, None), 2, "{subject}");
         }
         for format in dumps.iter().chain([&Format::Base, &other]) {
-            assert_eq!(Manifest::required_format(&Subject::Base, format), 2, "{format}");
+            assert_eq!(Manifest::required_format(&Subject::Base, format, None), 2, "{format}");
         }
     }
 

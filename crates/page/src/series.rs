@@ -218,6 +218,7 @@ fn row(
     });
     let kind = match &backup.description {
         Description::Backup(manifest) if manifest.is_incremental() => ", incremental",
+        Description::Backup(manifest) if manifest.is_difference() => ", difference",
         _ => "",
     };
     vec![

@@ -158,6 +158,7 @@ fn series_status() -> SeriesStatus {
         }),
         tables: None,
         restore: Some(RestoreTime { seconds: 100.0, median_seconds: None, drills: vec![drill] }),
+        differences: None,
         worst_gap_seconds: Some(30 * 3600),
         bytes: 1 << 30,
         destinations: vec![at],

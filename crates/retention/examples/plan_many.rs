@@ -46,6 +46,7 @@ fn history(series: usize) -> History {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: if series == 0 { Vec::new() } else { vec![name(0, time)] },
     });
     History { backups: backups.collect(), series_mode: SeriesMode::Policy }

@@ -27,6 +27,8 @@ pub struct Candidate {
     pub restoring_until: Option<DateTime<Utc>>,
     /// True if a recovery to the beginning of the cluster's recovery window begins with the backup.
     pub begins_window: bool,
+    /// True if the backup continues another one of its series, so that it cannot be restored alone.
+    pub continues_others: bool,
     /// The backups that a full restore of this one needs.
     pub needs: Vec<BackupName>,
 }

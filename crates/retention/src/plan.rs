@@ -303,12 +303,19 @@ fn apply_rules(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl 
     for unit in CalendarUnit::ALL {
         let (maximum, since) = (policy.newest_of(unit).limit(), policy.within(unit).map(since));
         let mut periods = HashSet::new();
-        for (index, backup) in counted {
-            let within = since.is_some_and(|since| backup.time > since);
+        for (position, (_, backup)) in counted.iter().enumerate() {
+            let is_within = |time| since.is_some_and(|since| time > since);
+            let within = is_within(backup.time);
             if periods.len() >= maximum && !within {
                 break;
             }
-            if periods.insert(unit.period(backup.time, policy.timezone)) {
+            let period = unit.period(backup.time, policy.timezone);
+            if periods.insert(period.clone()) {
+                let of_period = counted[position..]
+                    .iter()
+                    .take_while(|(_, other)| unit.period(other.time, policy.timezone) == period);
+                let of_period = of_period.filter(|(_, other)| within == is_within(other.time));
+                let (index, _) = representative(unit, of_period).unwrap_or(&counted[position]);
                 if periods.len() <= maximum {
                     keep(*index, Reason::NewestOf(unit));
                 }
@@ -318,6 +325,23 @@ fn apply_rules(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl 
             }
         }
     }
+}
+
+/// Returns the backup of a period that represents it, given those of the period, newest first: the
+/// newest one. For a week and longer, the newest one that is complete by itself is preferred, since
+/// each of the others keeps a second backup.
+fn representative<'a, 'b>(
+    unit: CalendarUnit,
+    mut of_period: impl Iterator<Item = &'b (usize, &'a Candidate)>,
+) -> Option<&'b (usize, &'a Candidate)>
+where
+    'a: 'b,
+{
+    let newest = of_period.next()?;
+    if unit < CalendarUnit::Week || !newest.1.continues_others {
+        return Some(newest);
+    }
+    Some(of_period.find(|(_, backup)| !backup.continues_others).unwrap_or(newest))
 }
 
 /// Keeps the direct and indirect dependencies of kept backups, and dependency cycles, which have no

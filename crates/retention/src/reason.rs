@@ -24,7 +24,8 @@ pub enum Reason {
     Last,
     /// `keep_within`: the backup is within the span.
     Within,
-    /// `keep_daily` and so on: the backup is the newest of one of the newest periods.
+    /// `keep_daily` and so on: the backup is the newest of one of the newest periods, or the newest
+    /// complete one of a week or longer.
     NewestOf(CalendarUnit),
     /// `keep_within_daily` and so on: the backup is within the span and the newest of a period.
     NewestWithin(CalendarUnit),

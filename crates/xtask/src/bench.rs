@@ -10,6 +10,7 @@
 mod base;
 mod bench_dir;
 mod comparison;
+mod dailies;
 mod database;
 mod list;
 mod pg_backrest;
@@ -34,7 +35,7 @@ pub(crate) use comparison::measure;
 type Measure = fn(&Bench) -> Result<Vec<Comparison>>;
 
 /// The benchmarks by name.
-const BENCHES: [(&str, Measure); 11] = [
+const BENCHES: [(&str, Measure); 12] = [
     ("run", run::comparisons),
     ("verify", verify::comparisons),
     ("seal", seal::comparisons),
@@ -46,6 +47,7 @@ const BENCHES: [(&str, Measure); 11] = [
     ("snapshot", snapshot::comparisons),
     ("wal", wal::comparisons),
     ("retention", retention::comparisons),
+    ("dailies", dailies::comparisons),
 ];
 
 /// The options of a benchmark.

@@ -1,4 +1,5 @@
-//! Chains of base backups: an incremental backup is of use only with the ones that it continues.
+//! Chains of backups: an incremental base backup and a difference are of use only with the backups
+//! that they continue.
 
 use std::collections::HashMap;
 
@@ -6,10 +7,10 @@ use longshore_core::key::BackupName;
 
 use super::Backup;
 
-/// Notes, for each incremental backup of a series, the first one of its chain that is damaged or
-/// missing. The backups are sorted by time, and a parent is older than its child.
+/// Notes, for each backup of a series that continues others, the first one of its chain that is
+/// damaged or missing. The backups are sorted by time, and a parent is older than its child.
 pub(super) fn mark_unusable(backups: &mut [Backup]) {
-    if !backups.iter().any(|backup| backup.manifest.is_incremental()) {
+    if !backups.iter().any(|backup| backup.manifest.continues_others()) {
         return;
     }
     let mut indices: HashMap<BackupName, usize> = HashMap::new();
@@ -24,7 +25,7 @@ pub(super) fn mark_unusable(backups: &mut [Backup]) {
 
 /// Returns the first unusable backup that a backup continues, and whether one may be damaged.
 fn state(backups: &[Backup], indices: &HashMap<BackupName, usize>, index: usize) -> (Option<BackupName>, bool) {
-    let Some(backup) = backups.get(index).filter(|backup| backup.manifest.is_incremental()) else {
+    let Some(backup) = backups.get(index).filter(|backup| backup.manifest.continues_others()) else {
         return (None, false);
     };
     // A manifest that names no parent makes the backup itself unusable.

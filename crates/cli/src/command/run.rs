@@ -5,6 +5,7 @@ use longshore_core::Result;
 use longshore_engine::error_report::ErrorReport;
 use longshore_engine::hook::{Decision, RunLock};
 use longshore_engine::report::{ArtifactReport, DestinationReport, Report};
+use longshore_engine::run::Differences;
 use serde::Serialize;
 
 use crate::args::Run;
@@ -57,7 +58,8 @@ async fn back_up(context: &Context, args: &Run) -> Result<Exit> {
     }
     recorder.run_has_begun();
     let observer = context.observed(progress::run_progress(*output))?;
-    let report = longshore_engine::run::run(config, registry, job, &lock, observer).await?;
+    let differences = if args.no_differential { Differences::Never } else { Differences::AsConfigured };
+    let report = longshore_engine::run::run(config, registry, job, &lock, differences, observer).await?;
     recorder.record(&report);
     if args.json.json {
         output.json(&report);
@@ -123,7 +125,11 @@ fn row(artifact: &ArtifactReport, left_out: &[DestinationReport]) -> Vec<Cell> {
         ),
     };
     let seconds = format!("{:.1} s", artifact.seconds);
-    let kind = if artifact.incremental { ", incremental" } else { "" };
+    let kind = match (artifact.incremental, &artifact.difference) {
+        (true, _) => ", incremental",
+        (false, Some(_)) => ", difference",
+        (false, None) => "",
+    };
     vec![format!("{}{kind}", artifact.subject).into(), plaintext, sealed, seconds.into(), destinations]
 }
 

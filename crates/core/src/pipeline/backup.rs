@@ -1,5 +1,5 @@
-//! Dump → Verify → compress → Encrypt → Ship: one read is shipped to every destination, followed by
-//! the manifest.
+//! Dump → Verify → compare → compress → Encrypt → Ship: one read is shipped to every destination,
+//! followed by the manifest.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,10 +15,11 @@ use futures_util::future::join_all;
 use super::record::ship_record;
 use crate::base::{BaseFacts, WalLocation};
 use crate::compress::{Compression, CompressionStats};
+use crate::difference::{Choice, Differ, Difference, EXTENSION, Encoded, Outcome};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::event::{Event, Observer};
 use crate::fan_out::fan_out;
-use crate::key::{BackupName, Timestamp};
+use crate::key::{BackupName, Key, Timestamp};
 use crate::manifest::{self, Artifact, Cluster, Manifest, SealedFile, Shipment};
 use crate::meter::{Algorithm, Digest, meter};
 use crate::provenance::Provenance;
@@ -98,6 +99,8 @@ pub struct Shipped {
     pub notes: DumpNotes,
     /// Statistics of the compression, if the pipeline compressed.
     pub compression_stats: Option<CompressionStats>,
+    /// The result of the comparison with a full backup, if there was one.
+    pub difference: Option<OnEnd<Outcome>>,
     /// The result at each destination.
     pub deliveries: Vec<Delivery>,
 }
@@ -132,6 +135,17 @@ impl Pipeline {
     /// Fails if the dump failed or was damaged; then no destination contains any of it. A
     /// destination that fails is a failed [`Delivery`], and does not affect the others.
     pub async fn back_up(&self, spec: &BackupSpec, dumped: Dumped, observer: &Arc<dyn Observer>) -> Result<Shipped> {
+        self.back_up_with(spec, dumped, None, observer).await
+    }
+
+    /// Backs up like [`Self::back_up`]. With a differ, the dump may be stored as a difference.
+    pub async fn back_up_with(
+        &self,
+        spec: &BackupSpec,
+        dumped: Dumped,
+        differ: Option<Differ>,
+        observer: &Arc<dyn Observer>,
+    ) -> Result<Shipped> {
         if self.destinations.is_empty() {
             let error = Error::new(Stage::Ship, Kind::Usage, spec.subject.to_string(), "no destination is configured");
             return Err(error);
@@ -145,13 +159,20 @@ impl Pipeline {
         }
         let label = spec.subject.to_string();
         let name = BackupName::new(&spec.cluster.name, &spec.subject.segment(), spec.time)?;
-        let encryption_suffix = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
-        let key = name.artifact(&format!("{}{}{encryption_suffix}", format.extension(), compression.extension()))?;
 
         let reader_observer = Arc::clone(observer);
         let (stream, plaintext) =
             meter(stream, Algorithm::Blake3, move |bytes| reader_observer.event(&Event::BytesRead(bytes)));
         let (stream, reports) = self.verify_stream(&spec.subject, &format, stream, observer);
+        let (stream, choice, outcome) = match differ {
+            Some(differ) => {
+                let Encoded { stream, choice, outcome } = differ.begin(stream, &label).await;
+                (stream, choice, Some(outcome))
+            }
+            None => (stream, Choice::Full, None),
+        };
+        let key = self.artifact_key(&name, &format, &choice, compression)?;
+        let (stream, encoded) = digest_difference(stream, &choice);
         let (stream, compression_stats) = compression.compress(stream, &label);
         let (stream, sealed) = meter(self.encrypt_stream(stream, &label), Algorithm::Sha256, |_| {});
         let (branches, failure) = fan_out(stream, self.destinations.len());
@@ -180,14 +201,16 @@ impl Pipeline {
                 snapshot: None,
                 notes,
                 compression_stats,
+                difference: None,
                 deliveries,
             });
         }
 
         let digest_of = |digest: &OnEnd<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
         let reports: Vec<VerifyReport> = reports.iter().filter_map(|reports| reports.get().cloned()).collect();
+        let difference = difference_of(choice, encoded.as_ref(), &label)?;
         let mut manifest = Manifest {
-            format: Manifest::required_format(&spec.subject, &format),
+            format: Manifest::required_format(&spec.subject, &format, difference.as_ref()),
             longshore: env!("CARGO_PKG_VERSION").to_owned(),
             job: spec.job.clone(),
             run: spec.run.clone(),
@@ -208,6 +231,7 @@ impl Pipeline {
                 format,
                 compression: (compression != Compression::None).then(|| "zstd".to_owned()),
                 encryption: self.encrypt.as_ref().map(|encrypt| encrypt.name().to_owned()),
+                difference: difference.map(Box::new),
                 plaintext: digest_of(&plaintext)?,
                 sealed: digest_of(&sealed)?,
             },
@@ -236,6 +260,7 @@ impl Pipeline {
                     snapshot: None,
                     notes,
                     compression_stats,
+                    difference: None,
                     deliveries,
                 });
             }
@@ -244,7 +269,8 @@ impl Pipeline {
 
         let records = self.destinations.iter().zip(&mut deliveries).map(async |(destination, delivery)| {
             if delivery.result.is_ok() {
-                let needs = spec.needs.get(&destination.name).cloned().unwrap_or_default();
+                let mut needs = spec.needs.get(&destination.name).cloned().unwrap_or_default();
+                needs.extend(manifest.artifact.difference.iter().map(|difference| difference.full.clone()));
                 let manifest = Manifest { needs, ..manifest.clone() };
                 delivery.result = self.expect_wal(destination, &manifest, observer).await;
                 if delivery.result.is_err() {
@@ -257,7 +283,21 @@ impl Pipeline {
             }
         });
         join_all(records).await;
-        Ok(Shipped { name, manifest: Some(manifest), base_manifest, snapshot, notes, compression_stats, deliveries })
+        let (manifest, difference) = (Some(manifest), outcome);
+        Ok(Shipped { name, manifest, base_manifest, snapshot, notes, compression_stats, difference, deliveries })
+    }
+
+    /// Returns the key of an artifact, whose suffixes show how to undo it.
+    fn artifact_key(
+        &self,
+        name: &BackupName,
+        format: &manifest::Format,
+        choice: &Choice,
+        compression: Compression,
+    ) -> Result<Key> {
+        let form = if *choice == Choice::Full { "" } else { EXTENSION };
+        let encryption = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
+        name.artifact(&format!("{}{form}{}{encryption}", format.extension(), compression.extension()))
     }
 
     /// Waits for the archived WAL of a base backup that contains none.
@@ -352,6 +392,22 @@ pub async fn encrypt_json<'a>(
     };
     let sealed = stream::collect(sealed, MAX_DETAILS_BYTES, Stage::Encrypt, subject).await?;
     Ok((encrypt.map_or("", |encrypt| encrypt.extension()), sealed))
+}
+
+/// Digests a difference.
+fn digest_difference(stream: ByteStream, choice: &Choice) -> (ByteStream, Option<OnEnd<Digest>>) {
+    if *choice == Choice::Full {
+        return (stream, None);
+    }
+    let (stream, digest) = meter(stream, Algorithm::Blake3, |_| {});
+    (stream, Some(digest))
+}
+
+/// Returns the description of a difference, if that is what was stored.
+fn difference_of(choice: Choice, encoded: Option<&OnEnd<Digest>>, subject: &str) -> Result<Option<Difference>> {
+    let Choice::Difference { full, full_plaintext, block_bytes } = choice else { return Ok(None) };
+    let encoded = encoded.and_then(OnEnd::get).cloned().ok_or_else(|| unfinished(subject))?;
+    Ok(Some(Difference { form: Difference::RDIFF.to_owned(), full, full_plaintext, encoded, block_bytes }))
 }
 
 /// Returns the same bytes, and a counter of the bytes read.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use crate::compress::decompress;
+use crate::difference::reconstruct;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::event::{Event, Observer};
 use crate::key::Key;
@@ -25,8 +26,9 @@ pub enum Depth {
     Decoded,
 }
 
-/// Opens the plaintext of a backup. Both digests of its manifest are enforced: a difference is an
-/// error of kind [`Kind::Corrupt`].
+/// Opens the content of an artifact: the plaintext of a backup, or its difference from a full one,
+/// for [`reconstruct`]. Both digests of the manifest are enforced: other bytes are an error of kind
+/// [`Kind::Corrupt`].
 pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     decode(fetch(store, manifest).await?, manifest, decrypt).await
 }
@@ -106,7 +108,8 @@ async fn fetch_rest(
     Err(error)
 }
 
-/// Decrypts and decompresses the stored bytes of a backup.
+/// Decrypts and decompresses the stored bytes of a backup. Those of a difference need
+/// [`reconstruct`].
 pub async fn decode(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let key = artifact.key.as_str();
@@ -126,7 +129,8 @@ pub async fn decode(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dy
             return Err(Error::new(Stage::Compress, Kind::Refused, key, message));
         }
     };
-    Ok(expect(plain, artifact.plaintext.clone(), key.to_owned()))
+    let content = artifact.difference.as_ref().map_or(&artifact.plaintext, |difference| &difference.encoded);
+    Ok(expect(plain, content.clone(), key.to_owned()))
 }
 
 /// The result of a read-back.
@@ -138,6 +142,15 @@ pub struct ReadBack {
     pub reports: Vec<VerifyReport>,
 }
 
+/// A full backup at the same destination, from which a backup is a difference.
+#[derive(Clone, Copy)]
+pub struct FullBackup<'a> {
+    /// Its manifest.
+    pub manifest: &'a Manifest,
+    /// Its decryption.
+    pub decrypt: Option<&'a dyn Decrypt>,
+}
+
 /// Reads a backup to its end. Checks sizes and digests, and runs all of `verify` if the backup can
 /// be decrypted.
 pub async fn read_back(
@@ -147,12 +160,27 @@ pub async fn read_back(
     verify: &[Arc<dyn Verify>],
     observer: &Arc<dyn Observer>,
 ) -> Result<ReadBack> {
+    read_back_with(store, (manifest, decrypt), None, verify, observer).await
+}
+
+/// Reads a backup back like [`read_back`]. A difference is merged with the full backup.
+pub async fn read_back_with(
+    store: &dyn Store,
+    (manifest, decrypt): (&Manifest, Option<&dyn Decrypt>),
+    full: Option<FullBackup<'_>>,
+    verify: &[Arc<dyn Verify>],
+    observer: &Arc<dyn Observer>,
+) -> Result<ReadBack> {
     let sealed = manifest.artifact.encryption.is_some() && decrypt.is_none();
     let mut reports = Vec::new();
     let (mut stream, depth) = if sealed {
         (fetch(store, manifest).await?, Depth::Sealed)
     } else {
-        let plain = open(store, manifest, decrypt).await?;
+        let mut plain = open(store, manifest, decrypt).await?;
+        if manifest.is_difference() {
+            let full = full.ok_or_else(|| without_full(manifest))?;
+            plain = reconstruct(open(store, full.manifest, full.decrypt).await?, plain, manifest)?;
+        }
         let verified_stream =
             verifiers_of(verify, &manifest.artifact.format).into_iter().fold(plain, |plain, verify| {
                 let verified = verify.verify(&manifest.subject, manifest.artifact.format.clone(), plain, observer);
@@ -175,4 +203,9 @@ pub async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream>
     let artifact = &manifest.artifact;
     let sealed = store.fetch(&artifact.key, None).await?;
     Ok(expect(sealed, artifact.sealed.clone(), artifact.key.to_string()))
+}
+
+fn without_full(manifest: &Manifest) -> Error {
+    let message = "the full backup, from which it is a difference, was not given";
+    Error::new(Stage::Catalog, Kind::Failed, manifest.artifact.key.as_str(), message)
 }

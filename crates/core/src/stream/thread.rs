@@ -24,19 +24,47 @@ where
     M: FnOnce(io::Error) -> Error + Send + 'static,
 {
     let (out, output) = channel();
+    let mut reader = reader_of(input, &out.0);
+    spawn_worker(out, wrap, move |writer| work(&mut reader, writer));
+    output
+}
+
+/// Runs a blocking filter of two inputs like [`transform`]. The inputs may be read in any order,
+/// and need not be read to their ends.
+pub fn combine<W, M>(inputs: (ByteStream, ByteStream), wrap: M, work: W) -> ByteStream
+where
+    W: FnOnce((&mut StreamReader, &mut StreamReader), &mut StreamWriter) -> io::Result<()> + Send + 'static,
+    M: FnOnce(io::Error) -> Error + Send + 'static,
+{
+    let (out, output) = channel();
+    let (mut first, mut second) = (reader_of(inputs.0, &out.0), reader_of(inputs.1, &out.0));
+    spawn_worker(out, wrap, move |writer| work((&mut first, &mut second), writer));
+    output
+}
+
+/// Returns the input of a worker as a reader. The task behind it ends with the worker or with the
+/// reader of the worker's output.
+fn reader_of(input: ByteStream, output: &mpsc::Sender<Item>) -> StreamReader {
     let (input_sender, receiver) = mpsc::channel(MAX_WAITING);
-    let output_sender = out.0.clone();
+    let output = output.clone();
     tokio::spawn(inherit(async move {
         tokio::select! {
             // Either the worker or the reader of its output has ended. This task drops the input.
             _ = StreamSender(input_sender).forward(input) => {}
-            () = output_sender.closed() => {}
+            () = output.closed() => {}
         }
     }));
+    StreamReader::new(receiver)
+}
+
+/// Runs a worker on a thread of its own.
+fn spawn_worker<M>(out: StreamSender, wrap: M, work: impl FnOnce(&mut StreamWriter) -> io::Result<()> + Send + 'static)
+where
+    M: FnOnce(io::Error) -> Error + Send + 'static,
+{
     tokio::task::spawn_blocking(move || {
-        let mut reader = StreamReader::new(receiver);
         let mut writer = StreamWriter::new(out.0);
-        let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
+        let done = work(&mut writer).and_then(|()| writer.flush());
         let last = match done {
             Ok(()) => Item::End,
             Err(error) => Item::Failed(Error::carried_by(&error).cloned().unwrap_or_else(|| wrap(error))),
@@ -44,7 +72,6 @@ where
         // The send fails only if the reader has closed the stream.
         drop(writer.sender.blocking_send(last));
     });
-    output
 }
 
 /// A stream as a blocking [`Read`], inside [`transform`].

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod backup;
+mod difference;
 mod read_back;
 mod store;
 

@@ -19,7 +19,7 @@ pub(super) struct DrillCandidate {
     pub(super) details: Result<Option<Map<String, Value>>>,
     /// The differences between the manifest and the origin that the details name.
     pub(super) mismatches: Vec<Mismatch>,
-    /// The backups that an incremental one continues, from the full one to its parent.
+    /// The backups that it continues, from the full one to its parent.
     earlier: Vec<Backup>,
     /// The manifests of the earlier backups.
     earlier_manifests: Vec<Manifest>,
@@ -40,24 +40,27 @@ impl DrillCandidate {
         self.earlier.iter().chain([&self.backup])
     }
 
+    /// Returns the full backup from which the backup is a difference.
+    pub(super) fn full(&self) -> Option<&Backup> {
+        self.earlier.first().filter(|_| self.backup.manifest.is_difference())
+    }
+
     /// Returns the number of bytes that a restore reads.
     pub(super) fn plaintext_bytes(&self) -> u64 {
         self.links().map(|link| link.manifest.artifact.plaintext.bytes).fold(0, u64::saturating_add)
     }
 }
 
-/// Reads the record of each backup of a run. `earlier` are the backups that the incremental one
-/// of the run continues. An identity that cannot decrypt a record fails the drill
-/// before the scratch server is prepared.
+/// Reads the record of each backup of a run. `earlier` are the backups that each of them continues.
+/// An identity that cannot decrypt a record fails the drill before the scratch server is prepared.
 pub(super) async fn read_all(
     registry: &Registry,
     store: &dyn Store,
-    (backups, earlier): (Vec<Backup>, Vec<Backup>),
+    (backups, earlier): (Vec<Backup>, Vec<Vec<Backup>>),
     identities: &Identities,
 ) -> Result<Vec<DrillCandidate>> {
     let mut candidates = Vec::new();
-    let mut earlier = Some(earlier);
-    for backup in backups {
+    for (backup, earlier) in backups.into_iter().zip(earlier) {
         if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
             let message = format!("encrypted with {encryption}");
             return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(IDENTITY_HINT));
@@ -72,8 +75,6 @@ pub(super) async fn read_all(
             Ok(Some(Details { record, mismatches })) => (Ok(record), mismatches),
             Ok(None) => (Ok(None), Vec::new()),
         };
-        // A run has one backup of the cluster's files at most.
-        let earlier = earlier.take_if(|_| backup.manifest.is_incremental()).unwrap_or_default();
         let earlier_manifests = earlier.iter().map(|backup| Manifest::clone(&backup.manifest)).collect();
         candidates.push(DrillCandidate { backup, earlier, earlier_manifests, details, mismatches });
     }

@@ -35,8 +35,8 @@ pub(super) struct Choice {
     pub(super) destination: String,
     pub(super) store: Arc<dyn Store>,
     pub(super) backups: Vec<Backup>,
-    /// The backups that the run's incremental base backup continues, from the full one on.
-    pub(super) earlier: Vec<Backup>,
+    /// The backups that each of them continues, from the full one on.
+    pub(super) earlier: Vec<Vec<Backup>>,
     /// The warning that the run has fewer backups than planned.
     pub(super) missing: Option<String>,
     /// Warnings for the operator.
@@ -90,10 +90,12 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         warnings.push(message);
         backups.retain(|backup| !of_database(backup));
     }
-    let incremental = backups.iter().find(|backup| backup.manifest.is_incremental());
     let chains = Chains::new(slice::from_ref(at));
-    let earlier = incremental.map(|backup| chains.earlier(backup, Copies::Intact)).transpose()?;
-    let earlier = earlier.into_iter().flatten().map(|(_, backup)| backup.clone()).collect();
+    let earlier = |backup: &Backup| {
+        let chain = chains.earlier(backup, Copies::Intact)?;
+        Ok(chain.into_iter().map(|(_, backup)| backup.clone()).collect())
+    };
+    let earlier = backups.iter().map(earlier).collect::<Result<Vec<Vec<Backup>>>>()?;
     let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
     Ok(Choice { destination, store, backups, earlier, missing, warnings, passed_over })
 }
@@ -165,7 +167,7 @@ fn newest_run<'a>(at: &'a Catalogued, job: &'a Job, request: &Request) -> Option
     if let Some(name) = &request.backup {
         let wanted =
             good.iter().find(|backup| [backup.name.as_str(), backup.name.file_name()].contains(&name.as_str()))?;
-        let needed = good.iter().filter(|backup| wanted.manifest.needs.contains(&backup.name));
+        let needed = good.iter().filter(|backup| wanted.manifest.prerequisites().any(|need| *need == backup.name));
         return Some(needed.chain([wanted]).copied().collect());
     }
     let mut runs: BTreeMap<(Timestamp, &str), Vec<&Backup>> = BTreeMap::new();

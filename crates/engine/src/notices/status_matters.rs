@@ -135,7 +135,8 @@ fn event(issue: &Issue) -> Event {
         IssueKind::Unreadable => Event::Unreadable,
         IssueKind::Damaged | IssueKind::DamagedPages | IssueKind::WalLost => Event::Damaged,
         IssueKind::Unknown | IssueKind::FutureDated | IssueKind::HoldLost | IssueKind::BackupsLost => Event::Warning,
-        IssueKind::ParentTrusted | IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
+        IssueKind::ParentTrusted | IssueKind::FullAtRisk => Event::Warning,
+        IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
         IssueKind::ScheduleFailed | IssueKind::WalNotReceived => Event::Warning,
     }
 }
@@ -150,6 +151,7 @@ fn words(kind: IssueKind) -> &'static str {
         IssueKind::HoldLost => "a lost hold at",
         IssueKind::BackupsLost => "lost backups at",
         IssueKind::ParentTrusted => "unseen parents of",
+        IssueKind::FullAtRisk => "a full backup at risk of",
         IssueKind::WalMissing => "missing WAL at",
         IssueKind::WalForked => "forked WAL at",
         IssueKind::TablesVanished => "vanished tables in",

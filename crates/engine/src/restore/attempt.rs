@@ -22,12 +22,9 @@ impl<'a> Attempt<'a> {
     /// Returns the first attempt.
     pub(super) fn new(chosen: &'a Chosen) -> Self {
         let links: Vec<_> = chosen.links().collect();
-        Self { skipped: vec![0; links.len()], links, position: Arc::default() }
-    }
-
-    /// Returns the number of skipped destinations of the backup itself.
-    pub(super) fn skipped(&self) -> usize {
-        self.skipped.last().copied().unwrap_or_default()
+        // A damage of a difference that no stream reports is its own.
+        let position = if chosen.backup.manifest.is_difference() { chosen.earlier.len() } else { 0 };
+        Self { skipped: vec![0; links.len()], links, position: Arc::new(AtomicUsize::new(position)) }
     }
 
     /// Returns the backups to read, each with the remaining destinations.

@@ -62,7 +62,7 @@ pub struct Chosen {
     pub(crate) store: Arc<dyn Store>,
     /// All destinations that have it, this one first.
     pub(crate) sources: Vec<Source>,
-    /// The backups that an incremental one continues, from the full one to its parent.
+    /// The backups that it continues, from the full one to its parent.
     pub(crate) earlier: Vec<Chosen>,
     /// The manifests of the earlier backups.
     pub(crate) earlier_manifests: Vec<Manifest>,
@@ -78,13 +78,15 @@ impl Chosen {
 
     /// Returns the number of bytes that a restore reads.
     pub(crate) fn plaintext_bytes(&self) -> u64 {
-        total_bytes(self.links().map(|link| &link.backup))
+        total_bytes(self.links().map(|link| &link.backup), &self.backup)
     }
 }
 
-/// Returns the size of the plaintexts of some backups.
-fn total_bytes<'a>(backups: impl Iterator<Item = &'a Backup>) -> u64 {
-    backups.map(|backup| backup.manifest.artifact.plaintext.bytes).fold(0, u64::saturating_add)
+/// Returns the size of the plaintexts of a chain that ends with a backup. A difference is merged
+/// with its full backup, so that the size is its own.
+fn total_bytes<'a>(chain: impl Iterator<Item = &'a Backup>, last: &Backup) -> u64 {
+    let bytes = |backup: &Backup| backup.manifest.artifact.plaintext.bytes;
+    if last.manifest.is_difference() { bytes(last) } else { chain.map(bytes).fold(0, u64::saturating_add) }
 }
 
 /// The record of a drill, from which the duration of a restore is estimated.
@@ -230,7 +232,7 @@ fn last_drill(catalogs: &Chains<'_>, chosen: &Backup) -> Option<LastDrill> {
     let (at, backup, name) = drills.max_by_key(|(_, _, name)| name.time)?;
     let earlier = catalogs.earlier(backup, Copies::Whole).unwrap_or_default();
     let links = earlier.iter().map(|(_, backup)| *backup).chain([backup]);
-    let plaintext_bytes = total_bytes(links);
+    let plaintext_bytes = total_bytes(links, backup);
     Some(LastDrill { store: Arc::clone(&at.store), key: name.key().ok()?, plaintext_bytes })
 }
 
@@ -358,15 +360,15 @@ fn skipped_newer_backups(catalogs: &Chains<'_>, chosen: &Backup, at: Option<Date
 
 /// Returns the backups that a backup needs.
 fn choose_needed(catalogs: &Chains<'_>, backup: &Backup) -> Result<Vec<Chosen>> {
-    let needs = &backup.manifest.needs;
-    if needs.is_empty() {
+    let mut needs = backup.manifest.prerequisites().peekable();
+    if needs.peek().is_none() {
         return Err(not_found(backup.name.as_str(), "the backup was made without globals"));
     }
     let find = |need: &BackupName| {
         let found = catalogs.good().find(|(_, backup)| backup.name == *need);
         found.map(chosen_from).ok_or_else(|| not_found(need.as_str(), "the backup needs it, but there is no good copy"))
     };
-    needs.iter().map(find).collect()
+    needs.map(find).collect()
 }
 
 /// Returns the id of the newest run of the job. Without a job, all backups must be of one

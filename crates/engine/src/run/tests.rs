@@ -15,6 +15,7 @@ fn active_run(near: &MemoryStore, far: &MemoryStore) -> ActiveRun<'static> {
     let server = Server { server_version: "17.4".to_owned(), system_identifier: None };
     ActiveRun {
         incrementals: None,
+        differentials: None,
         pipeline: pipeline([("near", near.clone()), ("far", far.clone())]),
         job: "nightly".to_owned(),
         run_id: format!("{TIME}-test"),

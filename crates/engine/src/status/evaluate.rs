@@ -12,6 +12,7 @@ use longshore_core::unit::{TimeSpan, format_age};
 use longshore_retention::CLOCK_TOLERANCE;
 use longshore_schedule::{Expression, Schedule};
 
+use super::differences::Differences;
 use super::drills::Drills;
 use super::growth;
 use super::report::{AtDestination, BackupAge, Copies, Issue, IssueKind, Level, Proof, SeriesStatus, Size, Tables};
@@ -248,6 +249,7 @@ impl<'a> SeriesEvaluation<'a> {
             size: growth::size(&self.good),
             tables: growth::tables(&self.good),
             restore: growth::restore(drills),
+            differences: Differences::of(&self.by_destination, self.good.last().copied()),
             worst_gap_seconds: None,
             bytes: destinations.iter().fold(0, |sum, at| sum.saturating_add(at.bytes)),
             destinations,
@@ -290,6 +292,8 @@ impl<'a> SeriesEvaluation<'a> {
         all.extend(self.stale_issues(status));
         all.extend(self.damaged_pages_issue());
         all.extend(self.trusted_parent_issue());
+        let at_risk = status.differences.as_ref().and_then(Differences::warning);
+        all.extend(at_risk.map(|message| self.issue(IssueKind::FullAtRisk, None, message)));
         if self.ended.is_none() {
             if self.age_limit.is_none() {
                 all.push(self.issue(IssueKind::NoLimit, None, NO_LIMIT_MESSAGE.to_owned()));
@@ -342,13 +346,17 @@ impl<'a> SeriesEvaluation<'a> {
         Some(self.issue(IssueKind::DamagedPages, None, message))
     }
 
-    /// Reports that incremental backups are made without a look at the ones that they continue.
+    /// Reports that backups are made without a look at the ones that they continue.
     fn trusted_parent_issue(&self) -> Option<Issue> {
-        self.good.last().filter(|newest| newest.manifest.is_incremental())?;
-        let settings = self.criteria.job_of(self.series)?.incremental.as_ref()?;
-        (settings.parent_unseen == ParentUnseen::Trust).then(|| {
-            let message = "parent_unseen = \"trust\": incremental backups are made even where the backups that they continue \
-                           may be missing";
+        let newest = self.good.last()?;
+        let job = self.criteria.job_of(self.series)?;
+        let parent_unseen = match newest.manifest.is_difference() {
+            true => job.differential.as_ref()?.parent_unseen,
+            false => job.incremental.as_ref().filter(|_| newest.manifest.is_incremental())?.parent_unseen,
+        };
+        (parent_unseen == ParentUnseen::Trust).then(|| {
+            let message = "parent_unseen = \"trust\": backups are made even where the backups that they continue may be \
+                           missing";
             self.issue(IssueKind::ParentTrusted, None, message.to_owned())
         })
     }

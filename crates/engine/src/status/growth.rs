@@ -12,7 +12,7 @@ const MAX_PREVIOUS: usize = 7;
 pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
     let (newest, before) = backups.split_last()?;
     let form = |Backup { manifest, .. }: &Backup| {
-        (manifest.artifact.format.clone(), manifest.artifact.compression.clone(), manifest.is_incremental())
+        (manifest.artifact.format.clone(), manifest.artifact.compression.clone(), manifest.continues_others())
     };
     // The same data has another size in another format.
     let before = before.iter().rev().filter(|backup| form(backup) == form(newest)).take(MAX_PREVIOUS);

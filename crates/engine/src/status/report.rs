@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::key::BackupName;
 use serde::Serialize;
 
+use super::differences::Differences;
 use super::not_captured::NotCaptured;
 use super::runs::JobStatus;
 use crate::error_report::ErrorReport;
@@ -76,6 +77,8 @@ pub enum IssueKind {
     BackupsLost,
     /// The newest base backup continues one that a destination does not show.
     ParentTrusted,
+    /// Backups depend on a full backup that is at one destination, or not verified, or not drilled.
+    FullAtRisk,
     /// A destination lacks archived WAL that another destination has.
     WalMissing,
     /// Two timelines have WAL after the newest base backup that does not belong to one history.
@@ -131,7 +134,7 @@ impl IssueKind {
         match self {
             Self::NoLimit => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted => Level::Warning,
+            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted | Self::FullAtRisk => Level::Warning,
             Self::WalMissing | Self::WalForked => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
@@ -209,6 +212,9 @@ pub struct SeriesStatus {
     pub tables: Option<Tables>,
     /// The duration of a restore.
     pub restore: Option<RestoreTime>,
+    /// The backups that depend on one full backup, if the newest is a difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Differences>,
     /// The longest time between two consecutive backups of the last 30 days, in seconds; `None` if
     /// this host did not make two.
     pub worst_gap_seconds: Option<i64>,

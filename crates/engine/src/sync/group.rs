@@ -9,7 +9,7 @@ use longshore_core::{Error, Kind, Stage};
 
 use super::{Copied, Damaged, PlannedCopy, copy_backup};
 
-/// Groups planned copies: an incremental backup follows those that it continues, all others are
+/// Groups planned copies: a backup follows those that it continues, all others are
 /// groups of their own. The groups have the order of their first elements.
 pub(super) fn in_chains(copies: Vec<PlannedCopy<'_>>) -> Vec<Vec<PlannedCopy<'_>>> {
     let parents: BTreeMap<&BackupName, Option<&BackupName>> =
@@ -34,12 +34,16 @@ pub(super) fn in_chains(copies: Vec<PlannedCopy<'_>>) -> Vec<Vec<PlannedCopy<'_>
     groups
 }
 
-/// Copies backups that continue each other. After a failure, the rest would be of no use.
+/// Copies backups that continue each other. Without the backup that it continues, a copy would be
+/// of no use.
 pub(super) async fn copy_group(group: &[PlannedCopy<'_>], observer: &Arc<dyn Observer>) -> Vec<(Copied, Damaged)> {
     let mut results: Vec<(Copied, Damaged)> = Vec::new();
+    // The backups without a copy, each with the one whose copy failed.
+    let mut missing: BTreeMap<BackupName, BackupName> = BTreeMap::new();
     for planned in group {
-        let missing = results.iter().find(|(copied, _)| copied.error.is_some()).map(|(copied, _)| &copied.name);
-        let result = match missing {
+        let parent = planned.backup.manifest.parent();
+        let cause = parent.and_then(|parent| missing.get(parent)).cloned();
+        let result = match &cause {
             Some(missing) => {
                 let message = format!("not copied: it continues {missing}, which could not be copied");
                 let error = Error::new(Stage::Ship, Kind::Failed, planned.backup.name.as_str(), message);
@@ -47,6 +51,10 @@ pub(super) async fn copy_group(group: &[PlannedCopy<'_>], observer: &Arc<dyn Obs
             }
             None => copy_backup(planned, observer).await,
         };
+        if result.0.error.is_some() {
+            let name = result.0.name.clone();
+            missing.insert(name.clone(), cause.unwrap_or(name));
+        }
         results.push(result);
     }
     results

@@ -16,7 +16,7 @@ use longshore_engine::hook::RunLock;
 use longshore_engine::prune::{Mode, Overrides, Pruned, Request, prune};
 use longshore_engine::report::Outcome;
 use longshore_engine::restore::{self, Compare, Globals, Restorer, Selector, choose};
-use longshore_engine::run::run;
+use longshore_engine::run::{Differences, run};
 use longshore_engine::sync::{Repair, sync};
 use longshore_engine::verify::{BackupVerifier, Scope};
 
@@ -97,7 +97,7 @@ impl Verb {
         match self {
             Self::Run => {
                 let lock = RunLock::take(&env.config, job).await?;
-                let report = run(&env.config, &env.registry, job, &lock, ignore()).await?;
+                let report = run(&env.config, &env.registry, job, &lock, Differences::AsConfigured, ignore()).await?;
                 let arrived = report.artifacts.iter().filter_map(|artifact| Some((artifact.name.as_ref()?, artifact)));
                 let intact = arrived.flat_map(|(name, artifact)| {
                     let at = artifact.destinations.iter().filter(|at| at.error.is_none());

@@ -246,6 +246,7 @@ fn plain(number: i64, time: chrono::DateTime<chrono::Utc>) -> Candidate {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: Vec::new(),
     }
 }

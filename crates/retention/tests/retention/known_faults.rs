@@ -28,6 +28,7 @@ fn good(subject: &str, time: DateTime<Utc>) -> Candidate {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: Vec::new(),
     }
 }

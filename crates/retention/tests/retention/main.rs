@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod calendar_oracle;
+mod full_backups;
 mod invariants;
 mod known_faults;
 mod model;

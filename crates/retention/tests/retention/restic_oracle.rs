@@ -85,6 +85,7 @@ fn by_longshore(hosts: &Hosts, policy: &Policy, now: DateTime<Utc>) -> Kept {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: Vec::new(),
     };
     let history = |(host, times): (usize, &Vec<DateTime<Utc>>)| History {

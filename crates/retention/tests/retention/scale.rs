@@ -29,6 +29,7 @@ fn scenario(policy: Policy) -> Scenario {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: if series == 0 { Vec::new() } else { vec![name(0, time)] },
     };
     let history = |series| History {

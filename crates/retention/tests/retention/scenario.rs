@@ -255,6 +255,7 @@ fn history(rng: &mut Rng, series: i64, runs: &[DateTime<Utc>], now: DateTime<Utc
             locked_until: rng.happens(special).then(|| until(rng)),
             restoring_until: rng.happens(special).then(|| until(rng)),
             begins_window: rng.happens(special),
+            continues_others: false,
             needs: Vec::new(),
         }
     });

@@ -24,6 +24,7 @@ fn backup(time: DateTime<Utc>) -> Candidate {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
+        continues_others: false,
         needs: Vec::new(),
     }
 }

@@ -9,7 +9,9 @@ use super::Cluster;
 /// A script that is run again and again.
 #[derive(Clone, Copy)]
 pub struct Load<'a> {
+    /// The database to connect to.
     pub database: &'a str,
+    /// The statements, for psql.
     pub script: &'a str,
     /// The pause after each round. On a fast machine, it alone bounds what the server writes.
     pub pause: Duration,

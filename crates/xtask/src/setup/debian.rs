@@ -18,13 +18,14 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 16] = [
+pub(super) const REQUIRED: [Package; 17] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
     Package::new("jq", "jq"),
     Package::new("openssh-client", "ssh-keygen"),
     Package::new("openssh-server", "sshd"),
+    Package::new("rdiff", "rdiff"), // applies differences
     Package::new("rsync", "rsync"),
     Package::new("restic", "restic"),   // the reference for retention
     Package::new("busybox", "busybox"), // the programs of small hosts

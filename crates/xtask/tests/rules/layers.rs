@@ -25,6 +25,8 @@ const PG_BASE: &str = "longshore-pg-base";
 const MODEL: &str = "longshore-model";
 const RETENTION: &str = "longshore-retention";
 const SCHEDULE: &str = "longshore-schedule";
+/// Differences of files, which depend on nothing.
+const RDIFF: &str = "longshore-rdiff";
 const CORE: &str = "longshore-core";
 const CATALOG: &str = "longshore-catalog";
 const CONFIG: &str = "longshore-config";
@@ -96,12 +98,13 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
 }
 
 /// The layers below the commands, each with its imports.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     (PG_WAL, &[]),
     (MODEL, &[PG_WAL]),
     (RETENTION, &[MODEL, PG_WAL]),
     (SCHEDULE, &[MODEL]),
-    (CORE, &[MODEL]),
+    (RDIFF, &[]),
+    (CORE, &[MODEL, RDIFF]),
     (CATALOG, &[CORE, MODEL, RETENTION]),
     (PROGRAM, &[CORE]),
     (NOTIFY, &[CORE, PROGRAM]),

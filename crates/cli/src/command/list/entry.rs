@@ -15,6 +15,9 @@ use crate::time_zone::TimeZone;
 /// The type of an incremental base backup.
 const INCREMENTAL: &str = "incremental";
 
+/// The type of a dump that is stored as its difference from a full one.
+const DIFFERENCE: &str = "difference";
+
 /// The type of a base backup from a snapshot that the server took no part in.
 const CRASH_CONSISTENT: &str = "crash-consistent";
 
@@ -98,10 +101,12 @@ impl Entry {
         }))
     }
 
-    /// Returns `full`, `incremental` or `crash-consistent` for a base backup, nothing for a dump.
+    /// Returns `full`, `incremental` or `crash-consistent` for a base backup, `difference` for such
+    /// a dump, and nothing for other dumps.
     fn backup_type(&self) -> &'static str {
         match &self.description {
             Description::Backup(manifest) if manifest.is_incremental() => INCREMENTAL,
+            Description::Backup(manifest) if manifest.is_difference() => DIFFERENCE,
             Description::Backup(manifest) if manifest.begins_recovery() => "full",
             Description::Backup(manifest) if manifest.base.is_some() => CRASH_CONSISTENT,
             _ => "",
@@ -151,7 +156,8 @@ pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
         Column::sentence("DESTINATIONS").min(20),
         name_column(),
     ];
-    let has_types = entries.iter().any(|entry| [INCREMENTAL, CRASH_CONSISTENT].contains(&entry.backup_type()));
+    let has_types =
+        entries.iter().any(|entry| [INCREMENTAL, DIFFERENCE, CRASH_CONSISTENT].contains(&entry.backup_type()));
     let rows = entries.iter().zip(&names).map(|(entry, name)| {
         vec![
             name.series.as_str().into(),
