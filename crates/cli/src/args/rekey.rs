@@ -7,9 +7,9 @@ use clap::{Args as ClapArgs, ValueHint};
 use super::{Identity, Json};
 
 /// The limits of `rekey`.
-pub(super) const REKEY_HELP: &str = "Adds readers and takes no access away: a backup still opens with every identity that opened it before, and a kept\n\
-    copy of an old header, or of the key of a file, decrypts that file for ever. To end the access of an identity,\n\
-    remove its recipient from the configuration, and let the older backups expire.\n\n\
+pub(super) const REKEY_HELP: &str = "Adds readers and takes no access away: a backup still opens with every identity \
+    that opened it before, and a kept copy of an old header, or of the key of a file, decrypts that file for ever. To \
+    end the access of an identity, remove its recipient from the configuration, and let the older backups expire.\n\n\
     Reads only the headers of files, and never changes or replaces a file. Repeated, adds nothing twice.";
 
 #[derive(Debug, ClapArgs)]
