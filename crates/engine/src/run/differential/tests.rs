@@ -23,7 +23,7 @@ struct Env {
     day: std::cell::Cell<i64>,
 }
 
-/// What a run made.
+/// The result of a run.
 #[derive(Debug)]
 struct Made {
     is_difference: bool,
