@@ -9,6 +9,7 @@
 //! | `hook`, `notify` | the tables about hooks and notices |
 //! | `incremental` | the setting about incremental base backups |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
+//! | `trust` | the tables about signatures |
 //! | `timetable` | the schedules of a job |
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
@@ -34,6 +35,7 @@ pub mod serve;
 pub mod suggestion;
 mod table;
 mod timetable;
+mod trust;
 mod wal;
 mod written;
 
@@ -48,4 +50,5 @@ pub use self::job::Job;
 pub use self::notify::NoticeChannel;
 pub use self::schema::schema;
 pub use self::timetable::Timetable;
+pub use self::trust::TrustSettings;
 pub use self::wal::{Required, WalArchive};

@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 use crate::error::quote_unless_secret;
 use crate::incremental::Incremental;
 use crate::reference;
+use crate::trust::{WrittenSigning, WrittenTrust};
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
@@ -35,6 +36,10 @@ pub(crate) struct Top {
     pub(crate) state_dir: Option<PathBuf>,
     /// The file for metrics, written after each run, drill and verification.
     pub(crate) metrics_file: Option<PathBuf>,
+    /// The key that signs the records of this host.
+    pub(crate) signing: Option<WrittenSigning>,
+    /// The signers whose records this host trusts.
+    pub(crate) trust: Option<WrittenTrust>,
     #[serde(rename = "identity")]
     #[schemars(with = "Option<reference::Identity>")]
     _identity: Option<IgnoredAny>,
