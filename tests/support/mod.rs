@@ -8,6 +8,7 @@ pub(crate) mod offline_env;
 pub(crate) mod packaging;
 mod remote;
 pub(crate) mod service;
+pub(crate) mod signed_env;
 mod table_lock;
 mod tmpfs;
 

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use longshore_catalog::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkName;
+use longshore_core::signature::Record;
 use longshore_core::stage::{Entry, Store};
 use longshore_core::{Error, Kind, Result};
 use serde::Serialize;
@@ -147,7 +148,8 @@ fn is_ours(at: &Catalogued, names_with_details: &BTreeSet<BackupName>, key: &Key
     let Some(name) = BackupName::from_file_key(key) else { return false };
     let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };
     let of_mark = MarkName::from_key(key).is_some() || MarkName::from_details_key(key).is_some();
-    if of_mark || names_with_details.contains(&name) || suffix.ends_with(".zst.age") {
+    let is_signature = Record::from_signature_key(key).is_some();
+    if of_mark || is_signature || names_with_details.contains(&name) || suffix.ends_with(".zst.age") {
         return true;
     }
     let is_same_kind = |backup: &Backup| {

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 23] = [
+const EXAMPLES: [(&str, &[&str]); 24] = [
     (
         "init",
         &[
@@ -72,6 +72,14 @@ const EXAMPLES: [(&str, &[&str]); 23] = [
         ],
     ),
     ("sync", &["longshore sync nightly --dry-run", "longshore sync nightly --repair"]),
+    (
+        "trust",
+        &[
+            "longshore trust adopt nas --identity key.txt",
+            "longshore trust adopt nas --identity key.txt --yes",
+            "longshore trust accept-chain db1",
+        ],
+    ),
     (
         "schedule",
         &[

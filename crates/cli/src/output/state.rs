@@ -22,6 +22,7 @@ pub(crate) enum State {
     Released,
     Removed,
     RestoredAndCompared,
+    Signed,
     Verified,
     // Warnings: something is missing or not certain.
     Interrupted,
@@ -73,6 +74,7 @@ impl State {
             Self::Released => ("released", GOOD),
             Self::Removed => ("removed", GOOD),
             Self::RestoredAndCompared => ("restored and compared", GOOD),
+            Self::Signed => ("signed", GOOD),
             Self::Verified => ("verified", GOOD),
             Self::Interrupted => ("interrupted", WARNING),
             Self::Locked => ("locked", WARNING),

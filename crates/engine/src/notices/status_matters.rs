@@ -123,10 +123,11 @@ fn event(kind: IssueKind) -> Event {
         IssueKind::NoLimit | IssueKind::Stale | IssueKind::WalStale => Event::Stale,
         IssueKind::Missing | IssueKind::WalMissing => Event::MissingCopy,
         IssueKind::Shrunk | IssueKind::TablesVanished => Event::Shrunk,
-        IssueKind::Unreadable => Event::Unreadable,
+        IssueKind::Unreadable | IssueKind::Untrusted | IssueKind::HistoryChanged => Event::Unreadable,
         IssueKind::Damaged | IssueKind::DamagedPages | IssueKind::WalLost => Event::Damaged,
         IssueKind::Unknown | IssueKind::FutureDated | IssueKind::HoldLost | IssueKind::BackupsLost => Event::Warning,
         IssueKind::ParentTrusted | IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
+        IssueKind::MarkIgnored => Event::Warning,
     }
 }
 
@@ -137,6 +138,9 @@ fn words(kind: IssueKind) -> &'static str {
         IssueKind::Unknown => "an unknown state of",
         IssueKind::Missing => "a missing copy of",
         IssueKind::FutureDated => "a backup dated in the future of",
+        IssueKind::MarkIgnored => "ignored marks at",
+        IssueKind::HistoryChanged => "a changed history of",
+        IssueKind::Untrusted => "refused records at",
         IssueKind::HoldLost => "a lost hold at",
         IssueKind::BackupsLost => "lost backups at",
         IssueKind::ParentTrusted => "unseen parents of",
