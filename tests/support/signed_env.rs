@@ -112,9 +112,16 @@ impl SignedEnv {
         self.test_env.local().join(file)
     }
 
+    /// Returns the paths of all files of the destination, run reports included.
+    pub(crate) fn every_file(&self) -> Vec<String> {
+        let mut find = Command::new("find");
+        let found = finish(find.args([".", "-type", "f", "-not", "-name", ".*"]).current_dir(self.test_env.local()));
+        found.expect(0).stdout.lines().map(|line| line.trim_start_matches("./").to_owned()).collect()
+    }
+
     pub(crate) fn snapshot(&self) -> Files {
         let local = self.test_env.local();
-        files(&local).into_iter().map(|name| (name.clone(), fs::read(local.join(name)).unwrap())).collect()
+        self.every_file().into_iter().map(|name| (name.clone(), fs::read(local.join(name)).unwrap())).collect()
     }
 
     /// Makes the destination contain exactly these files.

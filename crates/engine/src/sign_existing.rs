@@ -1,23 +1,25 @@
 //! Signing the backups of before, once: after each was verified, and an operator has decided.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{TimeDelta, Utc};
 use longshore_catalog::catalog::Backup;
 use longshore_config::Config;
 use longshore_config::registry::Registry;
 use longshore_core::event::Observer;
 use longshore_core::key::BackupName;
 use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use longshore_core::mark::{Hold, Mark, MarkKind, MarkName};
 use longshore_core::pipeline::{ship_record, sign_record};
 use longshore_core::plugin::Identities;
-use longshore_core::signature::Verdict;
+use longshore_core::signature::{Verdict, signature_key};
 use longshore_core::stream::collect;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
 use crate::catalogs::{Catalogued, read_catalogs};
 use crate::error_report::ErrorReport;
+use crate::hold::mark;
 use crate::mode::Mode;
 use crate::verify::{BackupVerifier, Scope};
 
@@ -100,8 +102,7 @@ pub async fn adopt(config: &Config, registry: &Registry, request: &AdoptRequest<
 }
 
 fn has_signature(backup: &Backup) -> bool {
-    let own: BTreeSet<_> = longshore_core::signature::signature_key(&backup.name.manifest()).into_iter().collect();
-    backup.signatures.iter().any(|key| own.contains(key))
+    signature_key(&backup.name.manifest()).is_ok_and(|key| backup.signatures.contains(&key))
 }
 
 /// Signs the manifest that was verified.
@@ -116,12 +117,44 @@ async fn sign(at: &Catalogued, backup: &Backup) -> Result<()> {
             "the manifest changed while it was verified",
         ));
     }
-    let Some((signature_key, signature)) = sign_record(store, &key, &bytes).await? else {
+    let Some((own_key, signature)) = sign_record(store, &key, &bytes).await? else {
         return Err(Error::new(Stage::Trust, Kind::Usage, key.as_str(), "this host signs no records"));
     };
     if has_signature(backup) {
         // The signature of a key that is no longer trusted.
-        store.remove(&signature_key).await?;
+        store.remove(&own_key).await?;
     }
-    ship_record(store, &signature_key, signature).await
+    ship_record(store, &own_key, signature).await?;
+    match replace_marks(at, backup).await {
+        // A host without the role prune leaves the marks as they are.
+        Err(error) if error.kind() == Kind::Refused => Ok(()),
+        replaced => replaced,
+    }
+}
+
+/// Replaces the marks of before by signed ones: states again whether the backup is held, and
+/// withdraws the others. The verification before this wrote a new mark.
+async fn replace_marks(at: &Catalogued, backup: &Backup) -> Result<()> {
+    let (store, name) = (&*at.store, &backup.name);
+    let has_signature = |mark: &MarkName| {
+        let key = mark.key().and_then(|key| signature_key(&key));
+        key.is_ok_and(|key| backup.signatures.contains(&key))
+    };
+    let of_before: Vec<&MarkName> = backup.marks.names.iter().filter(|mark| !has_signature(mark)).collect();
+    let Some(last) = of_before.iter().map(|mark| mark.time.time()).filter(|time| *time <= Utc::now()).max() else {
+        return Ok(());
+    };
+    let time = Utc::now().max(last + TimeDelta::seconds(1));
+    let withdrawal = Mark {
+        withdraws: of_before.iter().map(|mark| mark.label()).collect(),
+        ..mark(None, "from before the first signature")
+    };
+    if of_before.iter().any(|mark| matches!(mark.kind, MarkKind::Hold | MarkKind::Released)) {
+        let (kind, state) = match &backup.marks.held {
+            Some(Hold { until, why }) => (MarkKind::Hold, mark(*until, why)),
+            None => (MarkKind::Released, mark(None, "")),
+        };
+        longshore_catalog::mark::put(&state, store, name, kind, time).await?;
+    }
+    longshore_catalog::mark::put(&withdrawal, store, name, MarkKind::Withdrawn, time).await.map(drop)
 }

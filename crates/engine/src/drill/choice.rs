@@ -84,7 +84,8 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         warnings.push(warning);
     }
     let passed_over = backups.first().map(|oldest| damaged_backups(at, job, request, oldest)).unwrap_or_default();
-    let time = backups.first().map(|oldest| oldest.manifest.time).filter(|_| request.backup.is_none());
+    let time =
+        backups.first().map(|oldest| oldest.manifest.time).filter(|_| request.backup.is_none() && request.at.is_none());
     let mut refused = time.map(|time| refused(at, job, Some(time))).unwrap_or_default();
     refused.extend(at.history.iter().map(|problem| problem.error(&at.name)));
     let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
@@ -110,12 +111,12 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
     Ok(Choice { destination, store, backups, earlier, missing, warnings, passed_over, refused })
 }
 
-/// Returns the errors of refused manifests of the job's cluster, newer than `after` if given.
+/// Returns the errors of refused manifests of the job's cluster, not older than `after` if given.
 fn refused(at: &Catalogued, job: &Job, after: Option<Timestamp>) -> Vec<Error> {
     let cluster = encode_name(&job.site.cluster.name);
     let is_meant = |key: &Key| {
         let name = BackupName::from_manifest_key(key).filter(|name| name.folder().split('/').next() == Some(&cluster));
-        name.is_some_and(|name| after.is_none_or(|after| name.time().is_some_and(|time| time > after)))
+        name.is_some_and(|name| after.is_none_or(|after| name.time().is_some_and(|time| time >= after)))
     };
     untrusted(&at.catalog).filter(|(key, _)| is_meant(key)).map(|(_, error)| error.clone()).collect()
 }
@@ -171,9 +172,14 @@ fn damaged_backups(at: &Catalogued, job: &Job, request: &Request, chosen: &Backu
         let why = backup.damage().unwrap_or_default();
         format!("{}: damaged: {why}; it was not drilled", backup.name)
     });
+    let cluster = encode_name(&job.site.cluster.name);
     let folders: BTreeSet<&str> = job_backups(at, job).map(|backup| backup.name.folder()).collect();
     let unreadable = at.catalog.unreadable.iter().filter(|(key, error)| {
-        let name = BackupName::from_manifest_key(key).filter(|name| folders.contains(name.folder()));
+        // A bad signature hides the job of a backup, but not its cluster.
+        let may_be_its =
+            |name: &BackupName| error.stage() == Stage::Trust && name.folder().split('/').next() == Some(&cluster);
+        let name =
+            BackupName::from_manifest_key(key).filter(|name| folders.contains(name.folder()) || may_be_its(name));
         error.kind() == Kind::Corrupt && name.and_then(|name| name.time()).is_some_and(is_in_range)
     });
     found.chain(unreadable.map(|(key, error)| format!("{key}: {error}; it was not drilled"))).collect()

@@ -1,4 +1,4 @@
-//! What this host saw at a destination: `state_dir/trust/DESTINATION-DIGEST.json`.
+//! The records that this host saw at a destination: `state_dir/trust/DESTINATION-DIGEST.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;

@@ -142,17 +142,18 @@ impl World {
             assert!(series.failed.is_empty(), "{:?}", series.failed);
             self.removed += series.remove.len();
         }
-        recorder.record(pruned.as_slice());
+        recorder.record(pruned.as_slice().into());
         recorder.end(Outcome::Done, 0);
         recorder.ship().await;
     }
 
     async fn sync(&mut self, host: usize) {
+        let damaged = self.any_artifact(host);
         let config = &self.hosts[host];
         let job = config.jobs.values().next().unwrap();
         let repair = if self.random.bool() { Repair::Yes } else { Repair::No };
         if repair == Repair::Yes
-            && let Some((place, key)) = self.any_artifact(host)
+            && let Some((place, key)) = damaged
         {
             self.stores[place].damage(&key, |bytes| bytes[0] ^= 1);
         }
