@@ -76,6 +76,7 @@ mod service_receives_wal;
 mod service_shows_all_backups;
 mod service_survives_failures;
 mod sessions_do_not_inherit_settings;
+mod signatures_detect_tampering;
 mod single_damages_are_detected;
 mod snapshots_become_base_backups;
 mod snapshots_stay_on_the_host;

@@ -9,6 +9,7 @@ pub(crate) mod packaging;
 mod recording_proxy;
 mod remote;
 pub(crate) mod service;
+pub(crate) mod signed_env;
 mod table_lock;
 mod tmpfs;
 

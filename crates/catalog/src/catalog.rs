@@ -18,6 +18,7 @@ use longshore_model::key::{BackupName, HEADERS_PAGE, Key, RESTORE_PAGE};
 use longshore_model::manifest::Manifest;
 use longshore_model::mark::{MarkName, Marks};
 use longshore_model::run_report::ReportName;
+use longshore_model::signature::{Record, Verdict};
 use longshore_model::wal_key::is_in_archive;
 use longshore_retention::Candidate;
 
@@ -25,6 +26,7 @@ use self::failed_reads::FailedReads;
 use crate::adopted::{Adopted, Refusal};
 use crate::mark;
 use crate::record_cache::RecordCache;
+use crate::signature::ListedSignatures;
 
 pub use longshore_model::series::Series;
 
@@ -43,7 +45,7 @@ pub struct Catalog {
     pub orphans: Vec<Entry>,
     /// The files of WAL archives, if they were requested.
     pub wal: Vec<Entry>,
-    /// The run reports and the files of their details.
+    /// The run reports, the files of their details, and their signatures.
     pub reports: Vec<Key>,
     /// Files of other programs, adopted as backups, by series, oldest first. Empty before
     /// [`Catalog::adopt`].
@@ -67,6 +69,10 @@ pub struct Backup {
     pub marks: Marks,
     /// The headers beside its encrypted files, by file, oldest first.
     pub headers: Vec<HeaderName>,
+    /// The result of the verification of the manifest's signature.
+    pub signature: Verdict,
+    /// The keys of the signatures of the manifest and the marks.
+    pub signatures: Vec<Key>,
     /// The first unusable backup among those that the backup continues, from its parent on: it is
     /// damaged or missing here.
     pub unusable: Option<BackupName>,
@@ -112,6 +118,9 @@ impl Backup {
 
     /// Returns advice for the operator about a backup without known damage, if any.
     pub fn advice(&self) -> Option<&'static str> {
+        if self.marks.untrusted().next().is_some() {
+            return Some("marks without a permitted signature");
+        }
         let ahead = || self.marks.has_future_dated().then_some("marks dated in the future: verify again");
         self.marks.needs_another_drill().then_some("a drill by 0.1.0 failed: drill again").or_else(ahead)
     }
@@ -139,7 +148,9 @@ impl Backup {
         let marks = self.marks.names.iter().map(MarkName::key);
         let details = self.marks.details.iter().cloned().map(Ok);
         let headers = self.headers.iter().map(HeaderName::key);
-        self.manifest.keys()?.into_iter().map(Ok).chain(headers).chain(details).chain(marks).collect()
+        let signatures = self.signatures.iter().cloned().map(Ok);
+        let manifest = self.manifest.keys()?.into_iter().map(Ok);
+        manifest.chain(headers).chain(details).chain(marks).chain(signatures).collect()
     }
 
     /// Returns the keys that the store may have locked, in the order of deletion: all except marks.
@@ -204,16 +215,25 @@ impl Catalog {
         }
         let failed_reads = FailedReads::default();
         cache.iter().for_each(|cache| cache.retain(&sizes));
-        let read = manifests::read(store, &sizes, cache, &failed_reads).await?;
+        let signatures = ListedSignatures::of(sizes.keys());
+        let read = manifests::read(store, (&sizes, &signatures), cache, &failed_reads).await?;
 
         let mut catalog = Self { wal, ..Self::default() };
-        let mut marks = Self::read_marks(store, sizes.keys(), &failed_reads).await?;
+        let mut marks = Self::read_marks(store, (sizes.keys(), &signatures), &failed_reads).await?;
         let mut unclaimed = sizes;
         unclaimed.retain(|key, _| ![RESTORE_PAGE, HEADERS_PAGE].contains(&key.as_str()));
         catalog.reports =
-            unclaimed.extract_if(.., |key, _| ReportName::from_key(key).is_some()).map(|(key, _)| key).collect();
+            unclaimed.extract_if(.., |key, _| ReportName::of_file(key).is_some()).map(|(key, _)| key).collect();
         let mut headers = headers::by_backup(unclaimed.keys());
-        for manifests::ParsedManifest { name, key, manifest } in read.into_iter().flatten() {
+        let mut of_backups: BTreeMap<BackupName, Vec<Key>> = BTreeMap::new();
+        for (key, record) in unclaimed.keys().filter_map(|key| Some((key, Record::from_signature_key(key)?))) {
+            match record {
+                Record::Manifest(name) => of_backups.entry(name).or_default().push(key.clone()),
+                Record::Mark(mark) => of_backups.entry(mark.backup).or_default().push(key.clone()),
+                Record::Report(_) => {}
+            }
+        }
+        for manifests::ParsedManifest { name, key, manifest, signature } in read.into_iter().flatten() {
             unclaimed.remove(&key);
             match manifest {
                 Err(error) => {
@@ -241,16 +261,26 @@ impl Catalog {
                     for mark in &marks.names {
                         unclaimed.remove(&mark.key()?);
                     }
-                    for details in &marks.details {
-                        unclaimed.remove(details);
+                    let signatures = of_backups.remove(&name).unwrap_or_default();
+                    for key in marks.details.iter().chain(&signatures) {
+                        unclaimed.remove(key);
                     }
                     let headers = headers.remove(&name).unwrap_or_default();
                     for header in &headers {
                         unclaimed.remove(&header.key()?);
                     }
-                    let (unusable, is_chain_doubtful) = (None, false);
-                    let backup =
-                        Backup { name, manifest, artifact, bytes, marks, headers, unusable, is_chain_doubtful };
+                    let backup = Backup {
+                        name,
+                        manifest,
+                        artifact,
+                        bytes,
+                        marks,
+                        headers,
+                        signature,
+                        signatures,
+                        unusable: None,
+                        is_chain_doubtful: false,
+                    };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }
@@ -273,7 +303,7 @@ impl Catalog {
     /// Reads the marks among these keys, by backup.
     async fn read_marks(
         store: &dyn Store,
-        keys: impl Iterator<Item = &Key>,
+        (keys, signatures): (impl Iterator<Item = &Key>, &ListedSignatures),
         failed_reads: &FailedReads,
     ) -> Result<BTreeMap<BackupName, Marks>> {
         let now = Utc::now();
@@ -287,7 +317,7 @@ impl Catalog {
         }
         stream::iter(names)
             .map(|(backup, (names, details))| async move {
-                let mut marks = mark::read(store, names, now, |error| failed_reads.count(error)).await?;
+                let mut marks = mark::read(store, (names, signatures), now, |error| failed_reads.count(error)).await?;
                 marks.details = details;
                 Ok((backup, marks))
             })

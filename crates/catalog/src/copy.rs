@@ -14,11 +14,14 @@ use longshore_model::header::{HeaderName, MAX_HEADER_BYTES};
 use longshore_model::key::Key;
 use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use longshore_model::mark::MAX_MARK_BYTES;
+use longshore_model::signature::signature_key;
 
 use crate::catalog::Backup;
+use crate::signature;
 
-/// Copies a backup and its holds from one destination to another, and compares the bytes with the
-/// digests of the manifest in transit. Files from an interrupted copy are not uploaded again.
+/// Copies a backup, its holds and their signatures from one destination to another, and compares
+/// the bytes with the digests of the manifest in transit. Files from an interrupted copy are not
+/// uploaded again.
 pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &Arc<dyn Observer>) -> Result<()> {
     let key = backup.name.manifest();
     // The original bytes: the manifest may have been written by a newer version of this program.
@@ -48,7 +51,18 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &
     }
     copy_holds(from, to, backup).await?;
     copy_headers(from, to, backup).await?;
+    copy_signature(from, to, backup, &key).await?;
     ship_record(to, &key, written).await
+}
+
+/// Copies the signature of a record, if the listing shows one. The record stays that of its signer.
+async fn copy_signature(from: &dyn Store, to: &dyn Store, backup: &Backup, record: &Key) -> Result<()> {
+    let signature = signature_key(record)?;
+    if !backup.signatures.contains(&signature) {
+        return Ok(());
+    }
+    let bytes = signature::fetch(from, &signature).await?;
+    ship_record(to, &signature, bytes).await
 }
 
 /// Copies the holds of a backup, so that they apply at every destination.
@@ -58,7 +72,10 @@ async fn copy_holds(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result
         let fetched =
             async { collect(from.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await };
         match fetched.await {
-            Ok(mark) => ship_record(to, &key, mark).await?,
+            Ok(mark) => {
+                ship_record(to, &key, mark).await?;
+                copy_signature(from, to, backup, &key).await?;
+            }
             // The backup was pruned in the meantime, or the mark was deleted: no hold is left.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error),
@@ -95,7 +112,7 @@ pub async fn copy_header(from: &dyn Store, to: &dyn Store, header: &HeaderName) 
 /// is deleted before the upload.
 pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &Arc<dyn Observer>) -> Result<()> {
     verify_stored(from, backup, observer).await?;
-    for key in backup.manifest.keys()? {
+    for key in backup.manifest.keys()?.into_iter().chain([signature_key(&backup.name.manifest())?]) {
         to.remove(&key).await?;
     }
     copy(from, to, backup, observer).await

@@ -7,6 +7,7 @@
 //! | [`mark`] | reading and writing marks |
 //! | [`drill`] | reading and writing the records of drills |
 //! | [`copy`](mod@copy) | copying a backup from one destination to another |
+//! | [`signature`] | reading the signatures of records |
 //! | [`record_cache`] | the records of a destination that were read before |
 
 pub mod adopt;
@@ -16,3 +17,4 @@ pub mod copy;
 pub mod drill;
 pub mod mark;
 pub mod record_cache;
+pub mod signature;

@@ -17,6 +17,7 @@ use longshore_model::key::{BackupName, Key};
 use longshore_model::manifest::Manifest;
 use longshore_model::mark::MarkName;
 use longshore_model::run_report::{MAX_REPORT_BYTES, ReportName};
+use longshore_model::signature::{Record, Verdict, signature_key};
 
 /// The maximum size of a cached record in bytes, except for manifests. Few are larger: reports of
 /// prunes that removed thousands of backups, and unencrypted records of drills.
@@ -25,13 +26,30 @@ const MAX_CACHED_BYTES: usize = 64 << 10;
 /// The manifests of all destinations: copies of one backup share theirs.
 pub type SharedManifests = Arc<Mutex<HashMap<BackupName, Weak<Manifest>>>>;
 
+/// A manifest, and the result of the verification of its signature.
+type VerifiedManifest = (Arc<Manifest>, Verdict);
+
+/// The listed sizes of a manifest and its signature, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ManifestSize {
+    manifest: u64,
+    signature: Option<u64>,
+}
+
+impl ManifestSize {
+    /// Returns the sizes by a listing.
+    pub(crate) fn of(manifest: u64, sizes: &BTreeMap<Key, u64>, signature: Option<Key>) -> Self {
+        Self { manifest, signature: signature.and_then(|key| sizes.get(&key).copied()) }
+    }
+}
+
 /// The records of one destination that were read before: manifests, and small records such as
 /// marks and run reports.
 #[derive(Default)]
 pub struct RecordCache {
     shared: SharedManifests,
     /// The manifests with the sizes of their files.
-    manifests: Mutex<HashMap<Key, (u64, Arc<Manifest>)>>,
+    manifests: Mutex<HashMap<Key, (ManifestSize, VerifiedManifest)>>,
     records: Mutex<HashMap<Key, Bytes>>,
 }
 
@@ -47,9 +65,9 @@ fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl RecordCache {
-    /// Returns the manifest under a key, if it was read in this size.
-    pub(crate) fn manifest(&self, key: &Key, bytes: u64) -> Option<Arc<Manifest>> {
-        lock(&self.manifests).get(key).filter(|(size, _)| *size == bytes).map(|(_, manifest)| Arc::clone(manifest))
+    /// Returns the manifest under a key, if it was read in these sizes.
+    pub(crate) fn manifest(&self, key: &Key, size: ManifestSize) -> Option<VerifiedManifest> {
+        lock(&self.manifests).get(key).filter(|(known, _)| *known == size).map(|(_, verified)| verified.clone())
     }
 
     /// Creates an empty cache that shares its manifests with those of other destinations.
@@ -61,8 +79,8 @@ impl RecordCache {
     pub(crate) fn add_manifest(
         &self,
         (name, key): (&BackupName, &Key),
-        bytes: u64,
-        manifest: Arc<Manifest>,
+        size: ManifestSize,
+        (manifest, signature): VerifiedManifest,
     ) -> Arc<Manifest> {
         let mut shared = lock(&self.shared);
         let equal = shared.get(name).and_then(Weak::upgrade).filter(|known| **known == *manifest);
@@ -71,13 +89,16 @@ impl RecordCache {
             shared.insert(name.clone(), Arc::downgrade(&manifest));
             manifest
         });
-        lock(&self.manifests).insert(key.clone(), (bytes, Arc::clone(&manifest)));
+        lock(&self.manifests).insert(key.clone(), (size, (Arc::clone(&manifest), signature)));
         manifest
     }
 
     /// Removes the records that a listing lacks, or shows in another size.
     pub(crate) fn retain(&self, sizes: &BTreeMap<Key, u64>) {
-        lock(&self.manifests).retain(|key, (bytes, _)| sizes.get(key) == Some(bytes));
+        lock(&self.manifests).retain(|key, (size, _)| {
+            let signature = signature_key(key).ok();
+            sizes.get(key).is_some_and(|bytes| ManifestSize::of(*bytes, sizes, signature) == *size)
+        });
         lock(&self.shared).retain(|_, manifest| manifest.strong_count() > 0);
         lock(&self.records).retain(|key, record| sizes.get(key) == Some(&(record.len() as u64)));
     }
@@ -130,9 +151,9 @@ impl Ship for CachedStore {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        let Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks: _, folder } =
+        let Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks: _, signatures, folder } =
             self.store.capabilities();
-        Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks: None, folder }
+        Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks: None, signatures, folder }
     }
 }
 
@@ -174,7 +195,9 @@ impl Store for CachedStore {
     }
 }
 
-/// Returns true for the key of a mark or run report, which never change.
+/// Returns true for the key of a mark, a run report or a signature, which never change.
 fn is_small_record(key: &Key) -> bool {
-    MarkName::from_key(key).is_some() || ReportName::from_key(key).is_some()
+    MarkName::from_key(key).is_some()
+        || ReportName::from_key(key).is_some()
+        || Record::from_signature_key(key).is_some()
 }

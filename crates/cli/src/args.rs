@@ -12,6 +12,7 @@ mod retention;
 pub(crate) mod schedule;
 mod serve;
 mod status;
+pub(crate) mod trust;
 mod verify;
 pub(crate) mod wal;
 
@@ -137,6 +138,9 @@ pub(crate) enum Verb {
     /// Writes a header for the new recipients beside each encrypted file.
     #[command(after_help = REKEY_HELP)]
     Rekey(Rekey),
+    /// Sign the backups of before, and accept a changed history of a destination.
+    #[command(subcommand)]
+    Trust(trust::Trust),
     /// Show when jobs are due, and let systemd or cron start them.
     Schedule(schedule::Schedule),
     /// Archive and fetch the WAL of a cluster.
@@ -204,7 +208,12 @@ impl Verb {
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) | Self::Rekey(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Notify(_) | Self::Serve(_) => return None,
+            Self::Trust(_)
+            | Self::Retention(_)
+            | Self::Schedule(_)
+            | Self::Wal(_)
+            | Self::Notify(_)
+            | Self::Serve(_) => return None,
             Self::Config(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })

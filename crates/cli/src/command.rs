@@ -20,6 +20,7 @@ mod serve;
 mod short_name;
 pub(crate) mod status;
 mod sync;
+mod trust;
 mod verify;
 mod wal;
 
@@ -94,6 +95,7 @@ pub(crate) async fn execute(
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Rekey(rekey) => async { rekey::rekey(&context()?, &rekey).await }.await,
+        Verb::Trust(what) => async { trust::trust(&context()?, &what).await }.await,
         Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
         Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,

@@ -21,6 +21,7 @@ use crate::notify::{self, NoticeChannel};
 use crate::registry::Registry;
 use crate::serve::{self, ServeSettings};
 use crate::table::{read, section, unknown_name_hint};
+use crate::trust::TrustSettings;
 use crate::wal::{self, WalArchive};
 use crate::written;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     /// The identities that decrypt backups, unless the command line names some.
     pub identity: IdentitySource,
+    /// The signatures that this host makes and verifies.
+    pub trust: TrustSettings,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Destination>,
     /// Retention policies by name.
@@ -104,7 +107,10 @@ impl Config {
             archives.borrow_mut().extend(wal::take(&mut value).map(|archive| (name.to_owned(), archive)));
             read::<written::Cluster>(value)
         })?;
-        let destinations = section(destinations.take(), |name, value| destination(name, value, registry))?;
+        let trust = TrustSettings::resolve(settings.signing, settings.trust);
+        let destinations = section(destinations.take(), |name, value| {
+            destination(name, value, registry).map(|destination| destination.with_trust(&trust))
+        })?;
         let policies = section(policies.take(), |name, value| {
             let span = value.span();
             let policy: Policy = read(value)?;
@@ -143,6 +149,7 @@ impl Config {
             state_dir: settings.state_dir,
             metrics_file: settings.metrics_file,
             identity,
+            trust,
             destinations,
             policies,
             adoptions,
@@ -151,6 +158,15 @@ impl Config {
             notify,
             wal,
         })
+    }
+
+    /// Returns the configuration for an action on records without a permitted signature.
+    #[must_use]
+    pub fn accepting_unsigned(mut self) -> Self {
+        self.trust.required = false;
+        let trust = self.trust.clone();
+        self.destinations = self.destinations.into_iter().map(|(name, at)| (name, at.with_trust(&trust))).collect();
+        self
     }
 
     /// Returns a digest that separates the state files of this configuration from those of another,

@@ -16,6 +16,7 @@ use toml::de::DeValue;
 use crate::error::ConfigError;
 use crate::registry::{Builder, Registry};
 use crate::table::read;
+use crate::trust::TrustSettings;
 use crate::written;
 
 /// The maximum number of parallel dumps. More are not faster: each takes a connection of the server
@@ -27,6 +28,7 @@ pub(crate) const MAX_PARALLEL: usize = 64;
 pub struct Destination {
     store: Builder<dyn Store>,
     stall_timeout: Duration,
+    trust: TrustSettings,
     /// The maximum number of parallel uploads to the destination, if limited.
     pub parallel: Option<usize>,
     /// The minimum age before an interrupted run's leftovers are removed: longer than
@@ -38,7 +40,19 @@ impl Destination {
     /// Creates a destination that opens this store, such as one in memory.
     pub fn of(store: impl Store + Clone + 'static) -> Self {
         let store: Builder<dyn Store> = Arc::new(move |_| Ok(Box::new(store.clone())));
-        Self { store, stall_timeout: STALL_TIMEOUT, parallel: None, orphan_grace: TimeDelta::hours(48) }
+        Self {
+            store,
+            stall_timeout: STALL_TIMEOUT,
+            trust: TrustSettings::default(),
+            parallel: None,
+            orphan_grace: TimeDelta::hours(48),
+        }
+    }
+
+    /// Returns the destination with signed or verified records.
+    #[must_use]
+    pub fn with_trust(self, trust: &TrustSettings) -> Self {
+        Self { trust: trust.clone(), ..self }
     }
 
     /// Opens the store with the limits of the destination's settings.
@@ -54,7 +68,8 @@ impl Destination {
     }
 
     fn open_with(&self, retention: MinimumRetention) -> Result<Arc<dyn Store>> {
-        (self.store)(&StoreContext { stall_timeout: self.stall_timeout, retention }).map(Arc::from)
+        let store = (self.store)(&StoreContext { stall_timeout: self.stall_timeout, retention })?;
+        self.trust.apply(Arc::from(store))
     }
 }
 
@@ -90,5 +105,5 @@ pub(crate) fn destination(
         }
         Ok(with_settings(&name, store, &limits))
     });
-    Ok(Destination { store, stall_timeout, parallel, orphan_grace })
+    Ok(Destination { store, stall_timeout, trust: TrustSettings::default(), parallel, orphan_grace })
 }

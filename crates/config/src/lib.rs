@@ -10,6 +10,7 @@
 //! | `incremental` | the setting about incremental base backups |
 //! | `differential` | the setting about dumps stored as differences |
 //! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
+//! | `trust` | the tables about signatures |
 //! | `timetable` | the schedules of a job |
 //! | `error` | mistakes in the configuration, and their positions in the file |
 //! | [`registry`] | the known plugins |
@@ -36,6 +37,7 @@ pub mod serve;
 pub mod suggestion;
 mod table;
 mod timetable;
+mod trust;
 mod wal;
 mod written;
 
@@ -51,4 +53,5 @@ pub use self::job::Job;
 pub use self::notify::NoticeChannel;
 pub use self::schema::schema;
 pub use self::timetable::Timetable;
+pub use self::trust::TrustSettings;
 pub use self::wal::{ReceiveSettings, Required, WalArchive};

@@ -20,6 +20,7 @@ use crate::differential::Differential;
 use crate::error::quote_unless_secret;
 use crate::incremental::Incremental;
 use crate::reference;
+use crate::trust::{WrittenSigning, WrittenTrust};
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
@@ -36,6 +37,10 @@ pub(crate) struct Top {
     pub(crate) state_dir: Option<PathBuf>,
     /// The file for metrics, written after each run, drill and verification.
     pub(crate) metrics_file: Option<PathBuf>,
+    /// The key that signs the records of this host.
+    pub(crate) signing: Option<WrittenSigning>,
+    /// The signers whose records this host trusts.
+    pub(crate) trust: Option<WrittenTrust>,
     #[serde(rename = "identity")]
     #[schemars(with = "Option<reference::Identity>")]
     _identity: Option<IgnoredAny>,

@@ -26,7 +26,8 @@ pub use self::header::{FileKey, OpenHeader, WriteHeader};
 pub use self::restore::{Restore, RestoreRequest, Restored};
 pub use self::snapshot::{HeldSnapshot, KeptSnapshot, SnapshotContent, SnapshotFiles, SnapshotMember, Snapshots};
 pub use self::store::{
-    Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Store,
+    Capabilities, Entry, ExclusiveLock, FreeSpace, IncompleteUploads, Leftover, Limits, ObjectLocks, Ship, Signatures,
+    Store,
 };
 pub use self::verify::{DEFINITIONS, HEADER_BYTES, UNKNOWN_FORMAT_HINT, Verified, Verify, VerifyReport, verifiers_of};
 pub use self::wal_source::{Answer, WalConnection, WalPart, WalServer, WalSlot, WalSource, WalStream};

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `rate_limit.rs` | [`RateLimit`]: a maximum rate of writes |
 //! | `stall_timeout.rs` | [`StallTimeout`]: a limit on the time without progress |
+//! | `signed.rs` | [`Signed`]: signatures of records |
 //! | `resume.rs` | [`Resume`]: fetches that continue after a lost connection |
 //!
 //! Every decorator forwards [`Limits`] and [`Capabilities`] as a whole, so it cannot lose one.
@@ -13,6 +14,7 @@
 
 mod rate_limit;
 mod resume;
+mod signed;
 mod stall_timeout;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::stage::Store;
 
 pub use self::rate_limit::{MaxRate, RateLimit, RateLimiter};
 pub use self::resume::Resume;
+pub use self::signed::Signed;
 pub use self::stall_timeout::{STALL_TIMEOUT, StallTimeout};
 
 /// The settings that apply to any destination.

@@ -16,6 +16,9 @@ use longshore_core::stage::Store;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
+use crate::trust::{HistoryProblem, compare};
+use crate::untrusted::untrusted_error;
+
 /// A destination whose catalog was read.
 #[derive(Clone)]
 pub struct Catalogued {
@@ -25,6 +28,8 @@ pub struct Catalogued {
     pub store: Arc<dyn Store>,
     /// The contents of the destination.
     pub catalog: Catalog,
+    /// The differences from what this host saw there before, by signed records.
+    pub history: Vec<HistoryProblem>,
 }
 
 /// Reads the catalogs of all destinations, or of the one named. A catalog that cannot be read is an
@@ -46,7 +51,7 @@ pub(crate) async fn read_with_wal<'a>(
         let read = async {
             let store = config.destination(name)?.open()?;
             let catalog = Catalog::read_with_wal(&*store).await?;
-            Ok(catalogued(config, name, store, catalog))
+            Ok(catalogued(config, name, store, catalog).await)
         };
         (name.clone(), read.await)
     });
@@ -72,21 +77,23 @@ pub(crate) async fn read_cached(config: &Config, name: &str, caches: &RecordCach
     let cache = caches.0.get(name).cloned().unwrap_or_default();
     let store = Arc::new(CachedStore::new(config.destination(name)?.open()?, Arc::clone(&cache)));
     let catalog = Catalog::read_cached(&*store, &cache).await?;
-    Ok(catalogued(config, name, store, catalog))
+    Ok(catalogued(config, name, store, catalog).await)
 }
 
 /// Reads the catalog of one destination.
 async fn read(config: &Config, name: &str, destination: &Destination) -> Result<Catalogued> {
     let store = destination.open()?;
     let catalog = Catalog::read(&*store).await?;
-    Ok(catalogued(config, name, store, catalog))
+    Ok(catalogued(config, name, store, catalog).await)
 }
 
-/// Adopts the files of other programs in a catalog.
-fn catalogued(config: &Config, name: &str, store: Arc<dyn Store>, mut catalog: Catalog) -> Catalogued {
+/// Adopts the files of other programs in a catalog, and compares the catalog with what this host
+/// saw before.
+async fn catalogued(config: &Config, name: &str, store: Arc<dyn Store>, mut catalog: Catalog) -> Catalogued {
     let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == name);
     catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
-    Catalogued { name: name.to_owned(), store, catalog }
+    let history = compare(config, name, &*store, &catalog).await;
+    Catalogued { name: name.to_owned(), store, catalog, history }
 }
 
 /// The least difference in response time that orders two destinations.
@@ -143,9 +150,13 @@ pub(crate) fn adopted_file_error<'a>(catalogs: impl IntoIterator<Item = &'a Cata
     )))
 }
 
-/// Returns the error for an unknown backup name, with the nearest known name.
+/// Returns the error for an unknown backup name, with the nearest known name, or that of a refused
+/// manifest of this name.
 pub fn unknown_backup<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Error {
-    let all = catalogs.into_iter().map(|at| &at.catalog);
+    let all: Vec<_> = catalogs.into_iter().map(|at| &at.catalog).collect();
+    if let Some(error) = untrusted_error(all.iter().copied(), words) {
+        return error;
+    }
     let mut known = BTreeSet::new();
     for catalog in all {
         for series in catalog.series.keys().chain(catalog.adopted.keys()) {

@@ -5,6 +5,7 @@ mod readers;
 mod risk;
 mod schedule;
 mod server;
+mod trust;
 mod wal;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub async fn check(
     }
     findings.extend(check_state_dir(config));
     findings.extend(check_metrics_file(config));
+    findings.extend(trust::check_trust(config).await);
     let mut run_size = RunSize { bytes: 0, is_complete: true };
     for job in &jobs {
         let (found, bytes) = server::check_server(config, job).await;

@@ -82,6 +82,9 @@ pub struct Report {
     pub missing: Option<String>,
     /// Backups of this run or newer ones that were not drilled because they are damaged.
     pub passed_over: Vec<String>,
+    /// Newer manifests that are refused, since they have no permitted signature.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<ErrorReport>,
     /// Notes for the operator.
     pub notes: Vec<String>,
     /// Warnings of the scratch server, given before the restore began.
@@ -171,7 +174,7 @@ impl Driller<'_> {
     pub async fn drill(&self, request: &Request) -> Result<Report> {
         let job = self.config.job(request.job.as_deref())?;
         let choice = choose(self.config, job, request).await?;
-        let Choice { destination, store, backups, earlier, missing, mut warnings, passed_over } = choice;
+        let Choice { destination, store, backups, earlier, missing, mut warnings, passed_over, refused } = choice;
         let identities = drill_identities(self.identities, &job.drill, self.config).await?;
         let policy = EncryptionPolicy::new(self.config, &identities, self.unsealed);
         warnings.extend(policy.expect(backups.iter().chain(earlier.iter().flatten()).map(|backup| &*backup.manifest))?);
@@ -186,6 +189,7 @@ impl Driller<'_> {
             drills: Vec::new(),
             missing,
             passed_over,
+            refused: refused.iter().map(ErrorReport::from).collect(),
             notes: warnings,
             warnings: Vec::new(),
             unfit: Vec::new(),

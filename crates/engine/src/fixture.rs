@@ -194,7 +194,7 @@ pub(crate) fn config(folder: &Path, store: &MemoryStore, policy: Option<Policy>)
 /// Reads the catalog of the destination.
 pub(crate) async fn catalogued(store: &MemoryStore) -> Catalogued {
     let catalog = Catalog::read(store).await.unwrap();
-    Catalogued { name: DESTINATION.to_owned(), store: Arc::new(store.clone()), catalog }
+    Catalogued { name: DESTINATION.to_owned(), store: Arc::new(store.clone()), catalog, history: Vec::new() }
 }
 
 /// Returns a destination with one encrypted backup.

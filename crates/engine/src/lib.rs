@@ -32,6 +32,12 @@
 //! | [`wal`] | the archive of a cluster's WAL |
 //! | [`withdraw`] | withdrawing wrong marks |
 //! | [`sync`] | copying backups between destinations |
+//! | `report_retention` | the run reports that are too old or too many |
+//! | [`trust`] | the comparison of destinations with what this host saw before |
+//! | [`untrusted`] | records that this host refuses by their signatures |
+//! | `removal` | statements of removals, written before backups are deleted |
+//! | [`sign_existing`] | signing the backups of before, once |
+//! | [`accept_chain`] | accepting the present state of a host's run reports |
 //! | [`sweep`] | removing leftovers of interrupted writers |
 //! | [`inspect`] | the contents of a dump file of any origin |
 //! | `restore_page` | the page about restoring without Longshore |
@@ -43,6 +49,7 @@
 //! | `dirs` | the default directories for locks and state |
 //! | `decrypted` | the record of backups that were decrypted on this host |
 
+pub mod accept_chain;
 pub mod catalogs;
 mod chains;
 pub mod check;
@@ -74,8 +81,10 @@ mod origin;
 pub mod overview;
 pub mod prune;
 pub mod rekey;
+mod removal;
 mod replay_pause;
 pub mod report;
+mod report_retention;
 pub mod restore;
 mod restore_page;
 pub mod run;
@@ -83,6 +92,7 @@ mod run_history;
 pub mod run_report;
 pub mod schedule;
 mod series_end;
+pub mod sign_existing;
 pub mod simulate;
 pub mod snapshots;
 mod stages;
@@ -90,6 +100,8 @@ pub mod status;
 mod survey;
 pub mod sweep;
 pub mod sync;
+pub mod trust;
+pub mod untrusted;
 pub mod verify;
 pub mod wal;
 pub mod withdraw;

@@ -1,7 +1,7 @@
 //! The backups of all destinations as a list: each backup once, with the state of its copies.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +10,7 @@ use longshore_catalog::catalog::{Backup, Series};
 use longshore_config::Config;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
+use longshore_core::signature::Verdict;
 use longshore_core::subject::Subject;
 use serde::{Serialize, Serializer};
 
@@ -41,6 +42,9 @@ pub struct ListedBackup {
     pub verified_at: Vec<String>,
     /// The destinations from which a drill restored the backup.
     pub drilled_at: Vec<String>,
+    /// The result for the signature at each destination, if this host verifies signatures.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub signatures: BTreeMap<String, String>,
     /// The description.
     #[serde(flatten)]
     pub description: Description,
@@ -166,6 +170,7 @@ impl ListedBackup {
             held: None,
             verified_at: Vec::new(),
             drilled_at: Vec::new(),
+            signatures: BTreeMap::new(),
             description,
         }
     }
@@ -180,6 +185,9 @@ impl ListedBackup {
             (None, Some(advice)) => CopyState::of(destination, Condition::Doubtful, advice),
             (None, None) => CopyState::of(destination, Condition::Good, INTACT),
         });
+        if backup.signature != Verdict::Unverified {
+            self.signatures.insert(destination.to_string(), backup.signature.to_string());
+        }
         if backup.marks.verified() {
             self.verified_at.push(destination.to_string());
         }

@@ -28,7 +28,8 @@ use crate::catalogs::{Catalogued, read_catalogs};
 use crate::destination_state::DestinationState;
 use crate::error_report::ErrorReport;
 use crate::mount;
-use crate::run_history::{self, HostHistory};
+use crate::report_retention;
+use crate::run_history::HostHistory;
 use crate::sweep::sweep;
 use crate::wal;
 
@@ -324,7 +325,7 @@ async fn prune_owners_after_run(
     pruned.warnings.extend(pruned.series.iter().filter_map(warning::unproven));
     if request.mode == Mode::Act {
         for job in owners.iter().filter_map(|owner| owner.job()) {
-            run_history::prune(&*at.store, &at.catalog.reports, &job.site.cluster.name, &job.name).await;
+            report_retention::prune(&*at.store, &at.catalog.reports, &job.site.cluster.name, &job.name).await;
         }
     }
     match sweep(at, state.as_mut(), request.mode, now - config.destination(&at.name)?.orphan_grace).await {

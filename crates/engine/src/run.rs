@@ -469,7 +469,7 @@ async fn apply_retention(
         let catalogued = async {
             let store = Arc::clone(&destination.store);
             let catalog = Catalog::read(&*store).await?;
-            Ok::<_, Error>(Catalogued { name: destination.name.clone(), store, catalog })
+            Ok::<_, Error>(Catalogued { name: destination.name.clone(), store, catalog, history: Vec::new() })
         };
         let Some(policy) = job.retention.get(&destination.name) else {
             match async { prune::sweep_leftovers(config, &catalogued.await?, Mode::Act).await }.await {

@@ -5,7 +5,6 @@
 //! | `report_dir.rs` | the reports in `state_dir/runs/`, and the markers of runs in progress |
 //! | `backup_times.rs` | the times of the backups that this host made |
 //! | `host_history.rs` | the runs of a job that this host knows, for retention |
-//! | `retention.rs` | the reports that are too old or too many |
 //! | `last_run.rs` | the last runs of each job, read from this host and from destinations |
 //! | `recent.rs` | the newest run reports of all jobs |
 //! | `running.rs` | the runs in progress |
@@ -15,7 +14,6 @@ mod host_history;
 mod last_run;
 mod recent;
 mod report_dir;
-mod retention;
 mod running;
 
 pub(crate) use self::backup_times::backup_times;
@@ -24,7 +22,6 @@ pub use self::last_run::LastRun;
 pub(crate) use self::last_run::{JobKey, LastRuns, last_runs};
 pub(crate) use self::recent::recent_runs;
 pub(crate) use self::report_dir::{Marker, ReportDir};
-pub(crate) use self::retention::prune;
 pub use self::running::RunningRuns;
 
 /// The verb of a run that makes backups, in its reports.

@@ -34,6 +34,7 @@ use crate::catalogs::{Catalogued, read_with_wal};
 use crate::details::fetch_record;
 use crate::error_report::ErrorReport;
 use crate::run_history::last_runs;
+use crate::untrusted::{ignored_marks, is_untrusted, untrusted};
 use crate::wal::status::Completeness;
 
 pub use self::differences::Differences;
@@ -157,6 +158,21 @@ async fn read_all(config: &Config, job: Option<&str>) -> Vec<(String, Result<Cat
 async fn destination_status(at: &Catalogued, includes: impl Fn(&Series) -> bool) -> (DestinationStatus, Vec<Issue>) {
     let mut attention = Vec::new();
     let unreadable = &at.catalog.unreadable;
+    let untrusted: Vec<_> = untrusted(&at.catalog).collect();
+    if let Some((_, error)) = untrusted.first() {
+        let records = if untrusted.len() == 1 { "record of a backup is" } else { "records of backups are" };
+        let message = format!("{} {records} refused, such as {}", untrusted.len(), error.chain());
+        attention.push(destination_issue(IssueKind::Untrusted, &at.name, message));
+    }
+    attention.extend(
+        at.history
+            .iter()
+            .map(|problem| destination_issue(IssueKind::HistoryChanged, &at.name, problem.message.clone())),
+    );
+    attention.extend(
+        ignored_marks(at.catalog.backups()).map(|marks| destination_issue(IssueKind::MarkIgnored, &at.name, marks)),
+    );
+    let unreadable: Vec<_> = unreadable.iter().filter(|(_, error)| !is_untrusted(error)).collect();
     if let Some((_, error)) = unreadable.iter().find(|(_, error)| error.kind() == Kind::Corrupt).or(unreadable.first())
     {
         // A manifest of a newer version, or one without permission to read, may be intact.
@@ -182,7 +198,7 @@ async fn destination_status(at: &Catalogued, includes: impl Fn(&Series) -> bool)
         name: at.name.clone(),
         series: requested().count(),
         backups: backups().count(),
-        unreadable: unreadable.len(),
+        unreadable: unreadable.len() + untrusted.len(),
         bytes: backups().fold(0, |sum, backup| sum.saturating_add(evaluate::bytes(backup))),
         free_bytes,
         error: None,

@@ -9,6 +9,7 @@ use longshore_catalog::catalog::Backup;
 use longshore_core::header::HeaderName;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkName;
+use longshore_core::signature::Record;
 use longshore_core::stage::{Entry, Store};
 use longshore_core::{Error, Kind, Result};
 use serde::Serialize;
@@ -147,12 +148,9 @@ fn names_with_details(orphans: &[Entry]) -> BTreeSet<BackupName> {
 fn is_ours(at: &Catalogued, names_with_details: &BTreeSet<BackupName>, key: &Key) -> bool {
     let Some(name) = BackupName::from_file_key(key) else { return false };
     let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };
-    let is_mark = MarkName::from_key(key).is_some() || MarkName::from_details_key(key).is_some();
-    if is_mark
-        || HeaderName::from_key(key).is_some()
-        || names_with_details.contains(&name)
-        || suffix.ends_with(".zst.age")
-    {
+    let of_mark = MarkName::from_key(key).is_some() || MarkName::from_details_key(key).is_some();
+    let beside = HeaderName::from_key(key).is_some() || Record::from_signature_key(key).is_some();
+    if of_mark || beside || names_with_details.contains(&name) || suffix.ends_with(".zst.age") {
         return true;
     }
     let is_same_kind = |backup: &Backup| {

@@ -204,7 +204,7 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unrepaired>) 
                 _ => {}
             }
             let catalog = Catalog::read(&*store).await?;
-            Ok(Catalogued { name: name.clone(), store, catalog })
+            Ok(Catalogued { name: name.clone(), store, catalog, history: Vec::new() })
         };
         (name, read.await)
     });

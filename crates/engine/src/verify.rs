@@ -38,6 +38,7 @@ use crate::headers::decryptor;
 use crate::hold::mark;
 use crate::origin::OriginCheck;
 use crate::stages::{site_without_server, verifiers};
+use crate::untrusted::is_untrusted;
 
 /// The number of backups read concurrently at one destination.
 const READS: usize = 2;
@@ -99,6 +100,8 @@ pub struct VerifyResult {
     pub error: Option<ErrorReport>,
     /// True if the error means damage, and not an unreadable destination.
     pub damaged: bool,
+    /// True if the error is a refusal: the record has no permitted signature.
+    pub refused: bool,
     /// The error if the result could not be stored as a mark, such as at a read-only destination.
     pub unmarked: Option<ErrorReport>,
 }
@@ -160,6 +163,11 @@ impl BackupVerifier<'_> {
         // backup was named.
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| scope.may_select(key));
         let mut all: Vec<_> = unreadable.map(|(key, error)| failed_result(&at.name, key.as_str(), error)).collect();
+        all.extend(
+            at.history
+                .iter()
+                .map(|problem| VerifyResult { refused: true, ..failed_result(&at.name, "", &problem.error(&at.name)) }),
+        );
         let backups = selected_backups(at, scope, self.job);
         let bytes = backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add);
         self.observer.event(&Event::BytesPlanned(bytes));
@@ -259,6 +267,7 @@ impl BackupVerifier<'_> {
             compared,
             verified: read.into_iter().flat_map(|read| read.reports).map(|found| found.verification).collect(),
             damaged: error.as_ref().is_some_and(is_damage),
+            refused: false,
             error: error.as_ref().map(ErrorReport::from),
             unmarked: unmarked.as_ref().map(ErrorReport::from),
         })
@@ -356,6 +365,7 @@ fn failed_result(destination: &str, name: &str, error: &Error) -> VerifyResult {
         compared: false,
         error: Some(error.into()),
         damaged: is_damage(error),
+        refused: is_untrusted(error),
         unmarked: None,
     }
 }

@@ -40,6 +40,8 @@ pub enum Stage {
     Hook,
     /// Notices of problems.
     Notify,
+    /// Signatures of records.
+    Trust,
 }
 
 impl fmt::Display for Stage {
@@ -60,6 +62,7 @@ impl fmt::Display for Stage {
             Self::Lock => "lock",
             Self::Hook => "hook",
             Self::Notify => "notify",
+            Self::Trust => "trust",
         })
     }
 }

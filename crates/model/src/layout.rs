@@ -4,14 +4,20 @@ use crate::format::Format;
 use crate::header::HeaderName;
 use crate::key::{BackupName, DETAILS, Key, Timestamp};
 use crate::mark::MarkName;
+use crate::signature::Record;
 
 impl BackupName {
     /// Returns the name of the backup that a file belongs to, if its name is that of an artifact,
-    /// details, a mark, or a header of one of these. Returns `None` for other files with the same
-    /// prefix.
+    /// details, a mark, or a header or signature of one of these. Returns `None` for other files with
+    /// the same prefix.
     pub fn from_file_key(key: &Key) -> Option<Self> {
         if let Some(header) = HeaderName::from_key(key) {
             return Self::from_file_key(&header.sealed);
+        }
+        match Record::from_signature_key(key) {
+            Some(Record::Manifest(name)) => return Some(name),
+            Some(Record::Mark(mark)) => return Some(mark.backup),
+            Some(Record::Report(_)) | None => {}
         }
         let [_, subject, file] = <[&str; 3]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?;
         let (timestamp, extension) = file.strip_prefix(subject)?.strip_prefix('-')?.split_once('.')?;
@@ -52,6 +58,8 @@ mod tests {
             ".details.json.age",
             ".hold.2026-07-01_120000.json",
             ".drilled.2026-07-01_120000.details.json.age",
+            ".json.sig",
+            ".hold.2026-07-01_120000.json.sig",
         ] {
             assert_eq!(owner(suffix).as_deref(), Some(NAME), "{suffix}");
         }

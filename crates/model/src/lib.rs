@@ -11,6 +11,7 @@
 //! | [`header`] | headers that give other recipients access to encrypted files |
 //! | [`mark`] | later events of a backup: held, verified, damaged |
 //! | [`drill`], [`comparison`], [`phase`] | the result of a restore drill |
+//! | [`signature`] | signatures of manifests, marks and run reports |
 //! | [`left_out`] | entries of an archive that a restore could not make |
 //! | [`run_report`] | the record that each run of a verb leaves |
 //! | [`terms`] | the maximum age of a job's backups, and the schedule of its runs |
@@ -38,6 +39,7 @@ pub mod phase;
 pub mod provenance;
 pub mod run_report;
 pub mod series;
+pub mod signature;
 pub mod source;
 pub mod sqlstate;
 pub mod subject;

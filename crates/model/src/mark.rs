@@ -125,6 +125,9 @@ impl MarkName {
 /// The content of a mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
+    /// The mark's own key: a signed mark counts only under this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
     /// The version of Longshore that wrote the mark.
     #[serde(default)]
     pub longshore: String,

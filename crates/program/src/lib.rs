@@ -6,10 +6,13 @@
 //! | `program` | the program, and its run |
 //! | `permissions` | the users who could replace the program |
 //! | `last_lines` | the last lines of the output |
+//! | `output` | the output of a program for an input |
 
 mod last_lines;
+mod output;
 mod permissions;
 mod program;
 
+pub use self::output::output;
 pub use self::permissions::check as expect_protected;
 pub use self::program::{Ending, Program};

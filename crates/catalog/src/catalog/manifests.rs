@@ -11,10 +11,12 @@ use longshore_core::stream::collect;
 use longshore_model::error::{Error, Kind, Result, Stage};
 use longshore_model::key::{BackupName, Key};
 use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use longshore_model::signature::Verdict;
 
 use super::FETCHES;
 use super::failed_reads::FailedReads;
-use crate::record_cache::RecordCache;
+use crate::record_cache::{ManifestSize, RecordCache};
+use crate::signature::{ListedSignatures, are_required};
 
 /// The number of manifests in a batch, large enough to make the cost of a thread negligible.
 const BATCH: usize = 64;
@@ -29,14 +31,15 @@ struct ManifestKey {
     key: Key,
 }
 
-/// The content of a manifest, or the error of its fetch.
-type Body = (ManifestKey, Result<Bytes>);
+/// The content of a manifest with the result for its signature, or the error of its fetch.
+type Body = (ManifestKey, Result<(Bytes, Verdict)>);
 
 /// A parsed manifest, or the error.
 pub(super) struct ParsedManifest {
     pub(super) name: BackupName,
     pub(super) key: Key,
     pub(super) manifest: Result<Arc<Manifest>>,
+    pub(super) signature: Verdict,
 }
 
 /// Reads the manifests among the keys. Returns them in batches, since moving them into one list is
@@ -45,7 +48,7 @@ pub(super) struct ParsedManifest {
 /// if the connection is lost or too many manifests cannot be fetched.
 pub(super) async fn read(
     store: &dyn Store,
-    sizes: &BTreeMap<Key, u64>,
+    (sizes, signatures): (&BTreeMap<Key, u64>, &ListedSignatures),
     cache: Option<&RecordCache>,
     failed_reads: &FailedReads,
 ) -> Result<Vec<Vec<ParsedManifest>>> {
@@ -53,17 +56,21 @@ pub(super) async fn read(
     for (key, bytes) in sizes {
         let Some(name) = BackupName::from_manifest_key(key) else { continue };
         let key = key.clone();
-        match cache.and_then(|cache| cache.manifest(&key, *bytes)) {
-            Some(manifest) => known.push(ParsedManifest { name, key, manifest: Ok(manifest) }),
+        let size = ManifestSize::of(*bytes, sizes, signatures.key(&key));
+        match cache.and_then(|cache| cache.manifest(&key, size)) {
+            Some((manifest, signature)) => known.push(ParsedManifest { name, key, manifest: Ok(manifest), signature }),
             None => unknown.push(ManifestKey { name, key }),
         }
     }
-    let batches = bodies(store, unknown).map(|batch| async move {
+    let is_required = are_required(store);
+    let batches = bodies(store, signatures, unknown).map(|batch| async move {
         let failed = batch.iter().filter_map(|(_, body)| body.as_ref().err());
         // A manifest that no longer exists is not a backup.
         let is_store_failure = |error: &&Error| error.kind() != Kind::NotFound && FailedReads::is_store_error(error);
         failed.filter(is_store_failure).try_for_each(|error| failed_reads.count(error))?;
-        let parsed = tokio::task::spawn_blocking(move || batch.into_iter().filter_map(parse).collect());
+        let parsed = tokio::task::spawn_blocking(move || {
+            batch.into_iter().filter_map(|body| parse(body, is_required)).collect()
+        });
         parsed.await.map_err(|error| {
             Error::new(Stage::Catalog, Kind::Failed, "", "reading the manifests was aborted").because(error)
         })
@@ -73,28 +80,42 @@ pub(super) async fn read(
     while let Some::<Vec<ParsedManifest>>(batch) = batches.try_next().await? {
         all.push(match cache {
             None => batch,
-            Some(cache) => batch.into_iter().map(|parsed| cached(parsed, sizes, cache)).collect(),
+            Some(cache) => batch.into_iter().map(|parsed| cached(parsed, (sizes, signatures), cache)).collect(),
         });
     }
     Ok(all)
 }
 
 /// Adds a manifest to the cache.
-fn cached(parsed: ParsedManifest, sizes: &BTreeMap<Key, u64>, cache: &RecordCache) -> ParsedManifest {
-    let ParsedManifest { name, key, manifest } = parsed;
+fn cached(
+    parsed: ParsedManifest,
+    (sizes, signatures): (&BTreeMap<Key, u64>, &ListedSignatures),
+    cache: &RecordCache,
+) -> ParsedManifest {
+    let ParsedManifest { name, key, manifest, signature } = parsed;
     let manifest = manifest.map(|manifest| match sizes.get(&key) {
-        Some(bytes) => cache.add_manifest((&name, &key), *bytes, manifest),
+        Some(bytes) => {
+            let size = ManifestSize::of(*bytes, sizes, signatures.key(&key));
+            cache.add_manifest((&name, &key), size, (manifest, signature.clone()))
+        }
         None => manifest,
     });
-    ParsedManifest { name, key, manifest }
+    ParsedManifest { name, key, manifest, signature }
 }
 
 /// Fetches the contents of the manifests, in batches.
-fn bodies(store: &dyn Store, all: Vec<ManifestKey>) -> BoxStream<'_, Vec<Body>> {
+fn bodies<'a>(
+    store: &'a dyn Store,
+    signatures: &'a ListedSignatures,
+    all: Vec<ManifestKey>,
+) -> BoxStream<'a, Vec<Body>> {
     let fetched = stream::iter(all).map(move |manifest_key| async move {
         let body = async {
             let key = manifest_key.key.as_str();
-            collect(store.fetch(&manifest_key.key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key).await
+            let fetched = store.fetch(&manifest_key.key, None).await?;
+            let bytes = collect(fetched, MAX_MANIFEST_BYTES, Stage::Catalog, key).await?;
+            let signature = signatures.verify(store, &manifest_key.key, &bytes).await?;
+            Ok((bytes, signature))
         };
         let body = body.await;
         (manifest_key, body)
@@ -102,13 +123,18 @@ fn bodies(store: &dyn Store, all: Vec<ManifestKey>) -> BoxStream<'_, Vec<Body>> 
     fetched.buffered(FETCHES).chunks(BATCH).boxed()
 }
 
-fn parse((ManifestKey { name, key }, body): Body) -> Option<ParsedManifest> {
+fn parse((ManifestKey { name, key }, body): Body, is_required: bool) -> Option<ParsedManifest> {
+    let mut signature = Verdict::default();
     let manifest = match body {
-        Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Arc::new),
+        Ok((bytes, verdict)) => {
+            let accepted = verdict.expect_accepted(&key, is_required);
+            signature = verdict;
+            accepted.and_then(|()| Manifest::from_bytes(&key, &bytes)).map(Arc::new)
+        }
         // A concurrent prune has deleted the backup since the listing.
         Err(error) if error.kind() == Kind::NotFound => return None,
         // An unreadable manifest does not hide the others.
         Err(error) => Err(error),
     };
-    Some(ParsedManifest { name, key, manifest })
+    Some(ParsedManifest { name, key, manifest, signature })
 }

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 24] = [
+const EXAMPLES: [(&str, &[&str]); 25] = [
     (
         "init",
         &[
@@ -78,6 +78,14 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
             "longshore rekey nightly --identity old.txt --to-file recipients.txt --dry-run",
             "longshore rekey nightly --identity old.txt --to age1… --to age1…",
             "longshore rekey --all --identity old.txt --to-file recipients.txt",
+        ],
+    ),
+    (
+        "trust",
+        &[
+            "longshore trust adopt nas --identity key.txt",
+            "longshore trust adopt nas --identity key.txt --yes",
+            "longshore trust accept-chain db1",
         ],
     ),
     (

@@ -90,7 +90,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         let hint = "run `longshore verify` for the cause, and run the job again";
         output.problem(&longshore_core::error::printable(passed_over), Some(hint));
     }
-    for problem in &report.unfit {
+    for problem in report.refused.iter().chain(&report.unfit) {
         output.problem(&problem.message, problem.hint.as_deref());
     }
     for problem in &report.unmarked {
@@ -102,6 +102,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     Ok(match report.verdict() {
         Verdict::Damaged | Verdict::Unrestorable => Exit::Damaged,
         _ if !report.passed_over.is_empty() => Exit::Damaged,
+        _ if !report.refused.is_empty() => Exit::Refused,
         Verdict::NotDrilled => Exit::Failed,
         Verdict::Good if report.left.is_some() => Exit::Failed,
         Verdict::Good if report.missing.is_some() => Exit::Partial,

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_trust::role::ROLES;
+use longshore_trust::signing_key::{KeyError, SigningKey};
 use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
 
 use self::destination::{NewDestination, quoted};
 use crate::args::Init;
@@ -28,6 +31,7 @@ const SCHEMA: &str = "/usr/share/longshore/config.schema.json";
 pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Output) -> Result<Exit> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
+    let (signing_key, signers) = (folder.join("signing_key"), folder.join("allowed_signers"));
     refuse_existing(path, "pass another file with --config FILE, or move this file away")?;
     let makes_identity = args.recipient.is_empty();
     if makes_identity {
@@ -35,6 +39,9 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
         refuse_existing(&identity, way_out)?;
     } else {
         plugins::expect_recipients(&args.recipient)?;
+    }
+    for file in [&signing_key, &signers] {
+        refuse_existing(file, "move this file away: the configuration will name a new signing key")?;
     }
     let destinations = destinations(&args)?;
     let found = cluster::find(args.connection.as_deref(), output).await?;
@@ -53,6 +60,11 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     } else {
         args.recipient
     };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let (key, line) = new_signing_key(&host)?;
+    write_new(&signing_key, &key)?;
+    write_new(&signers, &format!("{line}\n"))?;
+    output.line(format_args!("created a signing key: {}", signing_key.display()));
     let recipients = recipients.iter().map(|recipient| quoted(recipient)).collect::<Vec<_>>().join(", ");
     let config = TEMPLATE
         .replace("{schema}", &schema_line(Path::new(SCHEMA)))
@@ -64,6 +76,8 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
             &destinations.iter().map(|destination| quoted(&destination.name)).collect::<Vec<_>>().join(", "),
         )
         .replace("{recipients}", &recipients)
+        .replace("{signing_key}", &quoted(&absolute(&signing_key)?))
+        .replace("{allowed_signers}", &quoted(&absolute(&signers)?))
         // Last, since a database may be named like a placeholder.
         .replace("{databases}", &databases);
     write_new(path, &config)?;
@@ -75,6 +89,9 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
             identity.display()
         ));
     }
+    output.line(format_args!(
+        "\nOther hosts that read the backups trust this one by the following line of their allowed_signers:\n{line}"
+    ));
     for destination in &destinations {
         output.line(format_args!("uploads to {} ([destination.{}])", destination.address(), destination.name));
     }
@@ -113,6 +130,20 @@ fn schema_line(path: &Path) -> String {
          # first line \"#:schema ./config.schema.json\"."
             .to_owned()
     }
+}
+
+/// Creates a signing key. Returns the content of its file, and its line of allowed signers.
+fn new_signing_key(host: &str) -> Result<(Zeroizing<String>, String)> {
+    let failed = |error: KeyError| Error::new(Stage::Config, Kind::Failed, "signing key", error.message);
+    let key = SigningKey::generate(&format!("longshore@{host}")).map_err(failed)?;
+    let principals: Vec<String> = ROLES.iter().map(|role| format!("{role}@{host}")).collect();
+    Ok((Zeroizing::new(key.to_file().map_err(failed)?), key.public_line(&principals.join(","))))
+}
+
+/// Returns the absolute path as text.
+fn absolute(path: &Path) -> Result<String> {
+    let failed = |error| Error::io(Stage::Config, path.display().to_string(), "cannot resolve the path", error);
+    Ok(std::path::absolute(path).map_err(failed)?.display().to_string())
 }
 
 fn refuse_existing(path: &Path, way_out: &str) -> Result<()> {

@@ -13,6 +13,7 @@ use longshore_core::{Kind, Result};
 use longshore_engine::catalogs::{Catalogued, read_catalogs};
 use longshore_engine::encryption_policy::EncryptionPolicy;
 use longshore_engine::listing::ListedBackup;
+use longshore_engine::untrusted::is_untrusted;
 
 use self::entry::{Entry, table};
 use self::filter::Filter;
@@ -94,7 +95,18 @@ impl Listing {
         for (_, error) in &at.catalog.unreadable {
             context.output.error(error);
             // A manifest of a newer version, or without permission to read, is no proof of damage.
-            self.exit = worse(self.exit, if error.kind() == Kind::Corrupt { Exit::Damaged } else { Exit::Partial });
+            self.exit = worse(
+                self.exit,
+                match error.kind() {
+                    Kind::Corrupt => Exit::Damaged,
+                    _ if is_untrusted(error) => Exit::Refused,
+                    _ => Exit::Partial,
+                },
+            );
+        }
+        for problem in &at.history {
+            context.output.error(&problem.error(&at.name));
+            self.exit = worse(self.exit, Exit::Refused);
         }
         if !at.catalog.orphans.is_empty() {
             self.orphans.insert(at.name.clone(), at.catalog.orphans.len());
@@ -165,10 +177,11 @@ impl Listing {
     }
 }
 
-/// Returns the worse of two exit codes. A damaged backup outweighs an unreadable destination.
+/// Returns the worse of two exit codes. A damaged backup outweighs a refused one, and that an
+/// unreadable destination.
 fn worse(one: Exit, other: Exit) -> Exit {
-    if [one, other].contains(&Exit::Damaged) {
-        Exit::Damaged
+    if let Some(worst) = [Exit::Damaged, Exit::Refused].into_iter().find(|exit| [one, other].contains(exit)) {
+        worst
     } else if one == Exit::Done {
         other
     } else {

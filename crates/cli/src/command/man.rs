@@ -21,7 +21,7 @@ pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result
 }
 
 /// The handwritten pages: name, section and Markdown.
-const PAGES: [(&str, u8, &str); 14] = [
+const PAGES: [(&str, u8, &str); 15] = [
     ("longshore-config", 5, include_str!("../../doc/longshore-config.5.md")),
     ("longshore-formats", 5, include_str!("../../doc/longshore-formats.5.md")),
     ("longshore-containers", 7, include_str!("../../doc/longshore-containers.7.md")),
@@ -35,6 +35,7 @@ const PAGES: [(&str, u8, &str); 14] = [
     ("longshore-schedule", 7, include_str!("../../doc/longshore-schedule.7.md")),
     ("longshore-serve", 7, include_str!("../../doc/longshore-serve.7.md")),
     ("longshore-snapshots", 7, include_str!("../../doc/longshore-snapshots.7.md")),
+    ("longshore-trust", 7, include_str!("../../doc/longshore-trust.7.md")),
     ("longshore-wal", 7, include_str!("../../doc/longshore-wal.7.md")),
 ];
 

@@ -80,5 +80,8 @@ fn exit(status: &Status) -> Exit {
     if status.attention.iter().any(|it| it.kind == IssueKind::Damaged) {
         return Exit::Damaged;
     }
+    if status.attention.iter().any(|it| matches!(it.kind, IssueKind::Untrusted | IssueKind::HistoryChanged)) {
+        return Exit::Refused;
+    }
     if status.attention.iter().any(|it| it.kind.alarms()) { Exit::Partial } else { Exit::Done }
 }

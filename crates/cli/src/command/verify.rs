@@ -61,6 +61,8 @@ fn exit(read: &[VerifyResult]) -> Exit {
     let failed = read.iter().filter(|read| read.error.is_some()).count();
     if read.iter().any(|read| read.damaged) {
         Exit::Damaged
+    } else if read.iter().any(|read| read.refused) {
+        Exit::Refused
     } else if failed == 0 {
         Exit::Done
     } else if failed < read.len() {
@@ -103,6 +105,7 @@ fn result(read: &VerifyResult) -> Cell {
         }
         (Some(Depth::Sealed), _) => Cell::from(State::DigestMatches).and(", not decoded"),
         (None, true) => State::Damaged.into(),
+        (None, false) if read.refused => State::Refused.into(),
         (None, false) => State::Failed.into(),
     }
 }

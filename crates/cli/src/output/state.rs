@@ -22,6 +22,7 @@ pub(crate) enum State {
     Released,
     Removed,
     RestoredAndCompared,
+    Signed,
     Verified,
     Written,
     // Warnings: something is missing or not certain.
@@ -75,6 +76,7 @@ impl State {
             Self::Released => ("released", GOOD),
             Self::Removed => ("removed", GOOD),
             Self::RestoredAndCompared => ("restored and compared", GOOD),
+            Self::Signed => ("signed", GOOD),
             Self::Verified => ("verified", GOOD),
             Self::Written => ("written", GOOD),
             Self::Interrupted => ("interrupted", WARNING),

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
-use super::record::ship_record;
+use super::record::{ship_record, sign_record};
 use crate::base::{BaseFacts, WalLocation};
 use crate::compress::{Compression, CompressionStats};
 use crate::difference::{Choice, Differ, Difference, EXTENSION, Encoded, Outcome};
@@ -422,7 +422,7 @@ fn counted(stream: ByteStream, destination: String, observer: Arc<dyn Observer>)
     (stream.boxed(), uploaded_bytes)
 }
 
-/// Uploads the details and then the manifest, which completes the backup.
+/// Uploads the details, the manifest's signature and then the manifest, which completes the backup.
 async fn ship_manifest(
     store: &dyn Store,
     name: &BackupName,
@@ -432,7 +432,11 @@ async fn ship_manifest(
     if let Some((SealedFile { key, .. }, bytes)) = details {
         ship_record(store, key, bytes.clone()).await?;
     }
-    ship_record(store, &name.manifest(), manifest.to_bytes()?.into()).await
+    let (key, bytes) = (name.manifest(), manifest.to_bytes()?);
+    if let Some((signature_key, signature)) = sign_record(store, &key, &bytes).await? {
+        ship_record(store, &signature_key, signature).await?;
+    }
+    ship_record(store, &key, bytes.into()).await
 }
 
 /// Truncates a time to the precision of manifests.

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use crate::digest::Digest;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::key::Key;
 use crate::manifest::SealedFile;
 use crate::meter::expect;
 use crate::retry::while_unavailable;
-use crate::stage::Store;
+use crate::signature::signature_key;
+use crate::stage::{Ship, Store};
 use crate::stream::{self, ByteStream, drain};
 
 /// Uploads a small file, and retries while the destination is unavailable. Succeeds if the file
@@ -21,6 +22,25 @@ pub async fn ship_record(store: &dyn Store, key: &Key, bytes: Bytes) -> Result<(
             if has_file(store, &file).await { Ok(()) } else { Err(error) }
         }
         shipped => shipped,
+    }
+}
+
+/// Returns the signature of a record with its key, if this host signs records.
+///
+/// # Errors
+///
+/// Fails if the record cannot be signed, or with [`Kind::Refused`] if this host requires signatures
+/// but signs none: the record would not count.
+pub async fn sign_record(store: &(impl Ship + ?Sized), key: &Key, record: &[u8]) -> Result<Option<(Key, Bytes)>> {
+    let Some(signatures) = store.capabilities().signatures else { return Ok(None) };
+    match signatures.sign(key, record).await? {
+        Some(signature) => Ok(Some((signature_key(key)?, signature))),
+        None if signatures.are_required() => {
+            let message = "this host requires signed records, but signs none";
+            Err(Error::new(Stage::Ship, Kind::Refused, key.as_str(), message)
+                .hint("set key in [signing], or act on the host that has the key"))
+        }
+        None => Ok(None),
     }
 }
 

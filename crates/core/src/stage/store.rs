@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::ready;
 use futures_util::stream::BoxStream;
@@ -13,6 +14,7 @@ use crate::check::Check;
 use crate::error::Result;
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
+use crate::signature::Verdict;
 use crate::stream::ByteStream;
 use crate::wal_key::is_in_archive;
 
@@ -107,8 +109,27 @@ pub struct Capabilities<'a> {
     pub incomplete_uploads: Option<&'a dyn IncompleteUploads>,
     /// Access to object locks.
     pub object_locks: Option<&'a dyn ObjectLocks>,
+    /// The signatures of records, if this host makes or verifies any.
+    pub signatures: Option<&'a dyn Signatures>,
     /// The local folder, if the destination is a folder of this host.
     pub folder: Option<&'a Path>,
+}
+
+/// The signatures of the records in a destination: manifests, marks and run reports.
+#[async_trait]
+pub trait Signatures: Send + Sync {
+    /// Signs a record to be stored under `key`. Returns `None` if this host signs none.
+    async fn sign(&self, key: &Key, record: &[u8]) -> Result<Option<Bytes>>;
+
+    /// Verifies the signature of the record under `key`; `None` if there is no signature. Returns
+    /// [`Verdict::Unverified`] if this host verifies none.
+    fn verify(&self, key: &Key, record: &[u8], signature: Option<&[u8]>) -> Verdict;
+
+    /// Returns true if this host verifies signatures.
+    fn verifies(&self) -> bool;
+
+    /// Returns true if records without a permitted signature do not count.
+    fn are_required(&self) -> bool;
 }
 
 /// A destination that can protect objects from deletion.

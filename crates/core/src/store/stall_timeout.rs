@@ -105,13 +105,14 @@ impl Ship for StallTimeout {
     }
 
     fn capabilities(&self) -> Capabilities<'_> {
-        let Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks, folder } =
+        let Capabilities { exclusive_lock, free_space, incomplete_uploads, object_locks, signatures, folder } =
             self.store.capabilities();
         Capabilities {
             exclusive_lock: exclusive_lock.map(|_| self as &dyn ExclusiveLock),
             free_space: free_space.map(|_| self as &dyn FreeSpace),
             incomplete_uploads: incomplete_uploads.map(|_| self as &dyn IncompleteUploads),
             object_locks: object_locks.map(|_| self as &dyn ObjectLocks),
+            signatures,
             folder,
         }
     }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use longshore_catalog::catalog::{Backup, Presence, Series};
 use longshore_config::{Config, Job};
-use longshore_core::key::{BackupName, Timestamp};
+use longshore_core::key::{BackupName, Key, Timestamp, encode_name};
 use longshore_core::stage::Store;
 use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::catalogs::{Catalogued, read_available};
 use crate::chains::{Chains, Copies};
+use crate::untrusted::untrusted;
 
 /// The selection of backups to drill.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +44,8 @@ pub(super) struct Choice {
     pub(super) warnings: Vec<String>,
     /// Backups of this run or newer ones that are not drilled because they are damaged.
     pub(super) passed_over: Vec<String>,
+    /// Newer manifests that are refused, since they have no permitted signature.
+    pub(super) refused: Vec<Error>,
 }
 
 /// Chooses the backups to drill.
@@ -58,6 +61,12 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
     // The stable sort keeps the order of destinations that were never drilled.
     found.sort_by_key(|(last, ..)| *last);
     let Some((_, at, backups)) = found.into_iter().next() else {
+        let unreadable = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(_, error)| error.clone());
+        let of_signature = unreadable.filter(|error| error.stage() == Stage::Trust);
+        let refused = catalogs.iter().flat_map(|at| refused(at, job, None)).chain(of_signature).next();
+        if let Some(error) = refused {
+            return Err(error);
+        }
         let message = match &request.backup {
             Some(name) => format!("no good backup named {name}"),
             None => "no good backup of the job".to_owned(),
@@ -75,6 +84,10 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
         warnings.push(warning);
     }
     let passed_over = backups.first().map(|oldest| damaged_backups(at, job, request, oldest)).unwrap_or_default();
+    let time =
+        backups.first().map(|oldest| oldest.manifest.time).filter(|_| request.backup.is_none() && request.at.is_none());
+    let mut refused = time.map(|time| refused(at, job, Some(time))).unwrap_or_default();
+    refused.extend(at.history.iter().map(|problem| problem.error(&at.name)));
     let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
     let of_database = |backup: &Backup| backup.manifest.subject.kind() == SubjectKind::Database;
     let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
@@ -97,7 +110,17 @@ pub(super) async fn choose(config: &Config, job: &Job, request: &Request) -> Res
     };
     let earlier = backups.iter().map(earlier).collect::<Result<Vec<Vec<Backup>>>>()?;
     let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
-    Ok(Choice { destination, store, backups, earlier, missing, warnings, passed_over })
+    Ok(Choice { destination, store, backups, earlier, missing, warnings, passed_over, refused })
+}
+
+/// Returns the errors of refused manifests of the job's cluster, not older than `after` if given.
+fn refused(at: &Catalogued, job: &Job, after: Option<Timestamp>) -> Vec<Error> {
+    let cluster = encode_name(&job.site.cluster.name);
+    let is_meant = |key: &Key| {
+        let name = BackupName::from_manifest_key(key).filter(|name| name.folder().split('/').next() == Some(&cluster));
+        name.is_some_and(|name| after.is_none_or(|after| name.time().is_some_and(|time| time >= after)))
+    };
+    untrusted(&at.catalog).filter(|(key, _)| is_meant(key)).map(|(_, error)| error.clone()).collect()
 }
 
 fn job_backups<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
@@ -151,9 +174,14 @@ fn damaged_backups(at: &Catalogued, job: &Job, request: &Request, chosen: &Backu
         let why = backup.damage().unwrap_or_default();
         format!("{}: damaged: {why}; it was not drilled", backup.name)
     });
+    let cluster = encode_name(&job.site.cluster.name);
     let folders: BTreeSet<&str> = job_backups(at, job).map(|backup| backup.name.folder()).collect();
     let unreadable = at.catalog.unreadable.iter().filter(|(key, error)| {
-        let name = BackupName::from_manifest_key(key).filter(|name| folders.contains(name.folder()));
+        // A bad signature hides the job of a backup, but not its cluster.
+        let may_be_its =
+            |name: &BackupName| error.stage() == Stage::Trust && name.folder().split('/').next() == Some(&cluster);
+        let name =
+            BackupName::from_manifest_key(key).filter(|name| folders.contains(name.folder()) || may_be_its(name));
         error.kind() == Kind::Corrupt && name.and_then(|name| name.time()).is_some_and(is_in_range)
     });
     found.chain(unreadable.map(|(key, error)| format!("{key}: {error}; it was not drilled"))).collect()

@@ -132,11 +132,11 @@ fn event(issue: &Issue) -> Event {
         IssueKind::NoLimit | IssueKind::Stale | IssueKind::WalStale => Event::Stale,
         IssueKind::Missing | IssueKind::WalMissing => Event::MissingCopy,
         IssueKind::Shrunk | IssueKind::TablesVanished => Event::Shrunk,
-        IssueKind::Unreadable => Event::Unreadable,
+        IssueKind::Unreadable | IssueKind::Untrusted | IssueKind::HistoryChanged => Event::Unreadable,
         IssueKind::Damaged | IssueKind::DamagedPages | IssueKind::WalLost => Event::Damaged,
         IssueKind::Unknown | IssueKind::FutureDated | IssueKind::HoldLost | IssueKind::BackupsLost => Event::Warning,
         IssueKind::ParentTrusted | IssueKind::FullAtRisk => Event::Warning,
-        IssueKind::WalForked | IssueKind::DrillAgain => Event::Warning,
+        IssueKind::WalForked | IssueKind::DrillAgain | IssueKind::MarkIgnored => Event::Warning,
         IssueKind::ScheduleFailed | IssueKind::WalNotReceived => Event::Warning,
     }
 }
@@ -148,6 +148,9 @@ fn words(kind: IssueKind) -> &'static str {
         IssueKind::Unknown => "an unknown state of",
         IssueKind::Missing => "a missing copy of",
         IssueKind::FutureDated => "a backup dated in the future of",
+        IssueKind::MarkIgnored => "ignored marks at",
+        IssueKind::HistoryChanged => "a changed history of",
+        IssueKind::Untrusted => "refused records at",
         IssueKind::HoldLost => "a lost hold at",
         IssueKind::BackupsLost => "lost backups at",
         IssueKind::ParentTrusted => "unseen parents of",

@@ -14,6 +14,7 @@ use super::plan::OwnerPlan;
 use super::removable::{Removable, SeriesKey, removables};
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
+use crate::removal::state_removals;
 
 /// The number of backups deleted between two listings.
 const BATCH: usize = 500;
@@ -35,6 +36,15 @@ pub(super) async fn execute(at: &Catalogued, plans: &[OwnerPlan<'_>]) -> BTreeMa
     let mut needed: BTreeSet<&BackupName> = BTreeSet::new();
     for batch in to_remove.chunks(BATCH) {
         let recheck = Recheck::list(&*at.store, batch, &survivors).await;
+        let permitted = |backup: &&Removable<'_>| {
+            !needed.contains(backup.name())
+                && recheck.as_ref().is_ok_and(|recheck| recheck.expect_removable(**backup).is_ok())
+        };
+        let stated = batch.iter().filter(permitted).filter_map(|backup| backup.backup());
+        let recheck = match state_removals(&*at.store, &at.name, stated).await {
+            Ok(()) => recheck,
+            Err(error) => Err(error),
+        };
         for group in independent_groups(batch) {
             let removals = group.iter().map(async |backup| {
                 let allowed = match &recheck {

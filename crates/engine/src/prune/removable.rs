@@ -36,6 +36,14 @@ impl<'a> Removable<'a> {
         }
     }
 
+    /// Returns the backup, unless it is an adopted file.
+    pub(super) fn backup(self) -> Option<&'a Backup> {
+        match self {
+            Self::Backup(backup) => Some(backup),
+            Self::Adopted(_) => None,
+        }
+    }
+
     /// Returns the series.
     pub(super) fn series_key(self) -> SeriesKey {
         match self {

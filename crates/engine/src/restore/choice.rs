@@ -20,6 +20,7 @@ use longshore_retention::CLOCK_TOLERANCE;
 use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_fastest_first, unknown_backup};
 use crate::chains::{Chains, Copies};
 use crate::encryption_policy::EncryptionPolicy;
+use crate::untrusted::{is_untrusted, untrusted, untrusted_error};
 
 /// The selection of backups to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +122,8 @@ pub async fn choose(
     let (read, errors) = read_fastest_first(config, from).await?;
     let catalogs = Chains::new(&read);
     let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
-    let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
+    let history = read.iter().flat_map(|at| at.history.iter().map(|problem| problem.error(&at.name).to_string()));
+    let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.chain(history).collect() };
     choice.backups = match selector {
         Selector::Run(id) => {
             choice.missing = missing_backups(&catalogs, id);
@@ -292,11 +294,12 @@ fn choose_subject(catalogs: &Chains<'_>, words: &str, job: Option<&str>, at: Opt
     // Two jobs may dump different parts of one database.
     expect_unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "choose the job with --job: ")?;
     if candidates.is_empty() {
+        let read = || catalogs.catalogs.iter().map(|at| &at.catalog);
         let none = || match catalogs.all().any(|(_, backup)| matches_backup(words, backup)) {
             true if job.is_some_and(|job| !catalogs.all().any(|(_, backup)| backup.manifest.job == job)) => {
                 unknown_job(catalogs, job.unwrap_or_default())
             }
-            true => not_found(words, "no good backup"),
+            true => untrusted_error(read(), words).unwrap_or_else(|| not_found(words, "no good backup")),
             false => unknown_backup(catalogs.catalogs, words),
         };
         return Err(adopted_file_error(catalogs.catalogs, words).unwrap_or_else(none));
@@ -338,11 +341,11 @@ fn skipped_newer_backups(catalogs: &Chains<'_>, chosen: &Backup, at: Option<Date
     let ahead = |backup: &Backup| newer(backup) && is_in_future(backup);
     let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
     let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was skipped"));
-    let unreadable: BTreeSet<_> =
-        catalogs.catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
+    let unreadable: BTreeMap<_, _> =
+        catalogs.catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, error)| (key, error)).collect();
     let cluster = chosen.name.folder().split('/').next().unwrap_or_default();
     let folders: Vec<_> = chosen.manifest.subject.segments().map(|segment| format!("{cluster}/{segment}")).collect();
-    let newer = unreadable.into_iter().filter(|key| {
+    let newer = unreadable.into_iter().filter(|(key, _)| {
         let name =
             BackupName::from_manifest_key(key).filter(|name| folders.iter().any(|folder| folder == name.folder()));
         name.and_then(|name| name.time()).is_some_and(|time| time > chosen.manifest.time)
@@ -354,7 +357,10 @@ fn skipped_newer_backups(catalogs: &Chains<'_>, chosen: &Backup, at: Option<Date
     });
     damaged
         .chain(ahead)
-        .chain(newer.map(|key| format!("{key} cannot be read, and may belong to a newer backup")))
+        .chain(newer.map(|(key, error)| match is_untrusted(error) {
+            true => format!("{key} is newer, but was refused: {error}"),
+            false => format!("{key} cannot be read, and may belong to a newer backup"),
+        }))
         .collect()
 }
 
@@ -381,7 +387,10 @@ fn latest_run_id(catalogs: &Chains<'_>, job: Option<&str>) -> Result<String> {
     let origin = |backup: &Backup| format!("{} of {}", backup.manifest.job, backup.manifest.cluster.name);
     expect_unambiguous("latest", candidates().map(origin).collect(), "choose the job with --job, or name a run: ")?;
     let newest = candidates().max_by_key(|backup| backup.manifest.time);
-    newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| not_found("latest", "no backups"))
+    newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| {
+        let refused = catalogs.catalogs.iter().flat_map(|at| untrusted(&at.catalog)).next();
+        refused.map_or_else(|| not_found("latest", "no backups"), |(_, error)| error.clone())
+    })
 }
 
 /// Returns a message about the backups of a run that have no good copy, if any.
@@ -409,6 +418,9 @@ fn choose_run(catalogs: &Chains<'_>, run: &str) -> Result<Vec<Chosen>> {
         }
     }
     if chosen.is_empty() {
+        if let Some((_, error)) = catalogs.catalogs.iter().flat_map(|at| untrusted(&at.catalog)).next() {
+            return Err(error.clone());
+        }
         return Err(not_found(run, "no good backup of a run with this id")
             .hint("`longshore list --json` shows the ids of runs"));
     }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
+use longshore_catalog::signature::{ListedSignatures, are_required};
 use longshore_config::Config;
 use longshore_config::registry::Registry;
 use longshore_core::key::Key;
@@ -19,6 +20,7 @@ use super::RUN;
 use super::report_dir::ReportDir;
 use crate::catalogs::Catalogued;
 use crate::hook::is_no_run;
+use crate::untrusted::is_untrusted;
 
 /// The number of a command's reports to read in search of one that did not just meet a lock.
 const MAX_READS: usize = 8;
@@ -159,7 +161,7 @@ async fn newest(
                     break;
                 }
                 Ok(found) => return (Some(found), errors),
-                // Removed since the listing.
+                // Removed since the listing, or not trusted.
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => errors.push((location.destination(), error)),
             }
@@ -181,7 +183,16 @@ impl Location<'_> {
             Self::Local(report_dir) => report_dir.read(&name.id)?,
             Self::Destination(at) => {
                 let key = name.key()?;
-                let report = RunReport::from_bytes(key.as_str(), &fetch(&*at.store, &key).await?)?;
+                let bytes = fetch(&*at.store, &key).await?;
+                let signatures = ListedSignatures::of(&at.catalog.reports);
+                let verdict = signatures.verify(&*at.store, &key, &bytes).await?;
+                // A report of an untrusted host is ignored, as if it did not exist.
+                let absent = |error: Error| match is_untrusted(&error) {
+                    true => Error::new(Stage::Catalog, Kind::NotFound, key.as_str(), "is not trusted").because(error),
+                    false => error,
+                };
+                verdict.expect_accepted(&key, are_required(&*at.store)).map_err(absent)?;
+                let report = RunReport::from_bytes(key.as_str(), &bytes)?;
                 // Only failures have messages that matter, and their classes are known
                 // without them.
                 let details = match report.outcome {

@@ -22,9 +22,9 @@ use longshore_core::meter::Digest;
 use longshore_core::run_report::{Details, Id, RunReport};
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
 
-use super::retention::surplus;
 use crate::destination_state::state_dir;
 use crate::dirs;
+use crate::report_retention::surplus;
 
 /// The suffix of a marker.
 pub(super) const MARKER: &str = ".begun";
@@ -149,13 +149,21 @@ impl ReportDir {
             if path.exists() {
                 return regular_file::read(&path);
             }
-            report.previous =
-                self.newest()?.map(|newest| regular_file::read(&newest)).transpose()?.map(|bytes| Digest::of(&bytes));
+            let newest = self.newest()?;
+            let previous = newest.as_ref().map(|(_, newest)| regular_file::read(newest)).transpose()?;
+            report.previous = previous.map(|bytes| Digest::of(&bytes));
             let bytes = report.to_bytes()?;
             if !details.is_empty() {
                 self.write(&self.file(&report.id, DETAILS), &details.to_bytes(&report.id)?)?;
             }
             self.write(&path, &bytes)?;
+            if let Some((time, _)) = newest
+                && fs::metadata(&path)?.modified()? <= time
+            {
+                // The clock was set back, or is too coarse: the last report is the newest all the
+                // same.
+                File::options().write(true).open(&path)?.set_modified(time + Duration::from_micros(1))?;
+            }
             Ok(bytes)
         };
         added().map_err(|error| failed(&path, "cannot write the run report", error))
@@ -169,15 +177,16 @@ impl ReportDir {
         Ok(())
     }
 
-    /// Returns the report that was added last. The name of a report contains the start time only.
-    fn newest(&self) -> std::io::Result<Option<PathBuf>> {
+    /// Returns the report that was added last, with the time. The name of a report contains the
+    /// start time only.
+    fn newest(&self) -> std::io::Result<Option<(SystemTime, PathBuf)>> {
         let mut newest: Option<(SystemTime, PathBuf)> = None;
         for id in self.list_ids(REPORT)? {
             let path = self.file(&id, REPORT);
             let modified = fs::metadata(&path)?.modified()?;
             newest = newest.max(Some((modified, path)));
         }
-        Ok(newest.map(|(_, path)| path))
+        Ok(newest)
     }
 
     /// Returns the ids of all reports, the oldest first.

@@ -31,6 +31,23 @@ pub struct CommandResult {
 }
 
 impl CommandResult {
+    /// Returns the result of a run that made a backup at some destinations, each with the digest of
+    /// the manifest.
+    #[cfg(test)]
+    pub(crate) fn of_made(name: &BackupName, arrived: &[(String, longshore_core::meter::Digest)]) -> Self {
+        let mut subject = subject_outcome(name.folder(), Outcome::Done);
+        subject.backup = Some(name.clone());
+        let at = |(destination, manifest): &(String, longshore_core::meter::Digest)| DestinationOutcome {
+            destination: destination.clone(),
+            outcome: Outcome::Done,
+            bytes: 3,
+            error: None,
+            manifest: Some(manifest.clone()),
+        };
+        subject.destinations = arrived.iter().map(at).collect();
+        Self { subjects: vec![subject], ..Self::default() }
+    }
+
     fn count(&mut self, what: &str, count: usize) {
         if count > 0 {
             *self.counts.entry(what.to_owned()).or_default() += count as u64;

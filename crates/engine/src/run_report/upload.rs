@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use longshore_config::registry::Builder;
 use longshore_config::{Config, Destination, Job};
 use longshore_core::key::Key;
-use longshore_core::pipeline::encrypt_json;
+use longshore_core::pipeline::{encrypt_json, sign_record};
 use longshore_core::run_report::{Details, Id, ReportName, RunReport};
 use longshore_core::stage::{Encrypt, Store};
 use longshore_core::stream::from_bytes;
@@ -18,7 +18,7 @@ use longshore_retention::Policy;
 
 use crate::destination_state::DestinationState;
 use crate::mount;
-use crate::run_history::prune;
+use crate::report_retention::prune;
 
 /// The destinations of a job's reports.
 pub(super) struct Uploader {
@@ -90,7 +90,12 @@ impl Uploader {
             let (extension, sealed) = self.seal(&upload.details, &name).await?;
             ship_new(store, &name.details(&extension)?, sealed).await?;
         }
-        ship_new(store, &name.key()?, upload.bytes.clone()).await
+        let key = name.key()?;
+        ship_new(store, &key, upload.bytes.clone()).await?;
+        match sign_record(store, &key, &upload.bytes).await? {
+            Some((key, signature)) => ship_new(store, &key, signature.to_vec()).await,
+            None => Ok(()),
+        }
     }
 
     fn name(&self, id: &Id) -> ReportName {

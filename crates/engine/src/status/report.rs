@@ -71,6 +71,8 @@ pub enum IssueKind {
     Missing,
     /// A backup is dated in the future, and does not count.
     FutureDated,
+    /// Marks without a permitted signature do not count.
+    MarkIgnored,
     /// A hold was deleted or shortened at a destination.
     HoldLost,
     /// A destination has far fewer backups than the last prune left there, so nothing is pruned.
@@ -95,6 +97,10 @@ pub enum IssueKind {
     RunPartial,
     /// A destination, or a manifest there, cannot be read.
     Unreadable,
+    /// A destination lacks signed records that this host saw there, or has others in their place.
+    HistoryChanged,
+    /// Records without a permitted signature are refused.
+    Untrusted,
     /// The newest good backup is older than permitted, or there is none.
     Stale,
     /// The last run of a job ended without a report.
@@ -134,11 +140,12 @@ impl IssueKind {
         match self {
             Self::NoLimit => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::HoldLost | Self::BackupsLost | Self::ParentTrusted | Self::FullAtRisk => Level::Warning,
-            Self::WalMissing | Self::WalForked => Level::Warning,
+            Self::MarkIgnored | Self::HoldLost | Self::BackupsLost | Self::ParentTrusted => Level::Warning,
+            Self::FullAtRisk | Self::WalMissing | Self::WalForked => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
-            Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed => Level::Critical,
-            Self::RunUnreported | Self::ScheduleFailed | Self::WalNotReceived => Level::Critical,
+            Self::Unreadable | Self::HistoryChanged | Self::Untrusted | Self::Stale => Level::Critical,
+            Self::RunLost | Self::RunFailed | Self::RunUnreported => Level::Critical,
+            Self::ScheduleFailed | Self::WalNotReceived => Level::Critical,
             Self::DamagedPages | Self::WalStale | Self::WalLost | Self::Damaged => Level::Critical,
         }
     }

@@ -111,6 +111,7 @@ impl BackupVerifier<'_> {
                 compared: false,
                 error: None,
                 damaged: false,
+                refused: false,
                 unmarked: None,
             });
         }

@@ -61,6 +61,9 @@ pub(super) async fn check_destination(
     let mut all = Vec::new();
     let report = |name: &str, error: &Error| VerifyResult { damaged: false, ..failed_result(&at.name, name, error) };
     for backup in selected_backups(at, scope, *job) {
+        for (mark, why) in backup.marks.untrusted() {
+            all.push(report(backup.name.as_str(), &untrusted_mark(mark, why)));
+        }
         for mark in &backup.marks.names {
             match read_mark(at, mark).await {
                 Err(error) if error.kind() != Kind::NotFound => {
@@ -114,6 +117,12 @@ fn damaged_mark(mark: &MarkName, error: Error) -> Error {
     Error::new(Stage::Verify, Kind::Failed, mark.backup.as_str(), message)
         .because(error)
         .hint("the mark counts by its name; `longshore list` shows the marks of the backup")
+}
+
+fn untrusted_mark(mark: &MarkName, why: &str) -> Error {
+    let message = format!("mark \"{}\" does not count: {why}", mark.label());
+    Error::new(Stage::Trust, Kind::Failed, mark.backup.as_str(), message)
+        .hint("find out which host wrote the mark; `longshore mark NAME --withdraw` accepts that it does not count")
 }
 
 fn lost_hold(name: &BackupName) -> Error {

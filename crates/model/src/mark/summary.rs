@@ -1,6 +1,6 @@
 //! The combined meaning of the marks of one backup.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -25,6 +25,8 @@ pub struct Marks {
     pub held: Option<Hold>,
     /// The time until which a restore protects the backup, even if that time is past.
     pub restoring_until: Option<DateTime<Utc>>,
+    /// Ignored marks that protect their backup all the same.
+    protecting: BTreeSet<MarkName>,
     /// Damage found by drills.
     by_drill: BTreeSet<MarkName>,
     /// Damage found by decoding.
@@ -33,6 +35,8 @@ pub struct Marks {
     withdrawn: BTreeSet<MarkName>,
     /// Marks dated in the future, which are ignored. Holds apply regardless of their date.
     future_dated: BTreeSet<MarkName>,
+    /// Marks that do not count, since their signatures do not permit them, each with the reason.
+    pub ignored: BTreeMap<MarkName, String>,
     /// Unreadable marks, each with the error.
     pub unreadable: Vec<(MarkName, String)>,
     /// True if a mark of damage is dated slightly in the future, which another host's clock may
@@ -56,11 +60,40 @@ impl Marks {
         Self { names, future_dated, possibly_damaged, ..Self::default() }
     }
 
+    /// Excludes marks that do not count by their signatures, each with the reason. They still
+    /// belong to the backup. A hold or a restore protects its backup all the same, unless it is
+    /// dated in the future: a signature that was lost must not let a prune delete the backup.
+    #[must_use]
+    pub fn ignoring(mut self, ignored: BTreeMap<MarkName, String>, now: DateTime<Utc>) -> Self {
+        let protects = |name: &MarkName| {
+            matches!(name.kind, MarkKind::Hold | MarkKind::Restoring) && name.time.time() <= now + CLOCK_TOLERANCE
+        };
+        self.future_dated.retain(|name| !ignored.contains_key(name));
+        self.possibly_damaged &= self.future_dated.iter().any(|name| name.kind == MarkKind::Damaged);
+        self.protecting = ignored.keys().filter(|name| protects(name)).cloned().collect();
+        self.ignored = ignored;
+        self
+    }
+
+    /// Returns the marks that do not count by their signatures, with the reasons, except those that
+    /// a permitted mark withdraws.
+    pub fn untrusted(&self) -> impl Iterator<Item = (&MarkName, &String)> {
+        // The mark of a restore only protects the backup for a while.
+        let is_reported = |name: &MarkName| name.kind != MarkKind::Restoring && !self.withdrawn.contains(name);
+        self.ignored.iter().filter(move |(name, _)| is_reported(name))
+    }
+
+    /// Returns true if a mark counts by its signature.
+    fn is_trusted(&self, name: &MarkName) -> bool {
+        !self.ignored.contains_key(name) || self.protecting.contains(name)
+    }
+
     /// Returns the marks whose contents matter, besides their names.
     pub fn to_read(&self) -> Vec<MarkName> {
         let others = self.names.iter().filter(|name| {
             matches!(name.kind, MarkKind::Restoring | MarkKind::Damaged | MarkKind::Withdrawn)
                 && !self.future_dated.contains(name)
+                && self.is_trusted(name)
         });
         self.holds().chain(others).cloned().collect()
     }
@@ -116,7 +149,7 @@ impl Marks {
     /// Returns the marks of the current hold: those made since the last release.
     pub fn holds(&self) -> impl Iterator<Item = &MarkName> {
         let released = self.latest(MarkKind::Released);
-        let holds = self.names.iter().filter(|name| name.kind == MarkKind::Hold);
+        let holds = self.names.iter().filter(|name| name.kind == MarkKind::Hold && self.is_trusted(name));
         // A hold in the same second as a release may be a new one.
         holds.filter(move |name| released.is_none_or(|released| name.time >= released))
     }
@@ -128,13 +161,16 @@ impl Marks {
 
     /// Returns the marks of a kind, except withdrawn and future ones.
     pub fn effective(&self, kind: MarkKind) -> impl Iterator<Item = &MarkName> {
-        let counts = move |name: &MarkName| !self.withdrawn.contains(name) && !self.future_dated.contains(name);
+        let counts = move |name: &MarkName| {
+            !self.withdrawn.contains(name) && !self.future_dated.contains(name) && self.is_trusted(name)
+        };
         self.names.iter().filter(move |name| name.kind == kind && counts(name))
     }
 
     /// Returns the time of the last mark that is not dated in the future.
     pub fn last(&self) -> Option<Timestamp> {
-        self.names.iter().filter(|name| !self.future_dated.contains(name)).map(|name| name.time).max()
+        let dated = self.names.iter().filter(|name| !self.future_dated.contains(name) && self.is_trusted(name));
+        dated.map(|name| name.time).max()
     }
 
     /// Returns true if some marks are dated in the future.

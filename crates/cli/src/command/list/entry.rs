@@ -1,5 +1,6 @@
 //! One backup of a list, with its copies in all destinations.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 
 use chrono::TimeDelta;
@@ -129,6 +130,12 @@ impl Entry {
         Cell::list(checks.into_iter().filter(|(is, _)| *is).map(|(_, state)| state.into()))
     }
 
+    /// Returns the signers of the copies, if this host verifies signatures.
+    fn signature(&self) -> Cell {
+        let verdicts: BTreeSet<&str> = self.signatures.values().map(String::as_str).collect();
+        Cell::list(verdicts.into_iter().map(Cell::from))
+    }
+
     fn hold(&self, zone: TimeZone) -> Cell {
         match &self.held {
             None => Cell::default(),
@@ -152,6 +159,7 @@ pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
         Column::number("SIZE").priority(Priority::Medium),
         Column::text("DUMP VERIFIED").min(15).priority(Priority::Low),
         Column::fixed("CHECKS").priority(Priority::Medium).unless_blank(),
+        Column::text("SIGNATURE").priority(Priority::Low).unless_blank(),
         Column::sentence("HELD").priority(Priority::High).unless_blank(),
         Column::sentence("DESTINATIONS").min(20),
         name_column(),
@@ -168,6 +176,7 @@ pub(super) fn table(output: Output, entries: &[Entry], zone: TimeZone) {
             HumanBytes(entry.bytes()).to_string().into(),
             entry.dump_verification(),
             entry.later_checks(),
+            entry.signature(),
             entry.hold(zone),
             entry.destination_states(),
             entry.name.as_str().into(),

@@ -158,7 +158,7 @@ async fn file_changed_since_the_plan_is_kept() {
     env.put("app", 0..3);
     let mut catalog = Catalog::read(&env.store).await.unwrap();
     catalog.adopt(env.config.adoptions.values().map(|adoption| &adoption.adopt));
-    let at = Catalogued { name: "nas".to_owned(), store: Arc::new(env.store.clone()), catalog };
+    let at = Catalogued { name: "nas".to_owned(), store: Arc::new(env.store.clone()), catalog, history: Vec::new() };
     // Another program writes to a file that is to be deleted.
     env.store.put(&key("app", 2), "another dump, and longer");
     let owners = [Owner::Adoption(&env.config.adoptions["old"])];
