@@ -184,7 +184,8 @@ impl Look<'_> {
         let problem = |(host, keys): (&String, &Vec<Key>)| {
             let (count, names) = (keys.len(), named(keys.iter().map(Key::as_str)));
             let noun = if count == 1 { "run report is" } else { "run reports are" };
-            let message = format!("rolled back: {count} {noun} missing, by {host}, which this host saw before ({names})");
+            let message =
+                format!("rolled back: {count} {noun} missing, by {host}, which this host saw before ({names})");
             HistoryProblem::new(message, Some(host))
         };
         missing.iter().map(problem).collect()
