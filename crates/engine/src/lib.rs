@@ -76,7 +76,7 @@ pub mod report;
 pub mod restore;
 mod restore_page;
 pub mod run;
-mod run_history;
+pub mod run_history;
 pub mod run_report;
 pub mod schedule;
 mod series_end;
