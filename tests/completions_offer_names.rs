@@ -94,7 +94,6 @@ fn bash_completes_names_of_the_configuration() {
 #[test]
 fn backups_complete_until_they_are_removed() {
     let test_env = TestEnv::new();
-    test_env.configure(&Job { more: "retention = 'one'\n[retention.one]\nkeep_last = 1", ..Job::default() });
     test_env.cluster.create_database("shop");
     let config = test_env.config_path();
     assert_eq!(in_bash(&config, &["list", "sh"]), Vec::<String>::new());
@@ -112,6 +111,7 @@ fn backups_complete_until_they_are_removed() {
     fs::rename(test_env.local(), test_env.path("elsewhere")).unwrap();
     assert_eq!(in_bash(&config, &["remove", "main/shop/"]), both);
     fs::rename(test_env.path("elsewhere"), test_env.local()).unwrap();
+    test_env.configure(&Job { more: "retention = 'one'\n[retention.one]\nkeep_last = 1", ..Job::default() });
     test_env.longshore(&["prune"]).expect(0);
     assert_eq!(in_bash(&config, &["remove", "main/shop/"]), both[..1]);
 }

@@ -5,7 +5,7 @@ _longshore() {
     local -a described open
     for line in "${(@f)$(${~words[1]} __complete zsh -- "${(@Q)words[1,CURRENT]}" 2>/dev/null)}"; do
         [[ -n $line ]] || continue
-        # A directory or "--option=" goes on.
+        # A directory or "--option=" is continued.
         if [[ $line == *[/=]: ]]; then
             open+=("${line%:}")
         else
