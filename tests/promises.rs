@@ -16,6 +16,7 @@ mod base_backups_survive_changes;
 mod chart_renders_resources;
 mod check_covers_all_requirements;
 mod check_predicts_failures;
+mod completions_offer_names;
 mod configurations_are_checked;
 mod connections_work_as_in_libpq;
 mod destinations_fail_independently;

@@ -1,17 +1,30 @@
 #!/bin/sh
-# Builds the Debian package of a binary: build.sh BINARY DIRECTORY
+# Builds the Debian package of a binary, or of these sources: build.sh [BINARY] DIRECTORY
 #
-# Writes longshore_VERSION_ARCHITECTURE.deb to the directory. LONGSHORE_DEB_VERSION sets another
-# version, LONGSHORE_DEB_COMPRESSION other options of dpkg-deb, DEBFULLNAME and DEBEMAIL the
-# maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages,
+# Writes longshore_VERSION_ARCHITECTURE.deb to the directory. Without BINARY, cargo-auditable builds
+# one whose section .dep-v0 lists its dependencies (SBOM) for scanners of vulnerabilities; the
+# program is installed with cargo if it is missing. LONGSHORE_DEB_PROFILE sets another profile of
+# cargo than release.
+#
+# LONGSHORE_DEB_VERSION sets another version, LONGSHORE_DEB_COMPRESSION other options of dpkg-deb,
+# DEBFULLNAME and DEBEMAIL the maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages,
 # the completions and the schema come from the binary itself.
 set -eu
 umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
-binary=$1
-output=$2
+if [ $# -eq 1 ]; then
+    output=$1
+    profile=${LONGSHORE_DEB_PROFILE:-release}
+    cargo auditable --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-auditable >&2
+    binary=$(cd "$repository" && cargo auditable build --locked --workspace --bin longshore \
+        --profile "$profile" --message-format json-render-diagnostics |
+        sed -n 's/.*"kind":\["bin"\].*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+else
+    binary=$1
+    output=$2
+fi
 maintainer="${DEBFULLNAME:-The authors of Longshore} <${DEBEMAIL:-longshore@example.org}>"
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -37,6 +50,10 @@ completion() {
 completion bash usr/share/bash-completion/completions/longshore
 completion zsh usr/share/zsh/vendor-completions/_longshore
 completion fish usr/share/fish/vendor_completions.d/longshore.fish
+
+for unit in longshore.service longshore.socket; do
+    install -D -m 644 "$here/$unit" "$root/usr/lib/systemd/system/$unit"
+done
 
 schema=$root/usr/share/longshore/config.schema.json
 mkdir -p "$(dirname "$schema")"

@@ -152,6 +152,10 @@ pub(crate) enum Verb {
     /// Serve the state of all backups as web pages, and run jobs by their schedules.
     Serve(Serve),
     /// Print a completion script for a shell.
+    ///
+    /// In bash, zsh and fish, the names of jobs, destinations, channels, series and backups
+    /// complete, too: from the configuration and the run reports of this host, never over the
+    /// network.
     Completions {
         /// The shell to complete for.
         shell: clap_complete::Shell,

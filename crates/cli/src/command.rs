@@ -35,6 +35,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_serve::progress::EventWriter;
 use secrecy::SecretString;
 
+pub(crate) use self::short_name::ShortName;
 use crate::args::{Args, Identity, Password, Verb};
 use crate::exit_code::Exit;
 use crate::output::Output;
@@ -192,7 +193,7 @@ pub(crate) fn no_identities() -> Identities {
 }
 
 /// Returns the default path of the configuration.
-fn default_config_path() -> PathBuf {
+pub(crate) fn default_config_path() -> PathBuf {
     let folder = if rustix::process::geteuid().is_root() {
         PathBuf::from("/etc")
     } else if let Some(config) = std::env::var_os("XDG_CONFIG_HOME") {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `args.rs` | verbs, flags and help |
 //! | `command/` | the verbs, one file each |
+//! | `complete.rs` | completions of command lines, for shells |
 //! | `plugins.rs` | the list of plugins; no other file names one |
 //! | `output.rs` | all printing |
 //! | `progress.rs` | progress bars on a terminal, lines elsewhere |
@@ -16,6 +17,7 @@
 
 mod args;
 mod command;
+mod complete;
 mod exit_code;
 mod log;
 mod output;
@@ -45,6 +47,9 @@ use crate::signals::{OrderlyStop, Signals};
 fn main() -> ExitCode {
     // Files of this process and its children are readable by their owner only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if let Some(exit) = complete::answer(std::env::args_os()) {
+        return exit;
+    }
     // PostgreSQL acts on the exit code also if the command line is invalid.
     let caller = Caller::of(std::env::args_os());
     panic::catch_unwind(|| start(caller)).unwrap_or(Exit::Bug).code(caller)

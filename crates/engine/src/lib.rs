@@ -88,7 +88,7 @@ mod report_retention;
 pub mod restore;
 mod restore_page;
 pub mod run;
-mod run_history;
+pub mod run_history;
 pub mod run_report;
 pub mod schedule;
 mod series_end;

@@ -6,11 +6,13 @@
 //! | `backup_times.rs` | the times of the backups that this host made |
 //! | `host_history.rs` | the runs of a job that this host knows, for retention |
 //! | `last_run.rs` | the last runs of each job, read from this host and from destinations |
+//! | `known_backups.rs` | the backups that this host made and did not remove |
 //! | `recent.rs` | the newest run reports of all jobs |
 //! | `running.rs` | the runs in progress |
 
 mod backup_times;
 mod host_history;
+mod known_backups;
 mod last_run;
 mod recent;
 mod report_dir;
@@ -18,6 +20,7 @@ mod running;
 
 pub(crate) use self::backup_times::backup_times;
 pub(crate) use self::host_history::HostHistory;
+pub use self::known_backups::known_backups;
 pub use self::last_run::LastRun;
 pub(crate) use self::last_run::{JobKey, LastRuns, last_runs};
 pub(crate) use self::recent::recent_runs;

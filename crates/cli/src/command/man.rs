@@ -14,6 +14,10 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 
 pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result<Exit> {
+    if let Some(script) = crate::complete::script(shell) {
+        output.bytes(script.as_bytes());
+        return Ok(Exit::Done);
+    }
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut args::command(), "longshore", &mut script);
     output.bytes(&script);

@@ -17,16 +17,16 @@ use crate::time_zone::TimeZone;
 
 /// A backup as people name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ShortName {
+pub(crate) struct ShortName {
     /// The cluster and the subject: `main/shop`, `main/globals`.
-    pub(super) series: String,
+    pub(crate) series: String,
     /// The time of the run, if known.
     pub(super) time: Option<DateTime<Utc>>,
 }
 
 impl ShortName {
     /// Creates the short name of a backup of this program.
-    pub(super) fn of(name: &BackupName) -> Self {
+    pub(crate) fn of(name: &BackupName) -> Self {
         match (name.folder().split_once('/'), name.time()) {
             (Some((cluster, segment)), Some(time)) => {
                 Self { series: series_name(&decoded(cluster), segment), time: Some(time.time()) }

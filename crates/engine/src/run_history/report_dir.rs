@@ -99,6 +99,12 @@ impl ReportDir {
         Ok(jobs.map(report_dir).collect())
     }
 
+    /// Returns the folder of the commands without a job for reading; `None` if there is no folder.
+    pub(crate) fn of_commands(config: &Config) -> Option<Self> {
+        let path = dirs::state_dir(config)?.join("runs");
+        Some(Self { path, prefix: prefix(config, None), names: None })
+    }
+
     fn file(&self, id: &Id, end: &str) -> PathBuf {
         self.path.join(format!("{}{id}{end}", self.prefix))
     }

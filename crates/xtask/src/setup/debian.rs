@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 17] = [
+pub(super) const REQUIRED: [Package; 19] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -33,9 +33,11 @@ pub(super) const REQUIRED: [Package; 17] = [
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
     Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
-    Package::new("pass", "pass"),                // prints an identity, as in the manual
-    Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
-    Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
+    Package::new("fish", "fish"),
+    Package::new("zsh", "zsh"),                 // completions, as in bash
+    Package::new("pass", "pass"),               // prints an identity, as in the manual
+    Package::new("pgbouncer", "pgbouncer"),     // a pooler, which backups must refuse
+    Package::new("systemd", "systemd-analyze"), // checks units, and computes the times of timers
 ];
 
 /// The programs that build and check the Debian package and the images, and boot a host.
