@@ -19,7 +19,9 @@ mod verify;
 mod wal_source;
 
 pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, StructurePart};
-pub use self::dump::{Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent, WalPosition};
+pub use self::dump::{
+    Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent, RestorePrograms, WalPosition,
+};
 pub use self::encrypt::{Decrypt, Encrypt};
 pub use self::restore::{Restore, RestoreRequest, Restored};
 pub use self::snapshot::{HeldSnapshot, KeptSnapshot, SnapshotContent, SnapshotFiles, SnapshotMember, Snapshots};
