@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 15] = [
+pub(super) const REQUIRED: [Package; 18] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -32,8 +32,11 @@ pub(super) const REQUIRED: [Package; 15] = [
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
     Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
-    Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
-    Package::new("systemd", "systemd-analyze"),  // checks units, and computes the times of timers
+    Package::new("rclone", "rclone"),            // reached by an example of a program
+    Package::new("mariadb-server", "mariadbd"),  // dumped by a program
+    Package::new("sqlite3", "sqlite3"),
+    Package::new("pgbouncer", "pgbouncer"), // a pooler, which backups must refuse
+    Package::new("systemd", "systemd-analyze"), // checks units, and computes the times of timers
 ];
 
 /// The programs that build and check the Debian package and the images, and boot a host.
