@@ -5,6 +5,7 @@ mod example;
 mod list;
 pub(crate) mod mark;
 pub(crate) mod notify;
+pub(crate) mod plugin;
 mod remove;
 mod restore;
 mod retention;
@@ -137,6 +138,9 @@ pub(crate) enum Verb {
     /// Test the channels of notices.
     #[command(subcommand)]
     Notify(notify::Notify),
+    /// Test programs that are stages, and write skeletons of them.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Serve the state of all backups as web pages, and run jobs by their schedules.
     Serve(Serve),
     /// Print a completion script for a shell.
@@ -193,7 +197,7 @@ impl Verb {
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
             Self::Retention(_) | Self::Schedule(_) | Self::Wal(_) | Self::Notify(_) | Self::Serve(_) => return None,
-            Self::Config(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Config(_) | Self::Plugin(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }
