@@ -57,6 +57,7 @@ mod package_runs_jobs;
 mod partial_restores_are_exact;
 mod poolers_are_refused;
 mod program_failures_lose_no_backup;
+mod programs_are_stages;
 mod recovery_fetches_wal;
 mod recovery_reaches_its_target;
 mod recovery_survives_failovers;

@@ -5,6 +5,7 @@ mod example;
 mod list;
 pub(crate) mod mark;
 pub(crate) mod notify;
+pub(crate) mod plugin;
 mod rekey;
 mod remove;
 mod restore;
@@ -149,6 +150,9 @@ pub(crate) enum Verb {
     /// Test the channels of notices.
     #[command(subcommand)]
     Notify(notify::Notify),
+    /// Test programs that are stages, and write skeletons of them.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Serve the state of all backups as web pages, and run jobs by their schedules.
     Serve(Serve),
     /// Print a completion script for a shell.
@@ -218,7 +222,7 @@ impl Verb {
             | Self::Wal(_)
             | Self::Notify(_)
             | Self::Serve(_) => return None,
-            Self::Config(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+            Self::Config(_) | Self::Plugin(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
         Some(ReportedVerb { verb, job })
     }

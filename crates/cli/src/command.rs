@@ -9,6 +9,7 @@ mod inspect;
 mod list;
 mod man;
 mod notify;
+mod plugin;
 mod prune;
 mod rekey;
 mod remove;
@@ -100,6 +101,7 @@ pub(crate) async fn execute(
         Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
         Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,
+        Verb::Plugin(what) => plugin::plugin(what, *output).await,
         Verb::Serve(serve) => serve::serve(&path, &serve, *output, stop).await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),

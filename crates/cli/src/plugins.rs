@@ -18,33 +18,40 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::args::plugin::Language;
+
 pub(crate) use self::facts::{BaseRecord, Compression, Facts, Origin, Table};
 
 /// Returns a registry of all plugins.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry {
-        default_verify: ["pg_archive", "pg_base"].map(str::to_owned).into(),
+        default_verify: ["pg_archive", "pg_base", "digest"].map(str::to_owned).into(),
         default_scratch: "initdb".to_owned(),
         default_examine: "pg_dump".to_owned(),
         ..Registry::default()
     };
+    registry.dump.add::<longshore_dump_exec::Exec>();
     registry.dump.add::<longshore_dump_pg_base::PgBase>();
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
     registry.dump.add::<longshore_dump_pg_files::PgFiles>();
     registry.dump.add::<longshore_dump_pg_files::Snapshot>();
+    registry.verify.add::<longshore_verify_exec::Digest>();
+    registry.verify.add::<longshore_verify_exec::Exec>();
     registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
     registry.verify.add::<longshore_verify_pg_base::PgBase>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
     registry.encrypt.add::<longshore_encrypt_age::Age>();
     registry.decrypt.add::<longshore_encrypt_age::AgeDecrypt>();
     registry.store.add::<longshore_ship_azure::Azure>();
+    registry.store.add::<longshore_ship_exec::Exec>();
     registry.store.add::<longshore_ship_gcs::Gcs>();
     registry.store.add::<longshore_ship_local::Local>();
     registry.store.add::<longshore_ship_rsync::Rsync>();
     registry.store.add::<longshore_ship_s3::S3>();
     registry.store.add::<longshore_ship_sftp::Sftp>();
     registry.store.add::<longshore_ship_ssh::Ssh>();
+    registry.restore.add_for_others::<longshore_restore_exec::Exec>();
     registry.restore.add::<longshore_restore_pg_base::PgBase>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
     registry.scratch.add::<longshore_scratch_initdb::Initdb>();
@@ -176,6 +183,57 @@ pub(crate) fn encryption_for(recipients: &[String], files: &[PathBuf]) -> Result
     longshore_encrypt_age::Age::to(recipients).and_files(files).build(&())
 }
 
+/// A program to test.
+pub(crate) struct TestedProgram {
+    /// The program's absolute path, and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// Its settings.
+    pub(crate) setting: Vec<(String, String)>,
+    /// The files of its secrets.
+    pub(crate) secret: Vec<(String, String)>,
+    /// Variables that are added to its environment.
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// Tests a program of the protocol, with a sound plaintext for its verifier. Returns true if it has
+/// all behaviours, and a line for each.
+pub(crate) async fn test_program(tested: TestedProgram, sample: Option<Vec<u8>>) -> Result<(bool, Vec<String>)> {
+    use longshore_exec::suite::{BehaviourResult, test};
+    let program = longshore_exec::ExecProgram {
+        argv: tested.argv,
+        protocol: longshore_exec::Protocol::V1,
+        settings: tested.setting.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        secrets: tested.secret.into_iter().map(|(name, path)| (name, path.into())).collect(),
+        env: tested.env.into_iter().collect(),
+        stall_timeout: TEST_STALL_TIMEOUT,
+        ..longshore_exec::ExecProgram::default()
+    };
+    program.validate()?;
+    let unique = format!("longshore-plugin-test-{:016x}", fastrand::u64(..));
+    let results = test(&program, sample, &unique).await?;
+    let passed = results.have_passed();
+    let mut lines = vec![format!("program: {}", results.program)];
+    lines.extend(results.behaviours.into_iter().map(|behaviour| match behaviour.result {
+        BehaviourResult::Passed => format!("ok       {}", behaviour.name),
+        BehaviourResult::Skipped(reason) => format!("skipped  {}: {reason}", behaviour.name),
+        BehaviourResult::Failed(reason) => format!("FAILED   {}: {reason}", behaviour.name),
+    }));
+    Ok((passed, lines))
+}
+
+/// The time without progress after which a tested program is ended.
+const TEST_STALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Returns the text of a program to begin with.
+pub(crate) fn skeleton(language: Language, name: &str) -> String {
+    use longshore_exec::skeleton::{Language as Text, text};
+    let language = match language {
+        Language::Sh => Text::Shell,
+        Language::Python => Text::Python,
+    };
+    text(language, name)
+}
+
 /// A running cluster.
 pub(crate) struct ServerInfo {
     /// The connection string.
@@ -290,7 +348,7 @@ mod tests {
     fn loads_example_configuration() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.example.toml");
         let config = Config::load(&path, &registry()).unwrap();
-        assert_eq!(config.jobs.len(), 3);
+        assert_eq!(config.jobs.len(), 4);
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! | [`child_log`] | the log of child processes |
 //! | [`atomic_upload`] | the publication or rollback of an uploaded file |
 //! | [`plugin`], [`cluster`] | building stages from settings; the connection to a cluster |
+//! | [`program_target`] | a program of the operator as the target of a restore |
 //! | [`recovery`] | the recovery of a restored cluster from archived WAL |
 //! | [`store`], [`retry`] | destinations with limits and resumption; retries |
 //! | [`credential`], [`secret_file`] | secrets passed by the service manager, and in files |
@@ -41,6 +42,7 @@ pub mod lock;
 pub mod meter;
 pub mod pipeline;
 pub mod plugin;
+pub mod program_target;
 pub mod recovery;
 pub mod regular_file;
 pub mod retry;

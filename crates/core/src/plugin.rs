@@ -14,6 +14,7 @@ pub use crate::cluster::Cluster;
 use crate::compress::Compression;
 use crate::error::Result;
 use crate::format::Format;
+pub use crate::program_target::ProgramTarget;
 pub use crate::recovery::{Recovery, RecoveryEnd};
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 use crate::store::STALL_TIMEOUT;

@@ -20,7 +20,9 @@ mod verify;
 mod wal_source;
 
 pub use self::drill::{Examine, Scratch, ScratchCluster, ScratchFolder, StructurePart};
-pub use self::dump::{Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent, WalPosition};
+pub use self::dump::{
+    Archiving, Dump, DumpNotes, Dumped, EndedSegment, Incremental, Parent, RestorePrograms, WalPosition,
+};
 pub use self::encrypt::{Decrypt, Encrypt};
 pub use self::header::{FileKey, OpenHeader, WriteHeader};
 pub use self::restore::{Restore, RestoreRequest, Restored};

@@ -7,6 +7,7 @@
 //! | `candidate.rs` | the chosen backups, with the records of their dumps |
 //! | `artifact.rs` | the encrypted bytes in a temporary file |
 //! | `base.rs` | base backups: unpacking the files of a cluster, and starting it |
+//! | `program.rs` | backups in other programs' formats |
 //! | `reading.rs` | checking and reading all databases of such a cluster |
 //! | `examination.rs` | comparing the restored data with the record, and the record of the drill |
 //! | `classify.rs` | deciding whether a failure means damage |
@@ -20,6 +21,7 @@ mod choice;
 mod classify;
 mod compatibility;
 mod examination;
+mod program;
 mod query;
 mod reading;
 
@@ -198,11 +200,15 @@ impl Driller<'_> {
         };
         let is_of_files =
             |candidate: &DrillCandidate| candidate.backup.manifest.subject.kind() == SubjectKind::ClusterFiles;
+        let (of_programs, candidates): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| program::needs_program(&candidate.backup.manifest));
         let (of_files, dumps): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_of_files);
         note_unused_queries(job, of_files.iter().chain(&dumps), &mut report);
         if !dumps.is_empty() {
             self.drill_dumps(source, dumps, &mut report).await?;
         }
+        let is_alone = report.drills.is_empty() && of_files.is_empty();
+        self.drill_programs(source, of_programs, is_alone, &mut report).await?;
         for candidate in of_files {
             match self.drill_base(source, &candidate, &mut report).await {
                 // The drills of dumps are reported in any case.

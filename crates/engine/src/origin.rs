@@ -24,9 +24,14 @@ pub(crate) struct OriginCheck {
 }
 
 impl OriginCheck {
-    /// Creates a check that reads headers with the default verifier of the backup's format.
+    /// Creates a check that reads headers with the default verifier of the backup's format. A
+    /// backup in another program's format may be a dump whose manifest was changed.
     pub(crate) fn new(registry: &Registry, manifest: &Manifest) -> Result<Self> {
-        let reader = Arc::from(registry.default_verifier(&manifest.artifact.format, &site_without_server())?);
+        let format = match &manifest.artifact.format {
+            Format::Other(_) => &Format::Custom,
+            own => own,
+        };
+        let reader = Arc::from(registry.default_verifier(format, &site_without_server())?);
         Ok(Self { manifest: Arc::new(manifest.clone()), reader })
     }
 

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod choice;
+mod program;
 mod stages;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,8 @@ use crate::link::{self, Link, LinkBytes};
 use crate::origin::OriginCheck;
 
 pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
+pub use self::program::program_target;
+pub(crate) use self::program::restore_programs;
 pub(crate) use self::stages::{RestoreStages, restore_stage};
 
 /// Streams the plaintext of a chosen backup from its destinations in turn. A difference is merged

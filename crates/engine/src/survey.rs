@@ -30,7 +30,10 @@ pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
     let mut seen = BTreeSet::new();
     for dump in dumps {
         let survey = dump.discover().await?;
-        server = Some(survey.server);
+        // A program of the operator knows no server.
+        if server.is_none() || !survey.server.server_version.is_empty() {
+            server = Some(survey.server);
+        }
         missing.extend(survey.missing);
         not_captured.extend(survey.not_captured);
         warnings.extend(survey.warnings);

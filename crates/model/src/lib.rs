@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | [`subject`], [`series`] | the subject of a backup, and all backups of one subject by one job |
 //! | [`key`], `layout` | names in a destination, and the backup that a file belongs to |
-//! | [`manifest`], [`base`] | the record of one backup; the facts of a base backup |
+//! | [`manifest`], `verification` | the record of one backup, and of the check of its dump |
+//! | [`base`] | the facts of a base backup |
 //! | [`difference`] | a backup stored as its difference from a full one |
 //! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
 //! | [`source`], [`provenance`] | the properties of a dumped database; the origin of details |
@@ -45,6 +46,7 @@ pub mod sqlstate;
 pub mod subject;
 pub mod terms;
 pub mod unit;
+mod verification;
 pub mod wal_key;
 
 pub use error::{Error, Kind, Result, Stage};

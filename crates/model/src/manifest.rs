@@ -14,6 +14,7 @@ use crate::key::{BackupName, Key, Timestamp};
 use crate::subject::{Subject, SubjectKind};
 
 pub use crate::format::Format;
+pub use crate::verification::Verification;
 
 /// The format of manifests that 0.1.0 can read.
 const FIRST_FORMAT: u32 = 1;
@@ -58,6 +59,9 @@ pub struct Manifest {
     pub base: Option<BaseFacts>,
     /// The program that made the dump.
     pub tool: Tool,
+    /// The way to restore a backup in another program's format, in the words of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
     /// The stored artifact.
     pub artifact: Artifact,
     /// The stored details, if there are any.
@@ -187,27 +191,6 @@ pub struct Shipment {
     pub bytes: u64,
     /// The duration in seconds, from the beginning of the dump.
     pub seconds: f64,
-}
-
-/// A verification of the plaintext during the dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Verification {
-    /// The verifier, such as `pg_restore 17.4`.
-    pub by: String,
-    /// The method, such as `decoded`.
-    pub method: String,
-    /// Totals that reveal no content, such as the number of tables.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub totals: std::collections::BTreeMap<String, u64>,
-}
-
-impl Verification {
-    /// Returns true for Longshore's own verifier, which always writes its findings into the
-    /// details.
-    pub fn writes_details(&self) -> bool {
-        self.by.split(' ').next() == Some("longshore")
-    }
 }
 
 impl Manifest {

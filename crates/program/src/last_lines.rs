@@ -11,7 +11,7 @@ const LINE_BYTES: usize = 1000;
 
 /// Reads output until it is closed. The memory is bounded, however long the output. `lines`
 /// receives the lines while they are read.
-pub(crate) async fn read(mut pipe: impl AsyncRead + Unpin, lines: &std::sync::Mutex<VecDeque<String>>) {
+pub async fn read(mut pipe: impl AsyncRead + Unpin, lines: &std::sync::Mutex<VecDeque<String>>) {
     let mut line = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = pipe.read(&mut buffer).await {

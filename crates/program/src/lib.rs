@@ -13,6 +13,7 @@ mod output;
 mod permissions;
 mod program;
 
+pub use self::last_lines::read as read_last_lines;
 pub use self::output::output;
 pub use self::permissions::check as expect_protected;
-pub use self::program::{Ending, Program};
+pub use self::program::{Ending, Program, inherited_environment};

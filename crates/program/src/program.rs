@@ -14,7 +14,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::{last_lines, permissions};
+use crate::last_lines::read as read_last_lines;
+use crate::permissions;
 
 /// The variables that a program inherits.
 const INHERITED: [&str; 8] = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
@@ -23,6 +24,11 @@ const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// The time to wait for the rest of the output after the program has ended: a process that it
 /// started may hold the pipe open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Returns the variables that a program inherits.
+pub fn inherited_environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
+    INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)))
+}
 
 /// A program of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,12 +100,11 @@ impl Program {
         let output_end = output_end.into_blocking_fd().map_err(|error| cannot("start", error))?;
         let second_end = output_end.try_clone().map_err(|error| cannot("start", error))?;
         let mut command = Command::new(self.path());
-        let inherited = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         command
             .args(self.argv.iter().skip(1))
             .current_dir(self.dir.as_deref().unwrap_or(Path::new("/")))
             .env_clear()
-            .envs(inherited)
+            .envs(inherited_environment())
             .envs(variables.iter().map(|(name, value)| (*name, value)))
             .envs(&self.env)
             .stdin(Stdio::piped())
@@ -115,7 +120,7 @@ impl Program {
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let reader = tokio::spawn({
             let lines = Arc::clone(&lines);
-            async move { last_lines::read(output, &lines).await }
+            async move { read_last_lines(output, &lines).await }
         });
         let work = async {
             if let Some(mut stdin) = group.child.stdin.take() {

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 25] = [
+const EXAMPLES: [(&str, &[&str]); 26] = [
     (
         "init",
         &[
@@ -107,6 +107,13 @@ const EXAMPLES: [(&str, &[&str]); 25] = [
         ],
     ),
     ("notify", &["longshore notify test ops", "longshore notify test mail --quiet"]),
+    (
+        "plugin",
+        &[
+            "longshore plugin new --language python backup-store",
+            "longshore plugin test ./backup-store --setting path=/srv/test",
+        ],
+    ),
     ("serve", &["longshore serve", "longshore serve --no-schedule --listen unix:/run/longshore/serve.sock"]),
     ("completions", &["longshore completions bash", "longshore completions zsh"]),
     ("man", &["longshore man ~/.local/share/man", "longshore man /usr/local/share/man"]),

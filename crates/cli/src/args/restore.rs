@@ -52,10 +52,30 @@ const SNAPSHOT_CONFLICTS: [&str; 14] = [
     "allow_unsealed",
 ];
 
+/// The options of restores into a server or a data directory.
+const PROGRAM_CONFLICTS: [&str; 16] = [
+    "run",
+    "base",
+    "create",
+    "clean",
+    "append",
+    "globals",
+    "table",
+    "schema",
+    "section",
+    "list_file",
+    "no_owner",
+    "no_privileges",
+    "role_map",
+    "no_analyze",
+    "own_search_path",
+    "trust_script",
+];
+
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true).multiple(true))]
-#[command(group = clap::ArgGroup::new("where").args(["to", "to_dir", "output", "list"]).required(true))]
-#[command(group = clap::ArgGroup::new("target").args(["to", "to_dir"]))]
+#[command(group = clap::ArgGroup::new("where").args(["to", "to_dir", "program", "output", "list"]).required(true))]
+#[command(group = clap::ArgGroup::new("target").args(["to", "to_dir", "program"]))]
 pub(crate) struct Restore {
     /// The database, `globals`, CLUSTER/SUBJECT, or backup to restore.
     pub(crate) subject: Option<String>,
@@ -76,6 +96,11 @@ pub(crate) struct Restore {
     /// Unpack a base backup into this new or empty data directory.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) to_dir: Option<PathBuf>,
+    /// Restore by the program that the job names: `restore` in its entry of `dump`.
+    ///
+    /// Only for backups in other programs' formats, whose dump has `type = "exec"`.
+    #[arg(long, conflicts_with_all = PROGRAM_CONFLICTS)]
+    pub(crate) program: bool,
     /// Unpack a tablespace into this new or empty directory. Can be repeated.
     ///
     /// TABLESPACE is its name, its OID, or its directory at the source.

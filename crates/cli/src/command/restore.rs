@@ -160,7 +160,7 @@ pub(super) async fn restore(context: &Context, mut args: Restore) -> Result<Exit
 /// Returns a note with the connection of the source cluster, if `--to` names no server.
 fn source_connection_note(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Option<String>> {
     let to = args.to.as_deref().unwrap_or_default();
-    if args.to_dir.is_some() || names_server(to)? {
+    if args.to_dir.is_some() || args.program || names_server(to)? {
         return Ok(None);
     }
     let Some(cluster) = source(context, chosen) else { return Ok(None) };

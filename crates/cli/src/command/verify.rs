@@ -112,6 +112,9 @@ fn result(read: &VerifyResult) -> Cell {
 
 /// Returns the methods and names of the verifiers of the plaintext.
 fn verification_methods(verified: &[Verification]) -> String {
+    if verified.is_empty() {
+        return "digests of the plaintext and the stored bytes".to_owned();
+    }
     let done = verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
     done.collect::<Vec<_>>().join(", ")
 }

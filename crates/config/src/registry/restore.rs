@@ -1,7 +1,7 @@
 //! The restore plugins, by the formats that they restore.
 
 use longshore_core::manifest::Format;
-use longshore_core::plugin::{RestorePlugin, Target};
+use longshore_core::plugin::{Plugin, RestorePlugin, Target};
 use longshore_core::stage::Restore;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -13,6 +13,8 @@ pub struct RestorePlugins {
     plugins: Plugins<dyn Restore>,
     /// Each restorable format, and the name of its plugin.
     formats: Vec<(Format, String)>,
+    /// The plugin of all other programs' formats.
+    others: Option<String>,
 }
 
 impl RestorePlugins {
@@ -20,6 +22,13 @@ impl RestorePlugins {
     pub fn add<P: RestorePlugin>(&mut self) {
         self.plugins.add::<P>();
         self.formats.extend(P::FORMATS.iter().cloned().map(|format| (format, P::TYPE.to_owned())));
+    }
+
+    /// Registers the plugin of this program that restores the formats of other programs, unless
+    /// another plugin restores one of them.
+    pub fn add_for_others<P: Plugin<dyn Restore>>(&mut self) {
+        self.plugins.add::<P>();
+        self.others = Some(P::TYPE.to_owned());
     }
 
     /// Registers a plugin that is known only at run time and restores these formats.
@@ -53,7 +62,8 @@ impl RestorePlugins {
     /// Fails with [`Refused`](Kind::Refused) if no plugin restores the format.
     pub fn name_for(&self, format: &Format) -> Result<&str> {
         let found = self.formats.iter().find(|(known, _)| known == format);
-        found.map(|(_, name)| name.as_str()).ok_or_else(|| {
+        let other = self.others.as_deref().filter(|_| matches!(format, Format::Other(_)));
+        found.map(|(_, name)| name.as_str()).or(other).ok_or_else(|| {
             let message = format!("this program has no plugin that restores the format \"{format}\"");
             Error::new(Stage::Config, Kind::Refused, "restore", message).hint(
                 "upgrade Longshore, or install the plugin for this format; \
@@ -73,7 +83,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use longshore_core::format::FormatName;
-    use longshore_core::plugin::{DataDirectory, Plugin};
+    use longshore_core::plugin::DataDirectory;
     use serde::Deserialize;
 
     use super::*;

@@ -226,6 +226,7 @@ impl Pipeline {
                 .find_map(|report| report.base.clone())
                 .map(|base| BaseFacts { finished: notes.finished.map(to_millis), ..base }),
             tool,
+            undo: notes.undo.clone(),
             artifact: Artifact {
                 key,
                 format,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::program_target::ProgramTarget;
 use crate::recovery::Recovery;
 
 /// The target of a restore. Each restore plugin serves only some kinds of targets; building it for
@@ -17,6 +18,8 @@ pub enum Target {
     Database(DatabaseTarget),
     /// A data directory that no server uses yet.
     DataDirectory(DataDirectory),
+    /// A program of the operator.
+    Program(ProgramTarget),
 }
 
 impl Target {
@@ -28,6 +31,7 @@ impl Target {
     pub fn expect_database(&self, plugin: &str) -> Result<&DatabaseTarget> {
         match self {
             Self::Database(target) => Ok(target),
+            Self::Program(target) => Err(target.unexpected(plugin)),
             Self::DataDirectory(target) => {
                 let message = format!("{plugin} restores into a database, not into a data directory");
                 Err(Error::new(Stage::Restore, Kind::Usage, target.path.display().to_string(), message)
@@ -44,6 +48,7 @@ impl Target {
     pub fn expect_data_directory(&self, plugin: &str) -> Result<&DataDirectory> {
         match self {
             Self::DataDirectory(target) => Ok(target),
+            Self::Program(target) => Err(target.unexpected(plugin)),
             Self::Database(target) => {
                 let message = format!("{plugin} restores into a data directory, not into a database");
                 Err(Error::new(Stage::Restore, Kind::Usage, &target.cluster.name, message)
@@ -52,11 +57,28 @@ impl Target {
         }
     }
 
+    /// Returns the program, for the plugin that passes the plaintext to a program.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Usage`](Kind::Usage) for another kind of target.
+    pub fn expect_program(&self) -> Result<&ProgramTarget> {
+        let subject = match self {
+            Self::Program(target) => return Ok(target),
+            Self::Database(target) => target.cluster.name.clone(),
+            Self::DataDirectory(target) => target.path.display().to_string(),
+        };
+        let message = "a backup in another program's format is restored by a program, not into this target";
+        Err(Error::new(Stage::Restore, Kind::Usage, subject, message).hint(
+            "pass --program to use the setting restore of the job, or write the backup to a file with --output FILE",
+        ))
+    }
+
     /// Returns true if the restore adds rows to existing ones.
     pub fn appends(&self) -> bool {
         match self {
             Self::Database(target) => target.content == TargetContent::Append,
-            Self::DataDirectory(_) => false,
+            Self::DataDirectory(_) | Self::Program(_) => false,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::discovery::{Discovery, Requirements};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{DatabaseFacts, Tool};
+use crate::program_target::ProgramTarget;
 use crate::stage::snapshot::{HeldSnapshot, Snapshots};
 use crate::stage::wal_source::WalSource;
 use crate::standby::Standby;
@@ -66,6 +67,12 @@ pub trait Dump: Check {
 
     /// Returns the stage as one whose snapshots can stay on the host, if it is one.
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// Returns the programs that restore and drill backups of the subject, if the stage is a
+    /// program of the operator that dumps the subject.
+    fn restore_programs(&self, _subject: &Subject) -> Option<RestorePrograms> {
         None
     }
 
@@ -167,6 +174,15 @@ pub struct Dumped {
     pub notes: OnEnd<DumpNotes>,
 }
 
+/// The programs of the operator that read the plaintext of a backup on standard input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestorePrograms {
+    /// The program that restores it.
+    pub restore: Option<ProgramTarget>,
+    /// The program that restores it to a temporary place, checks the result, and cleans up.
+    pub drill: Option<ProgramTarget>,
+}
+
 /// Notes about a dump.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DumpNotes {
@@ -176,6 +192,8 @@ pub struct DumpNotes {
     pub not_captured: Vec<String>,
     /// The time at the end of the copy by the server's clock, if known.
     pub finished: Option<DateTime<Utc>>,
+    /// The way to restore a dump in another program's format.
+    pub undo: Option<String>,
     /// Confidential details of the source, such as [`SourceFacts`](crate::source::SourceFacts).
     pub details: Map<String, Value>,
 }

@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 19] = [
+pub(super) const REQUIRED: [Package; 22] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -35,6 +35,9 @@ pub(super) const REQUIRED: [Package; 19] = [
     Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
     Package::new("fish", "fish"),
     Package::new("zsh", "zsh"),                 // completions, as in bash
+    Package::new("mariadb-server", "mariadbd"), // dumped by a program
+    Package::new("rclone", "rclone"),           // reached by an example of a program
+    Package::new("sqlite3", "sqlite3"),
     Package::new("pass", "pass"),               // prints an identity, as in the manual
     Package::new("pgbouncer", "pgbouncer"),     // a pooler, which backups must refuse
     Package::new("systemd", "systemd-analyze"), // checks units, and computes the times of timers

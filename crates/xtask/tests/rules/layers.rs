@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::{files_below, root};
 
 /// The crates that plugins share. They implement no stage themselves.
-const HELPERS: [&str; 6] = [
+const HELPERS: [&str; 7] = [
+    "longshore-exec",
     "longshore-pg-client",
     "longshore-pg-archive",
     PG_BASE,
@@ -145,7 +146,7 @@ fn layers_know_no_configuration_format_or_command_line() {
 
 #[test]
 fn plugins_import_only_core_and_helpers() {
-    let allowed = &BTreeSet::from([CORE, PG_WAL]) | &BTreeSet::from(HELPERS);
+    let allowed = &BTreeSet::from([CORE, PG_WAL, PROGRAM]) | &BTreeSet::from(HELPERS);
     let allowed_in_tests = &allowed | &BTreeSet::from([TESTKIT]);
     for plugin in packages().iter().filter(|package| package.is_plugin() || HELPERS.contains(&package.name.as_str())) {
         for dependency in plugin.dependencies.iter().filter(|dependency| dependency.is_ours) {

@@ -11,7 +11,7 @@ use longshore_core::plugin::{
 };
 use longshore_core::subject::SubjectKind;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_engine::restore::Chosen;
+use longshore_engine::restore::{Chosen, program_target};
 
 use crate::args::{self, Restore};
 use crate::command::{Context, prompt_password};
@@ -43,6 +43,9 @@ pub(super) fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Re
     let usage = |name: &str, message: &str, hint: &str| {
         Err(Error::new(Stage::Config, Kind::Usage, name, message).hint(hint.to_owned()))
     };
+    if let (true, Some(one)) = (args.program, chosen.first()) {
+        return program_target(&context.config, &one.backup.manifest);
+    }
     match (&args.to_dir, chosen.iter().find(|one| is_base(one)), chosen.iter().find(|one| !is_base(one))) {
         (None, Some(base), _) if args.to.is_some() => {
             let message = "a base backup is restored into a data directory, not into a server";
