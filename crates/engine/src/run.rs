@@ -145,7 +145,7 @@ pub async fn run(
 
 /// Claims the job's destinations for the run. Returns the claimed ones, and reports of those that
 /// failed. Fails if no destination is left.
-async fn claim_destinations(
+pub(crate) async fn claim_destinations(
     config: &Config,
     job: &Job,
     lock: &JobLock,
@@ -313,6 +313,7 @@ impl ActiveRun<'_> {
             cluster: self.cluster.clone(),
             subject,
             needs,
+            adopted_from: None,
         };
         let attempt = async || {
             let dumped = dump.dump(&order.subject).await?;
@@ -344,7 +345,7 @@ impl ActiveRun<'_> {
     }
 }
 
-fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
+pub(crate) fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
     let mut report = ArtifactReport {
         subject: subject.clone(),
         name: None,

@@ -26,3 +26,5 @@ pub(crate) use self::retention::prune;
 
 /// The verb of a run that makes backups, in its reports.
 pub(crate) const RUN: &str = "run";
+/// The verb that makes backups of adopted files.
+pub(crate) const TAKE: &str = "take";

@@ -18,6 +18,7 @@
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-model/latest/source/FORMAT.md) describes the
 //! contents of a destination.
 
+pub mod adopted_from;
 pub mod base;
 pub mod clock;
 pub mod comparison;
@@ -39,6 +40,7 @@ pub mod sqlstate;
 pub mod subject;
 pub mod terms;
 pub mod unit;
+mod verification;
 pub mod wal_key;
 
 pub use error::{Error, Kind, Result, Stage};

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::adopted_from::AdoptedFrom;
 use crate::base::BaseFacts;
 use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, Stage};
@@ -11,6 +12,7 @@ use crate::key::{BackupName, Key, Timestamp};
 use crate::subject::{Subject, SubjectKind};
 
 pub use crate::format::Format;
+pub use crate::verification::Verification;
 
 /// The format of manifests that 0.1.0 can read.
 const FIRST_FORMAT: u32 = 1;
@@ -52,6 +54,9 @@ pub struct Manifest {
     /// The facts of a base backup, if its verifier found them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseFacts>,
+    /// The file of another program that the backup was made of, if it was made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<AdoptedFrom>,
     /// The program that made the dump.
     pub tool: Tool,
     /// The stored artifact.
@@ -180,27 +185,6 @@ pub struct Shipment {
     pub bytes: u64,
     /// The duration in seconds, from the beginning of the dump.
     pub seconds: f64,
-}
-
-/// A verification of the plaintext during the dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Verification {
-    /// The verifier, such as `pg_restore 17.4`.
-    pub by: String,
-    /// The method, such as `decoded`.
-    pub method: String,
-    /// Totals that reveal no content, such as the number of tables.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub totals: std::collections::BTreeMap<String, u64>,
-}
-
-impl Verification {
-    /// Returns true for Longshore's own verifier, which always writes its findings into the
-    /// details.
-    pub fn writes_details(&self) -> bool {
-        self.by.split(' ').next() == Some("longshore")
-    }
 }
 
 impl Manifest {
