@@ -74,7 +74,6 @@ fn adopted_files_get_manual_restore_instructions() {
     let by_hand = |result: CommandOutput| result.expect(1).shows("is an adopted file").shows("pg_restore");
     by_hand(test_env.run_with_identity(&["restore", "app", "--output", "out.dump"]));
     by_hand(test_env.longshore(&["verify", "app-2025-06-07_091500.dump"]));
-    by_hand(test_env.longshore(&["hold", "old/app", "--why", "it matters"]));
 }
 
 /// `verify` cannot read adopted files, so no message suggests `verify`.
@@ -85,6 +84,48 @@ fn empty_adopted_file_is_reported_as_empty() {
     for arguments in [&["prune", "--dry-run"][..], &["prune", "--explain"]] {
         test_env.longshore(arguments).expect(0).shows("empty: ").omits("longshore verify");
     }
+}
+
+/// The names of pg_back contain colons and the offset from UTC.
+const OF_PG_BACK: [&str; 5] = [
+    "app_2025-06-05T03:00:01+02:00.dump",
+    "app_2025-06-06T03:00:01+02:00.dump",
+    "app_2025-12-06T03:00:01+01:00.dump",
+    "app_2025-12-07T02:00:01Z.dump",
+    "app_2025-12-07T02:00:01Z.dump.sha256",
+];
+
+#[test]
+fn names_with_colons_are_held_and_pruned() {
+    let adopting = adopting().replace("-%Y-%m-%d_%H%M%S", "_%FT%T%:z");
+    let test_env = with_files(&adopting, &OF_PG_BACK);
+    test_env.longshore(&["hold", OF_PG_BACK[0], "--why", "an audit"]).expect(0);
+    let held = &test_env.json(&["list", "old/app", "--json"])[0];
+    assert_eq!((&held["name"], &held["held"]["why"]), (&OF_PG_BACK[0].into(), &"an audit".into()));
+    test_env.longshore(&["prune"]).expect(0).shows("removed");
+    let expected = [0, 2, 3, 4].map(|index| OF_PG_BACK[index]);
+    let left = |test_env: &TestEnv| -> Vec<String> {
+        files(&test_env.local()).into_iter().filter(|name| name.starts_with("app_")).collect()
+    };
+    assert_eq!(left(&test_env), expected);
+
+    // A hold that another program deleted is restored from the state of this host, and reported.
+    let mark = files(&test_env.local()).into_iter().find(|name| name.starts_with("adopted/")).unwrap();
+    assert!(mark.starts_with("adopted/app_2025-06-05T03%3A00%3A01%2B02%3A00.dump.hold."), "{mark}");
+    fs::remove_file(test_env.local().join(&mark)).unwrap();
+    test_env.longshore(&["prune"]).expect(0).shows(OF_PG_BACK[0]);
+    assert_eq!(left(&test_env), expected);
+
+    test_env.longshore(&["unhold", "old/app_2025-06-05"]).expect(1);
+    test_env.longshore(&["unhold", OF_PG_BACK[0]]).expect(0);
+    test_env.longshore(&["prune"]).expect(0).shows("removed");
+    assert_eq!(left(&test_env), &expected[1..]);
+    assert_eq!(files(&test_env.local()).iter().filter(|name| name.starts_with("adopted/")).count(), 0);
+    // A checksum is removed with its file.
+    fs::write(test_env.local().join("app_2025-12-08T02:00:01Z.dump"), "a dump").unwrap();
+    fs::write(test_env.local().join("app_2025-12-09T02:00:01Z.dump"), "a dump").unwrap();
+    test_env.longshore(&["prune"]).expect(0);
+    assert_eq!(left(&test_env), ["app_2025-12-08T02:00:01Z.dump", "app_2025-12-09T02:00:01Z.dump"]);
 }
 
 #[test]
@@ -104,7 +145,9 @@ fn incomplete_listing_of_adopted_files_is_refused() {
 #[test]
 fn ambiguous_adopt_pattern_is_a_config_error() {
     for (more, expected) in [
-        (adopting().replace("{database}-", "x"), "must contain {database} once"),
+        (adopting().replace("{database}-", "x"), "must contain {database}, or set database"),
+        (adopting() + "database = 'app'\n", "unknown field `database`"),
+        (adopting().replace("\n[ret", "database = 'app'\n[ret"), "only for a pattern without {database}"),
         (adopting().replace("_%H%M%S", "_%H%S"), "incomplete time of day"),
         (adopting().replace("-%d", ""), "must contain a year, a month and a day"),
         (adopting().replace("'local'", "'nowhere'"), "there is no destination \"nowhere\""),

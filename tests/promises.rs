@@ -46,6 +46,7 @@ mod long_lists_are_readable;
 mod memory_is_bounded;
 mod metrics_suit_prometheus;
 mod mistakes_are_reported_early;
+mod moving_over_from_other_tools;
 mod nothing_is_overwritten;
 mod notices_report_problems;
 mod object_lock_covers_the_retention_time;

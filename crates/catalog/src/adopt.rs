@@ -1,15 +1,21 @@
 //! Dated files of other programs in a destination, adopted as backups by their names.
 //!
-//! A pattern describes the names, such as `{database}-%Y-%m-%d_%H%M%S.dump`. All parts except the
-//! database's name have a fixed width, so a key matches in at most one way, and formatting the
-//! parsed parts must give the same key. Other files are reported and ignored.
+//! A pattern describes the names, such as `{database}-%Y-%m-%d_%H%M%S.dump`. A key matches in at
+//! most one way. The checksum of a file, beside the file, is a part of the backup. Other files are
+//! reported and ignored.
 
+pub mod detect;
+mod field;
 mod pattern;
+pub mod scheme;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use longshore_core::stage::Entry;
 use longshore_model::key::{BackupName, Key};
+use longshore_model::mark::{MarkName, Marks};
 use longshore_model::series::Series;
 use longshore_model::subject::Subject;
 
@@ -27,8 +33,10 @@ pub struct AdoptRule {
     pub cluster: String,
     /// The pattern of the file names.
     pub pattern: Pattern,
-    /// The time zone of the times in the file names.
+    /// The time zone of the times in the file names, unless a name states its offset from UTC.
     pub timezone: Tz,
+    /// The database of all files, if the pattern does not contain it.
+    pub database: Option<String>,
 }
 
 impl AdoptRule {
@@ -38,14 +46,21 @@ impl AdoptRule {
         if is_reserved(&entry.key) {
             return Err(Refusal::Reserved);
         }
-        let time = self.earliest_time(dated.time).ok_or(Refusal::NonexistentTime)?;
-        let subject = Subject::database(dated.database);
+        let time = match dated.offset {
+            Some(offset) => offset.from_local_datetime(&dated.time).earliest().map(|time| time.to_utc()),
+            None => self.earliest_time(dated.time),
+        };
+        let time = time.ok_or(Refusal::NonexistentTime)?;
+        let database = dated.database.or_else(|| self.database.clone()).ok_or(Refusal::NoMatch)?;
+        let subject = Subject::database(database);
         Ok(Adopted {
             name: BackupName::from_adopted_key(&entry.key),
             series: Series { cluster: self.cluster.clone(), subject, job: self.name.clone() },
             time,
             key: entry.key.clone(),
             bytes: entry.bytes,
+            checksums: Vec::new(),
+            marks: Marks::default(),
         })
     }
 
@@ -61,17 +76,27 @@ impl AdoptRule {
     }
 }
 
+/// The suffixes of files with the checksum of another file.
+const CHECKSUMS: [&str; 6] = [".md5", ".sha1", ".sha224", ".sha256", ".sha384", ".sha512"];
+
+/// Returns the key of the file whose checksum this is, if the name is that of a checksum.
+pub fn checksum_of(key: &Key) -> Option<&str> {
+    CHECKSUMS.iter().find_map(|suffix| key.as_str().strip_suffix(suffix))
+}
+
 /// Returns true if a key is the name of a Longshore backup or of one of its files.
 fn is_reserved(key: &Key) -> bool {
     let as_name = Key::parse(&format!("{key}.json"));
     BackupName::from_file_key(key).is_some()
         || BackupName::from_manifest_key(key).is_some()
+        || MarkName::from_key(key).is_some()
         || as_name.is_ok_and(|key| BackupName::from_manifest_key(&key).is_some())
 }
 
 impl Catalog {
-    /// Adopts the orphans whose names match exactly one pattern. Records the reason for the others,
-    /// except for names reserved for Longshore's own files.
+    /// Adopts the orphans whose names match exactly one pattern, with their marks and the checksums
+    /// beside them. Records the reason for the others, except for names reserved for Longshore's own
+    /// files.
     pub fn adopt<'a>(&mut self, rules: impl Iterator<Item = &'a AdoptRule> + Clone) {
         let mut orphans = Vec::new();
         for entry in std::mem::take(&mut self.orphans) {
@@ -81,10 +106,11 @@ impl Catalog {
             let refusal = match &matching[..] {
                 [] if is_reserved(&entry.key) => None,
                 // Report the most specific reason.
-                [] => results.into_iter().filter_map(|(_, claim)| claim.err()).max(),
+                [] => results.into_iter().filter_map(|(_, claim)| claim.err()).max().or(Some(Refusal::NoMatch)),
                 [_] => {
                     results.retain(|(_, claim)| claim.is_ok());
-                    for adopted in results.into_iter().filter_map(|(_, claim)| claim.ok()) {
+                    for mut adopted in results.into_iter().filter_map(|(_, claim)| claim.ok()) {
+                        adopted.marks = self.adopted_marks.remove(&adopted.name).unwrap_or_default();
                         self.adopted.entry(adopted.series.clone()).or_default().push(adopted);
                     }
                     continue;
@@ -94,6 +120,19 @@ impl Catalog {
             self.not_adopted.extend(refusal.map(|refusal| (entry.key.clone(), refusal)));
             orphans.push(entry);
         }
+        let mut checksums: BTreeMap<String, Vec<Key>> = BTreeMap::new();
+        for entry in &orphans {
+            if let Some(of) = checksum_of(&entry.key) {
+                checksums.entry(of.to_owned()).or_default().push(entry.key.clone());
+            }
+        }
+        let mut claimed = BTreeSet::new();
+        for file in self.adopted.values_mut().flatten() {
+            file.checksums = checksums.remove(file.key.as_str()).unwrap_or_default();
+            claimed.extend(file.checksums.iter().cloned());
+        }
+        orphans.retain(|entry| !claimed.contains(&entry.key));
+        self.not_adopted.retain(|(key, _)| !claimed.contains(key));
         self.orphans = orphans;
         for files in self.adopted.values_mut() {
             files.sort_by(|one, other| (one.time, &one.name).cmp(&(other.time, &other.name)));
@@ -113,7 +152,7 @@ mod tests {
 
     fn adopt(name: &str, pattern: &str, timezone: Tz) -> AdoptRule {
         let pattern = Pattern::parse(pattern).unwrap();
-        AdoptRule { name: name.to_owned(), cluster: "main".to_owned(), pattern, timezone }
+        AdoptRule { name: name.to_owned(), cluster: "main".to_owned(), pattern, timezone, database: None }
     }
 
     fn claimed(pattern: &str, timezone: Tz, text: &str) -> Result<String, Refusal> {
@@ -143,6 +182,29 @@ mod tests {
         // Samoa had no 30 December 2011.
         assert_eq!(claimed(days, Tz::Asia__Beirut, "a-2028-03-26").unwrap(), "2028-03-25T22:00:00+00:00");
         assert_eq!(claimed(days, Tz::Pacific__Apia, "a-2011-12-30"), Err(Refusal::NonexistentTime));
+    }
+
+    #[test]
+    fn checksums_belong_to_their_file() {
+        let mut catalog = catalog(&[
+            "app-2026-06-07_091500.dump",
+            "app-2026-06-07_091500.dump.md5",
+            "app-2026-06-07_091500.dump.sha256",
+            "app-2026-06-08_091500.dump.sha256",
+        ]);
+        catalog.adopt([adopt("old", PATTERN, Tz::UTC)].iter());
+        let file = &catalog.adopted.values().next().unwrap()[0];
+        assert_eq!(file.checksums, ["app-2026-06-07_091500.dump.md5", "app-2026-06-07_091500.dump.sha256"].map(key));
+        assert_eq!(catalog.not_adopted, [(key("app-2026-06-08_091500.dump.sha256"), Refusal::NoMatch)]);
+        assert_eq!(catalog.orphans.len(), 1);
+    }
+
+    #[test]
+    fn a_stated_offset_replaces_the_time_zone() {
+        let pattern = "{database}_%FT%T%:z.dump";
+        let berlin = Tz::Europe__Berlin;
+        assert_eq!(claimed(pattern, berlin, "a_2026-06-07T03:00:01+09:00.dump").unwrap(), "2026-06-06T18:00:01+00:00");
+        assert_eq!(claimed(pattern, berlin, "a_2026-06-07T03:00:01Z.dump").unwrap(), "2026-06-07T03:00:01+00:00");
     }
 
     #[test]

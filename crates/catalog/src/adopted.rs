@@ -3,7 +3,9 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use longshore_model::Result;
 use longshore_model::key::{BackupName, Key};
+use longshore_model::mark::{MarkName, Marks};
 use longshore_model::series::Series;
 use longshore_retention::Candidate;
 
@@ -36,7 +38,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A file adopted as a backup. It is unverified, and only its name describes it.
+/// A file adopted as a backup. It is unverified, and only its name describes it, and its holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopted {
     /// The backup's name: the whole key.
@@ -49,12 +51,22 @@ pub struct Adopted {
     pub key: Key,
     /// The file's size in bytes.
     pub bytes: u64,
+    /// The files beside it that contain its checksum.
+    pub checksums: Vec<Key>,
+    /// The marks of the file: its holds.
+    pub marks: Marks,
 }
 
 impl Adopted {
     /// Returns true if the file is not empty: a listing shows no other damage.
     pub fn is_good(&self) -> bool {
         self.bytes > 0
+    }
+
+    /// Returns every key to delete, in the order of deletion.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let files = std::iter::once(&self.key).chain(&self.checksums).cloned().map(Ok);
+        files.chain(self.marks.names.iter().map(MarkName::key)).collect()
     }
 
     /// Returns the properties of the file for retention.
@@ -66,7 +78,7 @@ impl Adopted {
             good: self.is_good(),
             verified: false,
             drilled: false,
-            held: None,
+            held: self.marks.held.clone(),
             locked_until: None,
             restoring_until: None,
             begins_window: false,

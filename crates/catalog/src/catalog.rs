@@ -50,6 +50,9 @@ pub struct Catalog {
     /// Files of other programs, adopted as backups, by series, oldest first. Empty before
     /// [`Catalog::adopt`].
     pub adopted: BTreeMap<Series, Vec<Adopted>>,
+    /// The marks of files of other programs, by the names of the files. Empty after
+    /// [`Catalog::adopt`], except for files that were not adopted.
+    pub adopted_marks: BTreeMap<BackupName, Marks>,
     /// The orphans that were not adopted, each with the reason.
     pub not_adopted: Vec<(Key, Refusal)>,
 }
@@ -285,6 +288,11 @@ impl Catalog {
                 }
             }
         }
+        marks.retain(|name, _| !name.is_own());
+        for name in marks.values().flat_map(|marks| &marks.names) {
+            unclaimed.remove(&name.key()?);
+        }
+        catalog.adopted_marks = marks;
         // A destination without any readable manifest is unavailable as a whole.
         if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| FailedReads::is_store_error(error))
             && catalog.series.is_empty()
@@ -324,6 +332,14 @@ impl Catalog {
             .buffered(FETCHES)
             .try_collect()
             .await
+    }
+
+    /// Returns the names and marks of all backups, of adopted files, and of other files with marks.
+    pub fn marked(&self) -> impl Iterator<Item = (&BackupName, &Marks)> {
+        let adopted = self.adopted.values().flatten().map(|file| (&file.name, &file.marks));
+        let is_there = |name: &BackupName| self.orphans.iter().any(|entry| entry.key.as_str() == name.as_str());
+        let others = self.adopted_marks.iter().filter(move |(name, _)| is_there(name));
+        self.backups().map(|backup| (&backup.name, &backup.marks)).chain(adopted).chain(others)
     }
 
     /// Returns all backups.

@@ -1,5 +1,6 @@
 //! The command line: verbs, flags and their help.
 
+pub(crate) mod adopt;
 pub(crate) mod config;
 mod example;
 mod list;
@@ -123,6 +124,9 @@ pub(crate) enum Verb {
     /// Remove one backup from every destination that has it.
     #[command(after_help = REMOVE_HELP)]
     Remove(Remove),
+    /// Recognize the files of other backup tools, and make backups of them.
+    #[command(subcommand)]
+    Adopt(adopt::Adopt),
     /// Simulate a retention policy.
     #[command(subcommand)]
     Retention(Retention),
@@ -216,7 +220,9 @@ impl Verb {
             Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) | Self::Rekey(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
-            Self::Trust(_)
+            Self::Adopt(adopt::Adopt::Take(take)) if !take.dry_run => ("take", ReportedJob::Required(take.job.clone())),
+            Self::Adopt(_)
+            | Self::Trust(_)
             | Self::Retention(_)
             | Self::Schedule(_)
             | Self::Wal(_)
@@ -232,9 +238,11 @@ impl Verb {
         match self {
             Self::Restore(_) => RestoreStates::description,
             Self::Drill(_) => |_| "everything created for the drill was removed, and no result was recorded".to_owned(),
-            Self::Config(_) | Self::Inspect(_) | Self::List(_) | Self::Status(_) => {
-                |_| "nothing was changed".to_owned()
-            }
+            Self::Adopt(adopt::Adopt::Detect(_))
+            | Self::Config(_)
+            | Self::Inspect(_)
+            | Self::List(_)
+            | Self::Status(_) => |_| "nothing was changed".to_owned(),
             _ => |_| "incomplete files do not count as backups".to_owned(),
         }
     }
@@ -257,6 +265,10 @@ pub(crate) struct Init {
     /// Encrypt for this age recipient instead of creating an identity.
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
+    /// Translate this configuration of pg_back, without connecting to the server.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(conflicts_with_all = ["connection", "ship", "destination"])]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,5 +1,6 @@
 //! The verbs, one module each, and the short names of backups.
 
+mod adopt;
 mod check;
 mod config;
 mod drill;
@@ -91,6 +92,7 @@ pub(crate) async fn execute(
         Verb::Drill(drill) => async { drill::drill(&context()?, &drill).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
         Verb::Remove(remove) => async { remove::remove(&context()?, &remove).await }.await,
+        Verb::Adopt(what) => async { adopt::adopt(&context()?, &what).await }.await,
         Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,
         Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,

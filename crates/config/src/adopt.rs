@@ -33,7 +33,7 @@ pub(crate) fn adoption(
 ) -> Result<Adoption, ConfigError> {
     let span = value.span();
     let invalid = |message: String| ConfigError::at(span.clone(), format!("adopt \"{name}\": {message}"));
-    let written::Adopt { destination, pattern, retention, timezone, cluster } = read(value)?;
+    let written::Adopt { destination, pattern, retention, timezone, cluster, database } = read(value)?;
     look_up(destinations, &destination, "destination").map_err(&invalid)?;
     let policy = look_up(policies, &retention, "retention").map_err(&invalid)?.clone();
     let cluster = cluster.unwrap_or_else(|| name.to_owned());
@@ -41,7 +41,13 @@ pub(crate) fn adoption(
         return Err(invalid(format!("{} is not a valid cluster name", quote_unless_secret(&cluster))));
     }
     let pattern = Pattern::parse(&pattern).map_err(&invalid)?;
-    Ok(Adoption { adopt: AdoptRule { name: name.to_owned(), cluster, pattern, timezone }, destination, policy })
+    match (pattern.names_database(), &database) {
+        (true, None) | (false, Some(_)) => {}
+        (false, None) => return Err(invalid("the pattern must contain {database}, or set database".to_owned())),
+        (true, Some(_)) => return Err(invalid("set database only for a pattern without {database}".to_owned())),
+    }
+    let adopt = AdoptRule { name: name.to_owned(), cluster, pattern, timezone, database };
+    Ok(Adoption { adopt, destination, policy })
 }
 
 /// Fails if two rules claim the same files, or if a rule has the name of a job.

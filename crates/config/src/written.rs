@@ -214,14 +214,17 @@ fn optional_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz
 pub(crate) struct Adopt {
     /// The name of the destination that contains the files.
     pub(crate) destination: String,
-    /// The pattern of whole keys: `{database}`, and a date in the format of strftime.
+    /// The pattern of whole keys: `{database}`, `{uuid}`, and a time in the format of strftime.
     pub(crate) pattern: String,
     /// The name of the retention policy.
     pub(crate) retention: String,
-    /// The time zone of the names, by its name in the IANA database.
+    /// The time zone of the names, by its name in the IANA database, unless the names state their
+    /// offset from UTC.
     #[serde(default = "utc", deserialize_with = "zone")]
     #[schemars(with = "String")]
     pub(crate) timezone: Tz,
+    /// The database of the files, for a pattern without `{database}`.
+    pub(crate) database: Option<String>,
     /// The cluster to list the files under. By default the name of this table.
     pub(crate) cluster: Option<String>,
 }

@@ -19,7 +19,8 @@ pub fn unique_name(folder: &str) -> String {
 pub fn is_temp_name(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').map_or((None, name), |(folder, file)| (Some(folder), file));
     let inside = file.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
-    folder.is_none_or(|folder| Key::parse(folder).is_ok()) && inside.is_some_and(|inside| Key::parse(inside).is_ok())
+    folder.is_none_or(|folder| Key::parse(folder).is_ok())
+        && inside.is_some_and(|inside| Key::parse(inside).is_ok_and(|inside| inside.is_plain()))
 }
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ mod tests {
             "../.longshore-a.partial",
             "/.longshore-a.partial",
             ".longshore-a/b.partial",
+            ".longshore-a b.partial",
             ".git/.longshore-a.partial",
         ] {
             assert!(!is_temp_name(bad), "{bad}");

@@ -143,7 +143,7 @@ fn split_errors(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<
 pub(crate) fn adopted_file_error<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Option<Error> {
     let all = catalogs.into_iter().flat_map(|at| at.catalog.adopted.values().flatten().map(move |file| (at, file)));
     let (at, file) = all.filter(|(_, file)| matches_adopted(words, file)).max_by_key(|(_, file)| file.time)?;
-    let message = "is an adopted file: Longshore did not make it, and cannot decrypt, verify or mark it";
+    let message = "is an adopted file: Longshore did not make it, and cannot decrypt or verify it";
     Some(Error::new(Stage::Catalog, Kind::Usage, file.name.as_str(), message).hint(format!(
         "fetch {} from \"{}\" and restore it with the tools of the program that made it, such as pg_restore",
         file.key, at.name
@@ -205,6 +205,30 @@ pub(crate) fn find_name(catalogs: &[Catalogued], words: &str) -> Result<BackupNa
             .hint(format!("write the full name; candidates are {}", all.join(", "))));
     }
     Ok(newest.name.clone())
+}
+
+/// Returns the name of the one backup that the words identify, or of an adopted file if they
+/// identify no backup.
+pub(crate) fn find_name_or_file(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
+    let files = || catalogs.iter().flat_map(|at| at.catalog.adopted.values().flatten());
+    if catalogs.iter().any(|at| at.catalog.backups().any(|backup| matches_backup(words, backup))) {
+        return find_name(catalogs, words);
+    }
+    let exact = |file: &&Adopted| [file.name.as_str(), file.name.file_name()].contains(&words);
+    let chosen: Vec<&Adopted> = match files().any(|file| exact(&file)) {
+        true => files().filter(exact).collect(),
+        false => files().filter(|file| matches_adopted(words, file)).collect(),
+    };
+    let adopts: BTreeSet<&str> = chosen.iter().map(|file| file.series.job.as_str()).collect();
+    if adopts.len() > 1 {
+        let names = adopts.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "matches the files of more than one adopt")
+            .hint(format!("write the full name of the file; the adopts are {names}")));
+    }
+    match chosen.into_iter().max_by_key(|file| file.time) {
+        Some(newest) => Ok(newest.name.clone()),
+        None => Err(unknown_backup(catalogs, words)),
+    }
 }
 
 /// Returns true if the words are the backup's name, its name without the folder, its subject, or

@@ -81,7 +81,7 @@ impl DestinationState {
     /// recorded them.
     pub(crate) fn lost_holds(&self, catalog: &Catalog, now: DateTime<Utc>) -> BTreeMap<&BackupName, &RememberedHold> {
         let unreadable: BTreeSet<_> = catalog.unreadable.iter().map(|(key, _)| key).collect();
-        let there: BTreeMap<_, _> = catalog.backups().map(|backup| (&backup.name, &backup.marks)).collect();
+        let there: BTreeMap<_, _> = catalog.marked().collect();
         let lost = self.holds.iter().filter(|(name, hold)| match there.get(name) {
             Some(marks) => hold.is_lost(marks, now),
             None => hold.is_active(now) && !unreadable.contains(&name.manifest()),
@@ -93,9 +93,9 @@ impl DestinationState {
     pub(crate) fn remember_holds(&mut self, catalog: &Catalog, now: DateTime<Utc>) {
         let lost: BTreeSet<BackupName> = self.lost_holds(catalog, now).into_keys().cloned().collect();
         self.holds.retain(|name, _| lost.contains(name));
-        for backup in catalog.backups().filter(|backup| !lost.contains(&backup.name)) {
-            let hold = RememberedHold::of(&backup.marks).filter(|hold| hold.is_active(now));
-            self.holds.extend(hold.map(|hold| (backup.name.clone(), hold)));
+        for (name, marks) in catalog.marked().filter(|(name, _)| !lost.contains(name)) {
+            let hold = RememberedHold::of(marks).filter(|hold| hold.is_active(now));
+            self.holds.extend(hold.map(|hold| (name.clone(), hold)));
         }
     }
 

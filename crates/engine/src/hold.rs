@@ -1,14 +1,13 @@
 //! Holds: marks that exempt backups from retention, and marks that release them.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use longshore_catalog::catalog::Backup;
 use longshore_config::Config;
 use longshore_core::key::BackupName;
-use longshore_core::mark::{Mark, MarkKind, MarkName, RememberedHold};
+use longshore_core::mark::{Mark, MarkKind, MarkName, Marks, RememberedHold};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::catalogs::{find_name, read_available};
+use crate::catalogs::{find_name_or_file, read_available};
 use crate::destination_state::DestinationState;
 use crate::error_report::ErrorReport;
 
@@ -56,28 +55,28 @@ pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
     }
 }
 
-/// Marks a backup at every destination that has it, or at the one named. The name of a series means
-/// its newest backup.
+/// Marks a backup or an adopted file at every destination that has it, or at the one named. The name
+/// of a series means its newest backup.
 pub async fn hold(config: &Config, words: &str, only: Option<&str>, change: &HoldChange) -> Result<Vec<Marked>> {
     let (catalogs, errors) = read_available(config, only).await?;
-    let name = find_name(&catalogs, words)?;
+    let name = find_name_or_file(&catalogs, words)?;
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
-        for backup in at.catalog.backups().filter(|backup| backup.name == name) {
+        for (_, marks) in at.catalog.marked().filter(|(marked, _)| **marked == name) {
             // A hold whose mark was deleted is known from the state of this host, and is released
             // like any other. An unreadable state hides only such a hold: the next prune fails
             // and reports it.
             let state = DestinationState::read(config, &at.name).ok();
             let is_remembered = state.is_some_and(|state| state.holds.contains_key(&name));
-            let Some((kind, time, mark)) = mark_for(backup, change, is_remembered) else { continue };
-            let put = longshore_catalog::mark::put(&mark, &*at.store, &backup.name, kind, time).await;
+            let Some((kind, time, mark)) = mark_for(marks, change, is_remembered) else { continue };
+            let put = longshore_catalog::mark::put(&mark, &*at.store, &name, kind, time).await;
             if let Ok(put) = &put {
                 // On failure, the next prune reads the mark from the destination.
                 remember(config, &at.name, change, put).ok();
             }
             all.push(Marked {
                 destination: at.name.clone(),
-                name: backup.name.clone(),
+                name: name.clone(),
                 error: put.err().as_ref().map(ErrorReport::from),
             });
         }
@@ -120,12 +119,12 @@ fn remember(config: &Config, destination: &str, change: &HoldChange, put: &MarkN
 }
 
 /// Returns the mark for a change, and its time; `None` if there is no hold to release.
-fn mark_for(backup: &Backup, change: &HoldChange, is_remembered: bool) -> Option<(MarkKind, DateTime<Utc>, Mark)> {
+fn mark_for(marks: &Marks, change: &HoldChange, is_remembered: bool) -> Option<(MarkKind, DateTime<Utc>, Mark)> {
     let now = Utc::now();
-    let after = |kind| backup.marks.latest(kind).map_or(now, |time| now.max(time.time() + TimeDelta::seconds(1)));
+    let after = |kind| marks.latest(kind).map_or(now, |time| now.max(time.time() + TimeDelta::seconds(1)));
     match change {
         HoldChange::Hold { until, why } => Some((MarkKind::Hold, after(MarkKind::Released), mark(*until, why))),
-        HoldChange::Release if backup.marks.held.is_some() || is_remembered => {
+        HoldChange::Release if marks.held.is_some() || is_remembered => {
             Some((MarkKind::Released, after(MarkKind::Hold), mark(None, "")))
         }
         HoldChange::Release => None,

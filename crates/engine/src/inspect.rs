@@ -26,6 +26,9 @@ use crate::headers::artifact_decryptor;
 use crate::restore::{Choice, Globals, Selector, choose, inspected_plaintext};
 use crate::stages::site_without_server;
 
+pub(crate) use self::foreign_format::foreign_format_error;
+pub(crate) use self::wrapping::remove_wrappings as unwrapped;
+
 /// The hint for files of an unknown format. A job's verifier has another.
 const SUPPORTED_FORMATS: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip or LZ4; \
                      for newer ones, use `pg_restore --list`";
@@ -89,11 +92,11 @@ pub struct Inspector<'a> {
 impl Inspector<'_> {
     /// Inspects a file with any nesting of wrappings: age, zstd, gzip or LZ4.
     pub async fn file(&self, name: &str, bytes: ByteStream) -> Result<Inspected> {
-        let unwrapped = wrapping::remove_wrappings(bytes, name, self.registry, self.identities).await?;
-        if let Some(error) = foreign_format::foreign_format_error(&unwrapped.head, name) {
+        let unwrapped = unwrapped(bytes, name, self.registry, self.identities, 0).await?;
+        if let Some(error) = foreign_format_error(&unwrapped.head, name) {
             return Err(error);
         }
-        let (format, subject) = detect(&unwrapped.head, name);
+        let (format, subject) = recognized(&unwrapped.head, name);
         let report = self.verify(&subject, format.clone(), unwrapped.stream).await;
         let report = report.map_err(|error| match error.about(name) {
             error if error.kind() == Kind::Corrupt && foreign_format::is_changed_by_terminal(&unwrapped.head) => {
@@ -201,7 +204,7 @@ impl From<Option<VerifyReport>> for Read {
 }
 
 /// Returns the format and the subject of a file that begins with `head`.
-fn detect(head: &[u8], name: &str) -> (Format, Subject) {
+pub(crate) fn recognized(head: &[u8], name: &str) -> (Format, Subject) {
     let format = Format::detect(head);
     match format {
         Format::Directory | Format::Tar if is_base_backup(head) => (Format::Base, Subject::Base),
@@ -241,13 +244,13 @@ mod tests {
     #[test]
     fn base_backups_are_recognised_by_their_first_member() {
         for name in ["backup_label", "PG_VERSION", "pg_tblspc/16398/PG_17_202406281/"] {
-            assert_eq!(detect(&tar(name.as_bytes()), "x"), (Format::Base, Subject::Base), "{name}");
+            assert_eq!(recognized(&tar(name.as_bytes()), "x"), (Format::Base, Subject::Base), "{name}");
         }
         for name in ["toc.dat", "./toc.dat", "backup_labels", "1234.dat.gz"] {
-            assert_eq!(detect(&tar(name.as_bytes()), "x"), (Format::Directory, Subject::database("x")), "{name}");
+            assert_eq!(recognized(&tar(name.as_bytes()), "x"), (Format::Directory, Subject::database("x")), "{name}");
         }
-        assert_eq!(detect(b"backup_label\0", "x").0, Format::Plain);
+        assert_eq!(recognized(b"backup_label\0", "x").0, Format::Plain);
         let script = b"--\n-- PostgreSQL database cluster dump\n--\n";
-        assert_eq!(detect(script, "x"), (Format::Plain, Subject::All));
+        assert_eq!(recognized(script, "x"), (Format::Plain, Subject::All));
     }
 }

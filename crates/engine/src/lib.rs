@@ -25,6 +25,7 @@
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`snapshots`] | the snapshots that stay on this host after their backups |
 //! | [`hold`] | holds, which exempt backups from retention |
+//! | [`adoption`] | files of other programs |
 //! | [`hook`] | programs of the operator before and after a run |
 //! | [`notices`] | notices of problems, and their channels |
 //! | `lease` | leases, which exempt backups from retention during a restore |
@@ -50,6 +51,7 @@
 //! | `decrypted` | the record of backups that were decrypted on this host |
 
 pub mod accept_chain;
+pub mod adoption;
 pub mod catalogs;
 mod chains;
 pub mod check;

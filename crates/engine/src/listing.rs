@@ -10,6 +10,7 @@ use longshore_catalog::catalog::{Backup, Series};
 use longshore_config::Config;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
+use longshore_core::mark::Marks;
 use longshore_core::signature::Verdict;
 use longshore_core::subject::Subject;
 use serde::{Serialize, Serializer};
@@ -194,7 +195,12 @@ impl ListedBackup {
         if backup.marks.drilled() {
             self.drilled_at.push(destination.to_string());
         }
-        let in_force = backup.marks.held.as_ref().filter(|hold| hold.until.is_none_or(|until| until > Utc::now()));
+        self.add_hold(destination, &backup.marks);
+    }
+
+    /// Adds the hold at a destination, if it is in force.
+    fn add_hold(&mut self, destination: &str, marks: &Marks) {
+        let in_force = marks.held.as_ref().filter(|hold| hold.until.is_none_or(|until| until > Utc::now()));
         if let Some(hold) = in_force {
             let (why, until) = (hold.why.clone(), hold.until);
             let held = self.held.get_or_insert_with(|| Held { why, until, destinations: Vec::new() });
@@ -209,6 +215,7 @@ impl ListedBackup {
             true => CopyState::of(destination, Condition::Good, INTACT),
             false => CopyState::of(destination, Condition::Damaged, "damaged: empty"),
         });
+        self.add_hold(destination, &file.marks);
     }
 
     /// Returns the series of the backup.

@@ -109,7 +109,7 @@ mod tests {
 
         fn origin(&self, _: &Subject, head: &[u8]) -> Result<Origin> {
             let database = head.get(..5).map(|name| String::from_utf8_lossy(name).into_owned());
-            Ok(Origin { database, created: None })
+            Ok(Origin { database, ..Origin::default() })
         }
     }
 

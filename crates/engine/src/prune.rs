@@ -267,7 +267,7 @@ async fn prune_owners_after_run(
         match request.overrides.listing {
             true => {
                 state.mount_point = mount::point(&*at.store);
-                let listed: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+                let listed: BTreeSet<&BackupName> = at.catalog.marked().map(|(name, _)| name).collect();
                 state.holds.retain(|name, _| listed.contains(name));
             }
             false => {
@@ -283,7 +283,7 @@ async fn prune_owners_after_run(
     }
     let mut facts = Facts { now, trust_clock: request.overrides.clock, ..Facts::default() };
     if let Some(state) = &state {
-        let listed: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+        let listed: BTreeSet<&BackupName> = at.catalog.marked().map(|(name, _)| name).collect();
         for (name, hold) in state.lost_holds(&at.catalog, now) {
             pruned.warnings.push(warning::lost_hold(name, listed.contains(name)));
             facts.lost_holds.insert(name.clone(), warning::effective_hold(hold));

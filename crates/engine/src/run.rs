@@ -154,7 +154,7 @@ pub async fn run(
 
 /// Claims the job's destinations for the run. Returns the claimed ones, and reports of those that
 /// failed. Fails if no destination is left.
-async fn claim_destinations(
+pub(crate) async fn claim_destinations(
     config: &Config,
     job: &Job,
     lock: &JobLock,
@@ -323,6 +323,7 @@ impl ActiveRun<'_> {
             cluster: self.cluster.clone(),
             subject,
             needs,
+            adopted_from: None,
         };
         let attempt = async || match &self.differentials {
             Some(differentials) if order.subject.kind() == SubjectKind::Database => {
@@ -356,7 +357,7 @@ impl ActiveRun<'_> {
     }
 }
 
-fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
+pub(crate) fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
     let mut report = ArtifactReport {
         subject: subject.clone(),
         name: None,

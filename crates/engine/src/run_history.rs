@@ -29,3 +29,5 @@ pub use self::running::RunningRuns;
 
 /// The verb of a run that makes backups, in its reports.
 pub(crate) const RUN: &str = "run";
+/// The verb that makes backups of adopted files.
+pub(crate) const TAKE: &str = "take";

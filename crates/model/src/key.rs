@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, Stage};
@@ -32,6 +32,10 @@ pub const HEADERS_PAGE: &str = "RESTORE-HEADERS.md";
 /// A key is neither absolute nor empty and cannot refer to a parent, so it cannot leave its
 /// destination. Names that begin with a dot are reserved for the destination's own files.
 ///
+/// Files of other programs may also contain `:`, `+`, `@`, `,`, `=` and spaces, except at the
+/// beginning of a segment, and no space at its end. Longshore never gives its own files such names:
+/// see [`Key::is_plain`].
+///
 /// Clones share the text: a view of a destination contains each name several times.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -41,8 +45,13 @@ pub struct Key(Arc<str>);
 impl Key {
     /// Parses a key.
     pub fn parse(text: &str) -> Result<Self> {
-        let is_valid = |segment: &[u8]| {
-            !matches!(segment, [] | [b'.', ..]) && segment.iter().all(|&byte| is_plain(byte) || byte == b'%')
+        let is_valid = |segment: &[u8]| match segment {
+            [] | [b'.', ..] | [.., b' '] => false,
+            [first, ..] => {
+                is_own(*first)
+                    && segment.iter().all(|&byte| is_own(byte) || FOREIGN.contains(&byte))
+                    && !SYSTEM_FOLDERS.contains(&segment)
+            }
         };
         if text.len() > MAX_KEY_BYTES || !text.as_bytes().split(|&byte| byte == b'/').all(is_valid) {
             let message = "invalid key: expected segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
@@ -54,6 +63,11 @@ impl Key {
     /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns true if the key consists of the characters of Longshore's own names.
+    pub fn is_plain(&self) -> bool {
+        self.0.bytes().all(|byte| is_own(byte) || byte == b'/')
     }
 
     /// Returns the last segment.
@@ -92,9 +106,17 @@ impl From<Key> for String {
     }
 }
 
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+/// Returns true for the characters of Longshore's own names.
+fn is_own(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'%')
 }
+
+/// The characters that only names of other programs contain. Names of folders with metadata of
+/// network storage begin with `@`.
+const FOREIGN: &[u8] = b":+@,= ";
+
+/// The folders of file systems, which may be unreadable.
+const SYSTEM_FOLDERS: [&[u8]; 2] = [b"lost+found", b"System Volume Information"];
 
 /// The bytes of a name that are encoded: all but `A-Za-z0-9._-`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
@@ -117,6 +139,12 @@ pub fn encode_reserved_name(name: &str) -> String {
         }
         _ => utf8_percent_encode(name, ENCODED).to_string(),
     }
+}
+
+/// Decodes a name that [`encode_name`] encoded. Returns `None` for other texts.
+pub fn decode_name(segment: &str) -> Option<String> {
+    let name = percent_decode_str(segment).decode_utf8().ok()?;
+    (encode_name(&name) == segment).then(|| name.into_owned())
 }
 
 /// The time that all artifacts of a run share, in UTC, to the second.
@@ -178,16 +206,21 @@ impl BackupName {
     /// Returns the name of the backup whose manifest has this key. Returns `None` for other files
     /// with the same suffix, such as a user's notes.
     pub fn from_manifest_key(key: &Key) -> Option<Self> {
-        let name = key.as_str().strip_suffix(MANIFEST)?;
+        let name = key.as_str().strip_suffix(MANIFEST).filter(|_| key.is_plain())?;
         let [_, subject, file] = <[&str; 3]>::try_from(name.split('/').collect::<Vec<_>>()).ok()?;
         Timestamp::parse(file.strip_prefix(subject)?.strip_prefix('-')?)?;
         Some(Self(Key::parse(name).ok()?))
     }
 
-    /// Returns the name of an adopted file, made by another program: its whole key. No other keys
-    /// are derived from such a name.
+    /// Returns the name of an adopted file, made by another program: its whole key. Only the keys of
+    /// its marks are derived from such a name.
     pub fn from_adopted_key(key: &Key) -> Self {
         Self(key.clone())
+    }
+
+    /// Returns false for the name of an adopted file.
+    pub fn is_own(&self) -> bool {
+        Self::from_manifest_key(&self.manifest()).is_some()
     }
 
     /// Returns the key of the artifact, given its suffix, such as `.dump.zst.age`.
@@ -253,12 +286,46 @@ mod tests {
 
     #[test]
     fn key_cannot_leave_its_destination() {
-        for bad in ["", "/etc/passwd", "a//b", "a/../b", "..", ".", "a/.", "a/", "a\0b", "a\\b", ".hidden", "a b", "é"]
-        {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "a//b",
+            "a/../b",
+            "..",
+            ".",
+            "a/.",
+            "a/",
+            "a\0b",
+            "a\\b",
+            ".hidden",
+            "é",
+            " a",
+            "a ",
+            "a/ b",
+            ":a",
+            "@eaDir/x",
+            "lost+found/x",
+            "a/System Volume Information",
+            "a~",
+            "a;b",
+            "a'b",
+            "a*b",
+            "a&b",
+        ] {
             assert!(Key::parse(bad).is_err(), "{bad:?}");
             assert!(serde_json::from_value::<Key>(bad.into()).is_err(), "{bad:?}");
         }
         assert!(Key::parse("main/appdb/appdb-2026-06-07_091500.dump.zst.age").is_ok());
+    }
+
+    #[test]
+    fn names_of_other_programs_are_keys() {
+        for text in ["db_2026-06-07T03:00:01+02:00.dump", "a b/c@host,n=1.sql.gz", "a:"] {
+            assert!(!Key::parse(text).unwrap().is_plain(), "{text}");
+        }
+        assert!(Key::parse("a/b%20c_d-e.f").unwrap().is_plain());
+        let foreign = Key::parse("a b/a:b/a:b-2026-06-07_091500.json").unwrap();
+        assert_eq!(BackupName::from_manifest_key(&foreign), None);
     }
 
     #[test]
@@ -268,8 +335,18 @@ mod tests {
         let encoded: std::collections::BTreeSet<_> = names.iter().map(|name| encode_name(name)).collect();
         assert_eq!(encoded.len(), names.len());
         for name in &encoded {
-            assert!(Key::parse(name).is_ok(), "{name}");
+            assert!(Key::parse(name).is_ok_and(|key| key.is_plain()), "{name}");
         }
+        assert!(
+            names
+                .iter()
+                .zip(names.map(encode_name))
+                .all(|(name, encoded)| decode_name(&encoded).as_deref() == Some(name))
+        );
+        assert_eq!(
+            [decode_name("a%2"), decode_name("a%41"), decode_name("a:b"), decode_name("%ff")],
+            [const { None }; 4]
+        );
         assert_eq!(encode_name("my app/ä"), "my%20app%2F%C3%A4");
     }
 

@@ -22,6 +22,7 @@
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-model/latest/source/FORMAT.md) describes the
 //! contents of a destination.
 
+pub mod adopted_from;
 pub mod base;
 pub mod clock;
 pub mod comparison;

@@ -6,6 +6,7 @@ mod chain;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::adopted_from::AdoptedFrom;
 use crate::base::BaseFacts;
 use crate::difference::Difference;
 use crate::digest::Digest;
@@ -57,6 +58,9 @@ pub struct Manifest {
     /// The facts of a base backup, if its verifier found them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseFacts>,
+    /// The file of another program that the backup was made of, if it was made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted_from: Option<AdoptedFrom>,
     /// The program that made the dump.
     pub tool: Tool,
     /// The way to restore a backup in another program's format, in the words of the configuration.

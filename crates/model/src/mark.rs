@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.hold.2026-07-01_120000.json
+//! adopted/<key, percent-encoded>.hold.2026-07-01_120000.json     of a file of another program
 //! ```
 //!
 //! Files are never overwritten, so a mark never changes: a later mark of another kind cancels its
@@ -22,13 +23,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::header::HeaderName;
-use crate::key::{BackupName, Key, Timestamp};
+use crate::key::{BackupName, Key, Timestamp, decode_name, encode_name};
 
 pub use self::hold::{Hold, RememberedHold};
 pub use self::summary::Marks;
 
 /// The suffix of the key of a mark's details, before the suffix of the encryption.
 const DETAILS: &str = ".details.json";
+
+/// The folder of the marks of files of other programs. Those programs may rename or delete unknown
+/// files in their own folders.
+const ADOPTED: &str = "adopted/";
 
 /// The maximum size of a mark in bytes.
 pub const MAX_MARK_BYTES: usize = 64 << 10;
@@ -91,7 +96,14 @@ impl MarkName {
         let (rest, time) = key.as_str().strip_suffix(".json")?.rsplit_once('.')?;
         let (name, word) = rest.rsplit_once('.')?;
         let (kind, _) = KIND_WORDS.iter().find(|(_, known)| *known == word)?;
-        let backup = BackupName::from_manifest_key(&Key::parse(&format!("{name}.json")).ok()?)?;
+        let backup = match name.strip_prefix(ADOPTED) {
+            // A backup of a cluster of this name is in a folder below.
+            Some(encoded) if !encoded.contains('/') => {
+                let file = Key::parse(&decode_name(encoded)?).ok()?;
+                Some(BackupName::from_adopted_key(&file)).filter(|name| !name.is_own())?
+            }
+            _ => BackupName::from_manifest_key(&Key::parse(&format!("{name}.json")).ok()?)?,
+        };
         Some(Self { backup, kind: *kind, time: Timestamp::parse(time)? })
     }
 
@@ -102,7 +114,11 @@ impl MarkName {
 
     /// Returns the mark's key.
     pub fn key(&self) -> Result<Key> {
-        Key::parse(&format!("{}.{}.{}.json", self.backup, self.kind, self.time))
+        let (kind, time) = (self.kind, self.time);
+        match self.backup.is_own() {
+            true => Key::parse(&format!("{}.{kind}.{time}.json", self.backup)),
+            false => Key::parse(&format!("{ADOPTED}{}.{kind}.{time}.json", encode_name(self.backup.as_str()))),
+        }
     }
 
     /// Returns the key of the mark's confidential details, given the suffix of the encryption.
@@ -166,6 +182,26 @@ mod tests {
         assert_eq!(BackupName::from_manifest_key(&key), None, "a mark is not a manifest");
         for (kind, word) in KIND_WORDS {
             assert_eq!(kind.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn mark_of_an_adopted_file_encodes_its_key() {
+        let file = Key::parse("old/db_2026-06-07T03:00:01+02:00.dump").unwrap();
+        let time = Timestamp::parse("2026-07-01_120000").unwrap();
+        let name = MarkName { backup: BackupName::from_adopted_key(&file), kind: MarkKind::Hold, time };
+        let expected = "adopted/old%2Fdb_2026-06-07T03%3A00%3A01%2B02%3A00.dump.hold.2026-07-01_120000.json";
+        let key = name.key().unwrap();
+        assert!(key.as_str() == expected && key.is_plain(), "{key}");
+        assert_eq!(MarkName::from_key(&key), Some(name));
+        for other in [
+            "adopted/old/db.dump.hold.2026-07-01_120000.json",
+            "adopted/old%2fdb.dump.hold.2026-07-01_120000.json",
+            "adopted/%2E%2E.hold.2026-07-01_120000.json",
+            "adopted/main%2Fapp%2Fapp-2026-06-07_091500.hold.2026-07-01_120000.json",
+            "adopted.hold.2026-07-01_120000.json",
+        ] {
+            assert_eq!(MarkName::from_key(&Key::parse(other).unwrap()), None, "{other}");
         }
     }
 

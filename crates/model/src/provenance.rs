@@ -119,6 +119,10 @@ pub struct Origin {
     pub database: Option<String>,
     /// The creation time of the archive, by the local clock of the dumping host.
     pub created: Option<NaiveDateTime>,
+    /// The version of the dumped server, such as `15.18`.
+    pub server_version: Option<String>,
+    /// The version of the program that made the dump, such as `17.12`.
+    pub tool_version: Option<String>,
 }
 
 impl Origin {
@@ -192,7 +196,8 @@ mod tests {
     fn archive_of_another_database_or_day_is_corrupt() {
         let started = manifest().started.naive_utc();
         let expect = |database: &str, distance: TimeDelta| {
-            let origin = Origin { database: Some(database.to_owned()), created: Some(started + distance) };
+            let origin =
+                Origin { database: Some(database.to_owned()), created: Some(started + distance), ..Origin::default() };
             origin.expect(&manifest()).map_err(|error| error.kind())
         };
         // The local clock of the dumping host may be in any time zone.
@@ -205,6 +210,6 @@ mod tests {
         assert_eq!(expect("crm", TimeDelta::zero()), Err(Kind::Corrupt));
         Origin::default().expect(&manifest()).unwrap();
         let all = Manifest { subject: Subject::All, ..manifest() };
-        Origin { database: Some("postgres".to_owned()), created: None }.expect(&all).unwrap();
+        Origin { database: Some("postgres".to_owned()), ..Origin::default() }.expect(&all).unwrap();
     }
 }

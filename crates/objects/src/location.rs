@@ -40,7 +40,9 @@ impl Location {
         }
         let prefix = match prefix.map(|prefix| prefix.trim_end_matches('/')) {
             None | Some("") => String::new(),
-            Some(prefix) if prefix.len() <= 100 && Key::parse(prefix).is_ok() => format!("{prefix}/"),
+            Some(prefix) if prefix.len() <= 100 && Key::parse(prefix).is_ok_and(|key| key.is_plain()) => {
+                format!("{prefix}/")
+            }
             Some(prefix) => {
                 let hint = "use at most 100 bytes: folders of A-Z a-z 0-9 . _ % - that do not begin with a dot";
                 return invalid(prefix, "invalid prefix", hint);
@@ -134,9 +136,14 @@ mod tests {
 
     #[test]
     fn rejects_invalid_buckets_and_prefixes() {
-        for (bucket, prefix) in
-            [("", None), ("a/b", None), ("acme", Some("../x")), ("acme", Some("a//b")), ("acme", Some("ä"))]
-        {
+        for (bucket, prefix) in [
+            ("", None),
+            ("a/b", None),
+            ("acme", Some("../x")),
+            ("acme", Some("a//b")),
+            ("acme", Some("ä")),
+            ("acme", Some("a b")),
+        ] {
             let error = Location::new("s3://", bucket, prefix, VOCABULARY).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
             assert!(error.remedy().is_some());

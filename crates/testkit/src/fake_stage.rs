@@ -40,6 +40,7 @@ pub fn order(job: &str, subject: &Subject, time: &str) -> BackupSpec {
         cluster: Cluster { name: "main".to_owned(), server },
         subject: subject.clone(),
         needs: Default::default(),
+        adopted_from: None,
     }
 }
 

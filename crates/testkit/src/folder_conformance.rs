@@ -26,7 +26,9 @@ pub async fn hidden_files_and_invalid_keys_are_not_listed(folder: &Path, store: 
     let odd = [
         ".hidden",
         ".longshore-nightly.lock",
-        "with space",
+        " with space",
+        "with space ",
+        "with;semicolon",
         "main/.x.dump.swp",
         "main/é",
         "main/back\\slash",
@@ -37,7 +39,7 @@ pub async fn hidden_files_and_invalid_keys_are_not_listed(folder: &Path, store: 
         fs::write(folder.join(name), "x").unwrap();
     }
     fs::write(folder.join(OsStr::from_bytes(b"main/\xff")), "x").unwrap();
-    for name in [".git", "lost+found", "$(id)"] {
+    for name in [".git", "lost+found", "@eaDir", "System Volume Information", "$(id)"] {
         fs::create_dir(folder.join(name)).unwrap();
         fs::write(folder.join(name).join("x.dump"), "x").unwrap();
     }

@@ -183,7 +183,7 @@ mod tests {
         for other in [
             "drwx------         4096 2026/11/21 08:38:23 main",
             "lrwxrwxrwx            7 2026/11/21 08:38:23 main/link -> nowhere",
-            "-rw-------            1 2026/11/21 08:38:23 main/with space",
+            "-rw-------            1 2026/11/21 08:38:23 main/with;semicolon",
             "-rw-------            1 2026/11/21 08:38:23 main/.longshore-parts/x.dump",
             "-rw-------            1 2026/11/21 08:38:23 main/\\#377",
         ] {

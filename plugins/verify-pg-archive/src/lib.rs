@@ -104,6 +104,8 @@ impl Verify for Reader {
                 // A name in another encoding is not compared.
                 database: origin.database.filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)),
                 created: origin.created.and_then(|time| NaiveDateTime::parse_from_str(&time, CREATED).ok()),
+                server_version: origin.server_version.and_then(version),
+                tool_version: origin.tool_version.and_then(version),
             }),
             Ok(None) if head.len() >= HEADER_BYTES => {
                 let message = format!("its header is longer than {HEADER_BYTES} bytes, so it is not an archive");
@@ -113,6 +115,11 @@ impl Verify for Reader {
             Ok(None) | Err(_) => Ok(Origin::default()),
         }
     }
+}
+
+/// Returns the number of a version such as `15.18 (Debian 15.18-0+deb12u1)`.
+fn version(text: String) -> Option<String> {
+    text.split_whitespace().next().map(str::to_owned)
 }
 
 /// The format of the creation time in an archive's header.

@@ -1,73 +1,59 @@
 //! The patterns of file names, made of a database's name and a time.
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{FixedOffset, NaiveDateTime};
 use longshore_model::key::Key;
 
 use super::Refusal;
+use super::field::{Field, FieldSet, KNOWN, Values};
 
 /// The placeholder of the database's name in a pattern.
 const DATABASE: &str = "{database}";
-
-/// The names of the months, as written by `%b`.
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// The placeholder of a random identifier.
+const UUID: &str = "{uuid}";
 
 /// A pattern of keys, made of a database's name and a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    before: Vec<Part>,
-    after: Vec<Part>,
+    parts: Vec<Part>,
+    fields: FieldSet,
 }
 
 /// A part of a pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Literal(char),
+    Database,
+    Uuid,
     Field(Field),
-}
-
-/// A part of a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Year,
-    Month,
-    MonthName,
-    Day,
-    Hour,
-    Minute,
-    Second,
 }
 
 /// The database and the time in a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedName {
-    /// The database's name, as in the key.
-    pub database: String,
-    /// The local time in the key; midnight if the pattern has no time of day.
+    /// The database's name, as in the key; `None` if the pattern does not contain it.
+    pub database: Option<String>,
+    /// The local time in the key; midnight if the pattern has no time of day, and the first day of
+    /// a week or a month if it has no day.
     pub time: NaiveDateTime,
+    /// The offset of the local time from UTC, if the key states it.
+    pub offset: Option<FixedOffset>,
 }
 
 impl Pattern {
     /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
         let invalid = |why: &str| format!("the pattern {text:?} {why}");
-        let [before, after] = <[&str; 2]>::try_from(text.split(DATABASE).collect::<Vec<_>>())
-            .map_err(|_| invalid("must contain {database} once"))?;
-        let pattern = Self {
-            text: text.to_owned(),
-            before: parts(before).map_err(|why| invalid(&why))?,
-            after: parts(after).map_err(|why| invalid(&why))?,
-        };
-        let has = |field: Field| pattern.parts().any(|part| *part == Part::Field(field));
-        if !(has(Field::Year) && (has(Field::Month) || has(Field::MonthName)) && has(Field::Day)) {
-            return Err(invalid("must contain a year, a month and a day: %Y, %m (or %b) and %d"));
-        }
-        if has(Field::Minute) && !has(Field::Hour) || has(Field::Second) && !has(Field::Minute) {
-            return Err(invalid("has an incomplete time of day: %S requires %M, and %M requires %H"));
-        }
-        let example = ParsedName { database: "d".to_owned(), time: NaiveDateTime::default() };
-        Key::parse(&pattern.write(&example))
-            .map_err(|_| invalid("produces names that a destination rejects: use A-Z a-z 0-9 . _ % - and slashes"))?;
+        let parts = parts(text).map_err(|why| invalid(&why))?;
+        let fields = parts.iter().filter_map(|part| match part {
+            Part::Field(field) => Some(*field),
+            _ => None,
+        });
+        let fields = FieldSet::new(fields).map_err(invalid)?;
+        let pattern = Self { text: text.to_owned(), parts, fields };
+        Key::parse(&pattern.example()).map_err(|_| {
+            invalid("produces names that a destination rejects: use A-Z a-z 0-9 . _ % - : + @ , = and slashes")
+        })?;
         Ok(pattern)
     }
 
@@ -76,151 +62,134 @@ impl Pattern {
         &self.text
     }
 
-    fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.before.iter().chain(&self.after)
+    /// Returns true if the pattern contains the database's name.
+    pub fn names_database(&self) -> bool {
+        self.parts.contains(&Part::Database)
     }
 
     /// Returns true if the pattern contains a time of day.
     pub(super) fn has_time_of_day(&self) -> bool {
-        self.parts().any(|part| *part == Part::Field(Field::Hour))
+        self.fields.has_time_of_day()
     }
 
-    /// Parses a key, and checks that formatting the parsed parts gives the same key.
+    /// Parses a key. At the same place in a text, every part has at most one length, except for the
+    /// name of the database, which ends where the rest of the text matches the rest of the pattern.
     pub fn read(&self, key: &Key) -> Result<ParsedName, Refusal> {
-        let text = key.as_str();
-        let (before, after) = (width(&self.before), width(&self.after));
-        let end = text.len().checked_sub(after).filter(|end| *end > before).ok_or(Refusal::NoMatch)?;
-        let database = &text[before..end];
-        if database.contains('/') {
-            return Err(Refusal::NoMatch);
-        }
-        let mut fields = ParsedFields::default();
-        fields.read(&self.before, &text[..before])?;
-        fields.read(&self.after, &text[end..])?;
-        let parsed_name =
-            ParsedName { database: database.to_owned(), time: fields.time().ok_or(Refusal::InvalidDate)? };
-        // A repeated field may differ.
-        if self.write(&parsed_name) == text { Ok(parsed_name) } else { Err(Refusal::InvalidDate) }
+        let found = read(&self.parts, key.as_str(), None, Values::default()).ok_or(Refusal::NoMatch)?;
+        let (time, offset) = found.values.time().ok_or(Refusal::InvalidDate)?;
+        Ok(ParsedName { database: found.database.map(str::to_owned), time, offset })
     }
 
-    /// Returns the key for a database and a time.
-    fn write(&self, parsed_name: &ParsedName) -> String {
-        let write = |parts: &[Part]| -> String { parts.iter().map(|part| part.write(parsed_name.time)).collect() };
-        write(&self.before) + &parsed_name.database + &write(&self.after)
+    /// Returns a key that matches the pattern.
+    fn example(&self) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Literal(letter) => letter.to_string(),
+            Part::Database => "d".to_owned(),
+            Part::Uuid => "0".to_owned(),
+            Part::Field(field) => field.example().to_owned(),
+        });
+        parts.collect()
     }
 }
 
-/// Parses the part of a pattern before or after the database's name.
-fn parts(text: &str) -> Result<Vec<Part>, String> {
-    let mut parts = Vec::new();
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        let fields = match letter {
-            '%' => match letters.next() {
-                Some('Y') => vec![Part::Field(Field::Year)],
-                Some('m') => vec![Part::Field(Field::Month)],
-                Some('b') => vec![Part::Field(Field::MonthName)],
-                Some('d') => vec![Part::Field(Field::Day)],
-                Some('H') => vec![Part::Field(Field::Hour)],
-                Some('M') => vec![Part::Field(Field::Minute)],
-                Some('S') => vec![Part::Field(Field::Second)],
-                Some('F') => self::parts("%Y-%m-%d")?,
-                Some('%') => vec![Part::Literal('%')],
-                other => {
-                    let other = other.map(String::from).unwrap_or_default();
-                    return Err(format!("contains the unknown field %{other}; use %Y %m %b %d %F %H %M %S %%"));
+/// The parts found in a key.
+struct Found<'a> {
+    database: Option<&'a str>,
+    values: Values,
+}
+
+/// Reads the parts in a whole text, given the name of the database if an earlier part contains it.
+fn read<'a>(parts: &[Part], mut text: &'a str, database: Option<&'a str>, mut values: Values) -> Option<Found<'a>> {
+    for (index, part) in parts.iter().enumerate() {
+        let length = match part {
+            Part::Literal(letter) => text.starts_with(*letter).then_some(letter.len_utf8()),
+            Part::Uuid => is_uuid(text.get(..UUID_BYTES)?).then_some(UUID_BYTES),
+            Part::Field(field) => field.read(text).map(|(value, length)| {
+                values.add(*field, value);
+                length
+            }),
+            Part::Database => match database {
+                Some(name) => text.starts_with(name).then_some(name.len()),
+                None => {
+                    let end = text.find('/').unwrap_or(text.len());
+                    // The text after the name decides where the name ends.
+                    return (1..=end).find_map(|end| {
+                        let (name, after) = text.split_at_checked(end)?;
+                        read(&parts[index + 1..], after, Some(name), values.clone())
+                    });
                 }
             },
-            '{' | '}' => return Err("contains a brace outside {database}".to_owned()),
+        }?;
+        text = &text[length..];
+    }
+    text.is_empty().then_some(Found { database, values })
+}
+
+/// The length of a UUID in bytes.
+const UUID_BYTES: usize = 36;
+
+/// Returns true for a UUID in lower case.
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(index, byte)| match index {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    })
+}
+
+/// Parses the text of a pattern.
+fn parts(text: &str) -> Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix(DATABASE) {
+            parts.push(Part::Database);
+            rest = after;
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix(UUID) {
+            parts.push(Part::Uuid);
+            rest = after;
+            continue;
+        }
+        let after = &rest[letter.len_utf8()..];
+        rest = after;
+        match letter {
+            '%' => {
+                let (field, length) = field(after)?;
+                parts.extend(field);
+                rest = &after[length..];
+            }
+            '{' | '}' => return Err("contains a brace outside {database} and {uuid}".to_owned()),
             letter if !letter.is_ascii() => return Err("contains characters that are not allowed in keys".to_owned()),
-            letter => vec![Part::Literal(letter)],
-        };
-        parts.extend(fields);
+            letter => parts.push(Part::Literal(letter)),
+        }
     }
     Ok(parts)
 }
 
-/// Returns the number of bytes of the parts, which does not depend on the time.
-fn width(parts: &[Part]) -> usize {
-    parts.iter().map(Part::width).sum()
-}
-
-impl Part {
-    fn width(&self) -> usize {
-        match self {
-            Self::Literal(_) => 1,
-            Self::Field(Field::Year) => 4,
-            Self::Field(Field::MonthName) => 3,
-            Self::Field(_) => 2,
+/// Parses the text after a percent sign. Returns the parts, and the length of their text.
+fn field(text: &str) -> Result<(Vec<Part>, usize), String> {
+    if text.starts_with(":z") {
+        return Ok((vec![Part::Field(Field::OffsetWithColon)], 2));
+    }
+    let letter = text.chars().next();
+    let parts = match letter {
+        Some('F') => parts("%Y-%m-%d")?,
+        Some('T') => parts("%H:%M:%S")?,
+        Some('%') => vec![Part::Literal('%')],
+        other => {
+            let field = other.and_then(Field::from_letter).ok_or_else(|| {
+                let other = other.map(String::from).unwrap_or_default();
+                format!("contains the unknown field %{other}; use {KNOWN}")
+            })?;
+            vec![Part::Field(field)]
         }
-    }
-
-    fn write(&self, time: NaiveDateTime) -> String {
-        let format = match self {
-            Self::Literal(letter) => return letter.to_string(),
-            Self::Field(Field::Year) => "%Y",
-            Self::Field(Field::Month) => "%m",
-            Self::Field(Field::MonthName) => "%b",
-            Self::Field(Field::Day) => "%d",
-            Self::Field(Field::Hour) => "%H",
-            Self::Field(Field::Minute) => "%M",
-            Self::Field(Field::Second) => "%S",
-        };
-        time.format(format).to_string()
-    }
-}
-
-/// The fields found in a key; the last one of each kind.
-#[derive(Default)]
-struct ParsedFields {
-    date: [u32; 3],
-    time_of_day: [u32; 3],
-}
-
-impl ParsedFields {
-    /// Parses the parts in a text of their width.
-    fn read(&mut self, parts: &[Part], mut text: &str) -> Result<(), Refusal> {
-        for part in parts {
-            // Keys are ASCII, so every offset is a character boundary.
-            let (here, rest) = text.split_at(part.width());
-            text = rest;
-            let field = match part {
-                Part::Literal(letter) if here.starts_with(*letter) => continue,
-                Part::Literal(_) => return Err(Refusal::NoMatch),
-                Part::Field(field) => field,
-            };
-            let number = match field {
-                Field::MonthName => MONTHS.iter().position(|month| *month == here).map(|index| index as u32 + 1),
-                _ if here.bytes().all(|byte| byte.is_ascii_digit()) => here.parse().ok(),
-                _ => None,
-            };
-            let number = number.ok_or(Refusal::NoMatch)?;
-            match field {
-                Field::Year => self.date[0] = number,
-                Field::Month | Field::MonthName => self.date[1] = number,
-                Field::Day => self.date[2] = number,
-                Field::Hour => self.time_of_day[0] = number,
-                Field::Minute => self.time_of_day[1] = number,
-                Field::Second => self.time_of_day[2] = number,
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the time, if it is valid. A year before 1970 is not a date of a dump.
-    fn time(&self) -> Option<NaiveDateTime> {
-        let [year, month, day] = self.date;
-        let [hour, minute, second] = self.time_of_day;
-        let year = i32::try_from(year).ok().filter(|year| *year >= 1970)?;
-        let date = NaiveDate::from_ymd_opt(year, month, day)?;
-        Some(date.and_time(NaiveTime::from_hms_opt(hour, minute, second)?))
-    }
+    };
+    Ok((parts, 1))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     const PATTERN: &str = "{database}-%Y-%m-%d_%H%M%S.dump";
@@ -232,7 +201,7 @@ mod tests {
     /// Parses a key, and returns the database and the time.
     fn read(pattern: &str, text: &str) -> Result<(String, String), Refusal> {
         let parsed_name = Pattern::parse(pattern).unwrap().read(&key(text))?;
-        Ok((parsed_name.database, parsed_name.time.to_string()))
+        Ok((parsed_name.database.unwrap_or_default(), parsed_name.time.to_string()))
     }
 
     fn parsed(database: &str, time: &str) -> Result<(String, String), Refusal> {
@@ -311,39 +280,104 @@ mod tests {
     }
 
     #[test]
-    fn each_name_parses_in_one_way_only() {
-        let names = ["a", "a-b", "a-2026-06-07_091500", "1", "a-1"];
-        for pattern in [PATTERN, "{database}%Y%m%d", "%Y%m%d{database}", "x{database}-%F", "{database}/%F.dump"] {
-            let pattern = Pattern::parse(pattern).unwrap();
+    fn each_name_parses_as_it_was_written() {
+        let names = ["a", "a-b", "a-2026-06-07_091500", "1", "a-1", "Z", "a_Z", "a+02:00", "Sunday", "a b"];
+        let time = chrono::DateTime::parse_from_rfc3339("2026-06-07T09:15:00+02:00").unwrap();
+        for text in [
+            PATTERN,
+            "{database}%Y%m%d",
+            "x%Y%m%d{database}",
+            "x{database}-%F",
+            "{database}/%F.dump",
+            "{database}_%FT%T%:z.dump",
+            "{database}_%FT%T%z",
+            "daily/{database}/{database}_%F.%A.sql",
+            "monthly/{database}/{database}_%F.%B.{database}.sql",
+            "{database}%a%b%d%Y",
+            "{database}_week.%V.%F.sql",
+            "{database}-%Y%j-%I%M%p",
+        ] {
+            let pattern = Pattern::parse(text).unwrap();
             for database in names {
-                let time = NaiveDate::from_ymd_opt(2026, 6, 7).unwrap().and_time(NaiveTime::MIN);
-                let text = pattern.write(&ParsedName { database: database.to_owned(), time });
-                let parsed_name = pattern.read(&key(&text)).unwrap();
-                assert_eq!((parsed_name.database.as_str(), pattern.write(&parsed_name)), (database, text.clone()));
-                // No other substring of the key as the database's name gives the same key.
-                let ranges = (0..text.len()).flat_map(|from| (from + 1..=text.len()).map(move |to| (from, to)));
-                let matches = ranges.filter(|(from, to)| {
-                    let other = ParsedName { database: text[*from..*to].to_owned(), time };
-                    pattern.write(&other) == text
-                });
-                assert_eq!(matches.map(|(from, to)| &text[from..to]).collect::<BTreeSet<_>>().len(), 1);
+                // chrono has the same fields.
+                let name = time.format(text).to_string().replace(DATABASE, database);
+                let found = pattern.read(&key(&name)).unwrap_or_else(|why| panic!("{text}: {name}: {why}"));
+                assert_eq!(found.database.as_deref(), Some(database), "{text}");
+                assert_eq!(found.time.date(), time.date_naive(), "{text}");
+                assert!(found.offset.is_none_or(|offset| offset == *time.offset()), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn offsets_make_a_time_exact() {
+        let pattern = Pattern::parse("{database}_%FT%T%:z.dump").unwrap();
+        let utc = |name: &str| {
+            let found = pattern.read(&key(name)).unwrap();
+            found.time.and_local_timezone(found.offset.unwrap()).unwrap().to_utc().to_rfc3339()
+        };
+        assert_eq!(utc("a_2026-06-07T03:00:01+02:00.dump"), "2026-06-07T01:00:01+00:00");
+        assert_eq!(utc("a_2026-06-07T03:00:01-09:30.dump"), "2026-06-07T12:30:01+00:00");
+        assert_eq!(utc("a_2026-06-07T03:00:01Z.dump"), "2026-06-07T03:00:01+00:00");
+        for bad in ["+2:00", "+0200", "+24:00", "+02:60", "", "z", "+02:00Z"] {
+            assert_eq!(pattern.read(&key(&format!("a_2026-06-07T03:00:01{bad}.dump"))), Err(Refusal::NoMatch), "{bad}");
+        }
+        let unix = Pattern::parse("{database}.%s").unwrap().read(&key("a.1780815601")).unwrap();
+        assert_eq!(
+            (unix.time.to_string().as_str(), unix.offset.unwrap().to_string().as_str()),
+            ("2026-06-07 07:00:01", "+00:00")
+        );
+    }
+
+    #[test]
+    fn weeks_and_months_begin_with_their_first_day() {
+        assert_eq!(read("{database}-%G%V.sql.gz", "a-202653.sql.gz"), parsed("a", "2026-12-28 00:00:00"));
+        assert_eq!(read("{database}-%Y%m.sql.gz", "a-202606.sql.gz"), parsed("a", "2026-06-01 00:00:00"));
+        assert_eq!(read("{database}-%y%m%d", "a-260607"), parsed("a", "2026-06-07 00:00:00"));
+        assert_eq!(read("{database}-%Y-%j", "a-2028-366"), parsed("a", "2028-12-31 00:00:00"));
+        assert_eq!(read("{database}-%F_%I%M%p", "a-2026-06-07_1215AM"), parsed("a", "2026-06-07 00:15:00"));
+        assert_eq!(read("{database}-%F_%I%M%p", "a-2026-06-07_1215PM"), parsed("a", "2026-06-07 12:15:00"));
+        for (pattern, name) in [
+            ("{database}-%G%V", "a-202553"),
+            ("{database}-%Y%m", "a-202613"),
+            ("{database}-%Y-%j", "a-2026-366"),
+            ("{database}-%F.%A", "a-2026-06-07.Monday"),
+            ("{database}-%F_%I%M%p", "a-2026-06-07_1300PM"),
+        ] {
+            assert_eq!(read(pattern, name), Err(Refusal::InvalidDate), "{name}");
+        }
+    }
+
+    #[test]
+    fn patterns_may_lack_the_database() {
+        let pattern = Pattern::parse("%Y/%m/%d/dump-%Y%m%d-%H%M%S-{uuid}.zip").unwrap();
+        assert!(!pattern.names_database());
+        let name = "2026/06/07/dump-20260607-030001-0f343b09-3112-4a20-8f6e-5a1b2c3d4e5f.zip";
+        assert_eq!(pattern.read(&key(name)).unwrap().database, None);
+        for bad in [name.replace("0f34", "0F34"), name.replace("-4a20", "04a20"), name.replace("/07/", "/08/")] {
+            assert!(pattern.read(&key(&bad)).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn rejects_ambiguous_patterns() {
         for (pattern, why) in [
-            ("%F.dump", "once"),
-            ("{database}-{database}-%F", "once"),
             ("{database}.dump", "a year, a month and a day"),
-            ("{database}-%Y-%m", "a year, a month and a day"),
+            ("{database}-%Y-%m_%H%M", "a year, a month and a day"),
+            ("{database}-%G-%V_%H%M", "a year, a month and a day"),
+            ("{database}-%m-%d", "a year, a month and a day"),
             ("{database}-%F_%M", "incomplete time of day"),
             ("{database}-%F_%H%S", "incomplete time of day"),
-            ("{database}-%F-%p", "%p"),
+            ("{database}-%F-%p", "%I requires %p, and %p requires %I"),
+            ("{database}-%F-%I%M", "%I requires %p, and %p requires %I"),
+            ("{database}-%F-%H%I%p", "both %H and %I"),
+            ("{database}-%F%:z", "%z and %:z require %H"),
+            ("{database}-%F-%s", "%s, which is a whole time"),
+            ("{database}-%F-%Q", "unknown field %Q"),
             ("{database}-%F-%", "unknown field %"),
             ("{db}-{database}-%F", "brace"),
-            ("{database} %F", "destination"),
+            (" {database} %F", "destination"),
+            ("{database};%F", "destination"),
             ("/{database}-%F", "destination"),
             ("../{database}-%F", "destination"),
             (".old/{database}-%F", "destination"),

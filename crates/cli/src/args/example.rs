@@ -5,12 +5,13 @@ use clap::{Command, CommandFactory};
 use super::Args;
 
 /// The examples, by verb.
-const EXAMPLES: [(&str, &[&str]); 26] = [
+const EXAMPLES: [(&str, &[&str]); 27] = [
     (
         "init",
         &[
             "longshore init --ship /mnt/nas/postgresql",
             "longshore init --ship s3://acme/pg --ship ssh://backup@nas/srv/pg",
+            "longshore init --from /etc/pg_back/pg_back.conf",
         ],
     ),
     ("check", &["longshore check", "longshore check nightly --json"]),
@@ -53,6 +54,15 @@ const EXAMPLES: [(&str, &[&str]); 26] = [
         &[
             "longshore remove main/shop/shop-2026-06-07_091500 --why 'data of a customer who left'",
             "longshore remove 'main/shop 2026-06-07 09:15' --why 'taken by mistake' --dry-run",
+        ],
+    ),
+    (
+        "adopt",
+        &[
+            "longshore adopt detect nas",
+            "longshore adopt detect offsite --json",
+            "longshore adopt take pg_back --job nightly --dry-run",
+            "longshore adopt take pg_back --job nightly --file shop",
         ],
     ),
     (

@@ -1,9 +1,10 @@
 //! `longshore config`: check the configuration file, and print its JSON Schema.
 
+use std::io::Write;
 use std::path::Path;
 
 use longshore_config::{Config, Job};
-use longshore_core::Result;
+use longshore_core::{Error, Result, Stage};
 use longshore_engine::notices;
 use serde::Serialize;
 
@@ -27,9 +28,7 @@ pub(super) fn config(path: &Path, args: &ConfigFile, output: Output) -> Result<E
         ConfigFile::Schema => return Ok(output.json(&longshore_config::schema(&plugins::registry()))),
     };
     let path = check.file.as_deref().unwrap_or(path);
-    let config = Config::load(path, &plugins::registry())?;
-    config.jobs.values().try_for_each(build)?;
-    notices::check_settings(&config)?;
+    let config = checked(path)?;
     let contents = Contents {
         file: path,
         jobs: config.jobs.keys().map(String::as_str).collect(),
@@ -42,6 +41,25 @@ pub(super) fn config(path: &Path, args: &ConfigFile, output: Output) -> Result<E
         (counted(contents.jobs.len(), "job"), counted(contents.destinations.len(), "destination"));
     output.line(format_args!("{} is valid: {jobs}, {destinations}", path.display()));
     Ok(Exit::Done)
+}
+
+/// Reads a configuration, and checks what depends on nothing but the file.
+fn checked(path: &Path) -> Result<Config> {
+    let config = Config::load(path, &plugins::registry())?;
+    config.jobs.values().try_for_each(build)?;
+    notices::check_settings(&config)?;
+    Ok(config)
+}
+
+/// Checks the text of a configuration that is not written yet.
+pub(super) fn check_text(text: &str) -> Result<()> {
+    let written = tempfile::NamedTempFile::with_prefix("longshore-").and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        Ok(file)
+    });
+    let file =
+        written.map_err(|error| Error::io(Stage::Config, "configuration", "cannot write a temporary file", error))?;
+    checked(file.path()).map(drop)
 }
 
 /// Builds the stages whose settings depend on nothing but the file. Encryption and destinations

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod destination;
+mod pg_back;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
@@ -12,7 +13,7 @@ use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_trust::role::ROLES;
 use longshore_trust::signing_key::{KeyError, SigningKey};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use self::destination::{NewDestination, quoted};
@@ -40,6 +41,11 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     } else {
         plugins::expect_recipients(&args.recipient)?;
     }
+    if let Some(from) = &args.from {
+        let translated = pg_back::translate(from, folder)?;
+        let target = Target { path, is_default, folder, identity: &identity };
+        return write_translated(&target, translated, args.recipient, output);
+    }
     for file in [&signing_key, &signers] {
         refuse_existing(file, "move this file away: the configuration will name a new signing key")?;
     }
@@ -54,8 +60,7 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     destinations.iter().filter_map(|destination| destination.folder.as_deref()).try_for_each(make_folder)?;
     let recipients = if makes_identity {
         let (file, recipient) = plugins::new_identity();
-        write_new(&identity, file.expose_secret())?;
-        output.line(format_args!("created an identity: {}", identity.display()));
+        write_identity(&identity, &file, output)?;
         vec![recipient]
     } else {
         args.recipient
@@ -65,7 +70,7 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     write_new(&signing_key, &key)?;
     write_new(&signers, &format!("{line}\n"))?;
     output.line(format_args!("created a signing key: {}", signing_key.display()));
-    let recipients = recipients.iter().map(|recipient| quoted(recipient)).collect::<Vec<_>>().join(", ");
+    let recipients = quoted_list(&recipients);
     let config = TEMPLATE
         .replace("{schema}", &schema_line(Path::new(SCHEMA)))
         .replace("{server}", &found.server)
@@ -83,11 +88,7 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     write_new(path, &config)?;
     output.line(format_args!("wrote a configuration: {}", path.display()));
     if makes_identity {
-        output.line(format_args!(
-            "\nThe identity decrypts every backup, and no backup can be decrypted without it. Copy {} to a\n\
-             safe place off this host, then remove the file here: creating backups needs only the public key.",
-            identity.display()
-        ));
+        print_identity_advice(&identity, output);
     }
     output.line(format_args!(
         "\nOther hosts that read the backups trust this one by the following line of their allowed_signers:\n{line}"
@@ -98,12 +99,77 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     if destinations.iter().any(|destination| destination.folder.is_none()) {
         output.line("\nProvide the credentials named in the configuration; `check` tests them.");
     }
+    print_next_steps(path, is_default, output);
+    Ok(Exit::Done)
+}
+
+/// The files that `init` writes.
+struct Target<'a> {
+    path: &'a Path,
+    is_default: bool,
+    folder: &'a Path,
+    identity: &'a Path,
+}
+
+/// Writes a configuration that was translated from another tool's.
+fn write_translated(
+    target: &Target<'_>,
+    translated: pg_back::FromPgBack,
+    mut recipients: Vec<String>,
+    output: Output,
+) -> Result<Exit> {
+    if recipients.is_empty() {
+        recipients.extend(translated.recipient.clone());
+    }
+    let identity = recipients.is_empty().then(plugins::new_identity);
+    recipients.extend(identity.as_ref().map(|(_, recipient)| recipient.clone()));
+    plugins::expect_recipients(&recipients)?;
+    let encrypt = format!("encrypt = {{ type = \"age\", recipients = [{}] }}", quoted_list(&recipients));
+    let text = translated.config.replace("{encrypt}", &encrypt);
+    let config = format!("{}\n{text}", schema_line(Path::new(SCHEMA)));
+    // Nothing is written unless Longshore accepts the result.
+    super::config::check_text(&config)?;
+    make_folder(target.folder)?;
+    translated.folder.as_deref().map_or(Ok(()), make_folder)?;
+    if let Some((file, _)) = &identity {
+        write_identity(target.identity, file, output)?;
+    }
+    write_new(target.path, &config)?;
+    output.line(format_args!("wrote a configuration: {}", target.path.display()));
+    translated.print_notes(output);
+    if identity.is_some() {
+        print_identity_advice(target.identity, output);
+    }
+    print_next_steps(target.path, target.is_default, output);
+    Ok(Exit::Done)
+}
+
+/// Writes the file of a new identity.
+fn write_identity(path: &Path, file: &SecretString, output: Output) -> Result<()> {
+    write_new(path, file.expose_secret())?;
+    output.line(format_args!("created an identity: {}", path.display()));
+    Ok(())
+}
+
+fn print_identity_advice(identity: &Path, output: Output) {
+    output.line(format_args!(
+        "\nThe identity decrypts every backup, and no backup can be decrypted without it. Copy {} to a\n\
+         safe place off this host, then remove the file here: creating backups needs only the public key.",
+        identity.display()
+    ));
+}
+
+fn print_next_steps(path: &Path, is_default: bool, output: Output) {
     let config = if is_default { String::new() } else { format!(" --config {}", path.display()) };
     output.line(format_args!(
         "\nNext: `longshore{config} check`, then `longshore{config} run nightly`.\n\
          `longshore{config} schedule install` lets systemd or cron start it every night."
     ));
-    Ok(Exit::Done)
+}
+
+/// Quotes texts as members of a TOML list.
+fn quoted_list(texts: &[String]) -> String {
+    texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the destinations of the arguments, or else a local directory.

@@ -25,7 +25,7 @@ pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result
 }
 
 /// The handwritten pages: name, section and Markdown.
-const PAGES: [(&str, u8, &str); 16] = [
+const PAGES: [(&str, u8, &str); 17] = [
     ("longshore-config", 5, include_str!("../../doc/longshore-config.5.md")),
     ("longshore-formats", 5, include_str!("../../doc/longshore-formats.5.md")),
     ("longshore-containers", 7, include_str!("../../doc/longshore-containers.7.md")),
@@ -35,6 +35,7 @@ const PAGES: [(&str, u8, &str); 16] = [
     ("longshore-exec", 7, include_str!("../../doc/longshore-exec.7.md")),
     ("longshore-limits", 7, include_str!("../../doc/longshore-limits.7.md")),
     ("longshore-monitoring", 7, include_str!("../../doc/longshore-monitoring.7.md")),
+    ("longshore-moving-over", 7, include_str!("../../doc/longshore-moving-over.7.md")),
     ("longshore-restore-runbook", 7, include_str!("../../doc/longshore-restore-runbook.7.md")),
     ("longshore-retention", 7, include_str!("../../doc/longshore-retention.7.md")),
     ("longshore-schedule", 7, include_str!("../../doc/longshore-schedule.7.md")),

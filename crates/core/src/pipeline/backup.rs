@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use super::record::{ship_record, sign_record};
+use crate::adopted_from::AdoptedFrom;
 use crate::base::{BaseFacts, WalLocation};
 use crate::compress::{Compression, CompressionStats};
 use crate::difference::{Choice, Differ, Difference, EXTENSION, Encoded, Outcome};
@@ -81,6 +82,8 @@ pub struct BackupSpec {
     pub subject: Subject,
     /// The backups that this backup needs, by the name of the destination that contains them.
     pub needs: BTreeMap<String, Vec<BackupName>>,
+    /// The file of another program to make the backup of, instead of a new dump.
+    pub adopted_from: Option<AdoptedFrom>,
 }
 
 /// The result of a dump that was read completely and verified.
@@ -150,7 +153,9 @@ impl Pipeline {
             let error = Error::new(Stage::Ship, Kind::Usage, spec.subject.to_string(), "no destination is configured");
             return Err(error);
         }
-        let started = Utc::now();
+        // The age of a backup is that of its data.
+        let dumped_at = spec.adopted_from.as_ref().map(|origin| origin.time);
+        let started = dumped_at.unwrap_or_else(Utc::now);
         let begun = Instant::now();
         let Dumped { stream, format, estimated_bytes, compression, tool, database, base_manifest, snapshot, notes } =
             dumped;
@@ -217,7 +222,7 @@ impl Pipeline {
             run_backups: spec.run_backups,
             time: spec.time,
             started,
-            finished: to_millis(Utc::now()),
+            finished: to_millis(dumped_at.unwrap_or_else(Utc::now)),
             cluster: spec.cluster.clone(),
             subject: spec.subject.clone(),
             database,
@@ -225,6 +230,7 @@ impl Pipeline {
                 .iter()
                 .find_map(|report| report.base.clone())
                 .map(|base| BaseFacts { finished: notes.finished.map(to_millis), ..base }),
+            adopted_from: spec.adopted_from.clone(),
             tool,
             undo: notes.undo.clone(),
             artifact: Artifact {

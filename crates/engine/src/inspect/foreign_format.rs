@@ -3,7 +3,7 @@
 use longshore_core::{Error, Kind, Stage};
 
 /// Returns the error for a file that begins with `head`, if another program packed it.
-pub(super) fn foreign_format_error(head: &[u8], name: &str) -> Option<Error> {
+pub(crate) fn foreign_format_error(head: &[u8], name: &str) -> Option<Error> {
     let refused =
         |message: String, hint: String| Some(Error::new(Stage::Verify, Kind::Usage, name, message).hint(hint));
     if let [b'P', b'G', b'D', b'M', b'P', _, _, _, _, _, 3, ..] = head {

@@ -13,25 +13,27 @@ const HEAD_BYTES: usize = 512;
 const MAX_WRAPPINGS: usize = 4;
 
 /// A file without its wrappings.
-pub(super) struct Unwrapped {
+pub(crate) struct Unwrapped {
     /// The names of the removed wrappings, the outermost first.
-    pub(super) wrappings: Vec<String>,
+    pub(crate) wrappings: Vec<String>,
     /// The first bytes of the contents.
-    pub(super) head: Vec<u8>,
+    pub(crate) head: Vec<u8>,
     /// The contents, including the head.
-    pub(super) stream: ByteStream,
+    pub(crate) stream: ByteStream,
 }
 
-/// Removes all wrappings.
-pub(super) async fn remove_wrappings(
+/// Removes all wrappings. Returns at least `head_bytes` first bytes of the contents, if there are as
+/// many.
+pub(crate) async fn remove_wrappings(
     mut stream: ByteStream,
     name: &str,
     registry: &Registry,
     identities: &Identities,
+    head_bytes: usize,
 ) -> Result<Unwrapped> {
     let mut wrappings = Vec::new();
     loop {
-        let (head, whole) = peek(stream).await?;
+        let (head, whole) = peek(stream, head_bytes.max(HEAD_BYTES)).await?;
         stream = whole;
         let Some(wrapping) = wrapping(&head) else {
             return Ok(Unwrapped { wrappings, head, stream });
@@ -71,13 +73,21 @@ fn wrapping(head: &[u8]) -> Option<&'static str> {
 }
 
 /// Returns the first bytes of a stream, and the whole stream.
-async fn peek(stream: ByteStream) -> Result<(Vec<u8>, ByteStream)> {
+async fn peek(stream: ByteStream, head_bytes: usize) -> Result<(Vec<u8>, ByteStream)> {
     let (mut head, mut chunks) = (Vec::new(), Vec::new());
     let mut stream = stream.fuse();
-    while head.len() < HEAD_BYTES {
+    while head.len() < head_bytes {
         let Some(chunk) = stream.next().await else { break };
-        let chunk = chunk?;
-        head.extend_from_slice(&chunk[..chunk.len().min(HEAD_BYTES - head.len())]);
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            // The reader of the whole stream meets the error where it occurred.
+            Err(error) if !head.is_empty() => {
+                chunks.push(Err(error));
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        head.extend_from_slice(&chunk[..chunk.len().min(head_bytes - head.len())]);
         chunks.push(Ok(chunk));
     }
     Ok((head, stream::iter(chunks).chain(stream).boxed()))

@@ -80,7 +80,7 @@ impl<'a> Removable<'a> {
     pub(super) fn marks(self) -> &'a [MarkName] {
         match self {
             Self::Backup(backup) => &backup.marks.names,
-            Self::Adopted(_) => &[],
+            Self::Adopted(file) => &file.marks.names,
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Removable<'a> {
     pub(super) fn keys(self) -> Result<Vec<Key>> {
         match self {
             Self::Backup(backup) => backup.keys(),
-            Self::Adopted(file) => Ok(vec![file.key.clone()]),
+            Self::Adopted(file) => file.keys(),
         }
     }
 

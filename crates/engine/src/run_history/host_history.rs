@@ -11,8 +11,8 @@ use longshore_core::key::BackupName;
 use longshore_core::run_report::{Id, Outcome, RunReport};
 use longshore_retention::OwnRuns;
 
-use super::RUN;
 use super::report_dir::ReportDir;
+use super::{RUN, TAKE};
 use crate::decrypted::{DecryptedBackup, decrypted_backups};
 
 /// The facts that this host knows about the backups of a job.
@@ -25,8 +25,13 @@ impl HostHistory {
     /// Reads the reports of a job's runs, and the record of backups decrypted here. Returns `None`
     /// if this host has no report: the marker of a run in progress is not enough.
     pub(crate) fn of(config: &Config, job: &Job) -> Result<Option<Self>> {
-        let (mut reports, mut running) = (Vec::new(), Vec::new());
+        let (mut reports, mut running, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (_, report_dir) in ReportDir::open_all(config, std::iter::once(job))? {
+            for id in report_dir.reports()?.iter().filter(|id| id.verb == TAKE) {
+                // Backups that only a damaged report names are of unknown origin.
+                let subjects = report_dir.read_report(id).map(|report| report.subjects).unwrap_or_default();
+                taken.extend(subjects.into_iter().filter_map(|subject| subject.backup));
+            }
             for id in report_dir.reports()?.iter().filter(|id| id.verb == RUN) {
                 // A damaged report still shows the time of its run.
                 reports.push((id.clone(), report_dir.read_report(id).ok()));
@@ -39,6 +44,7 @@ impl HostHistory {
         }
         let Some(mut runs) = own_runs(&reports) else { return Ok(None) };
         runs.unreported.extend(running);
+        runs.made.extend(taken);
         let decrypted = decrypted_backups(config, job, runs.oldest)?;
         Ok(Some(Self { runs, decrypted }))
     }

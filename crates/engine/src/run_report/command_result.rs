@@ -9,6 +9,7 @@ use longshore_core::run_report::{Class, DestinationOutcome, Outcome, SubjectOutc
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result};
 
+use crate::adoption::take::Taken;
 use crate::drill;
 use crate::hold::Marked;
 use crate::prune::Pruned;
@@ -164,6 +165,19 @@ fn subject(artifact: &ArtifactReport) -> SubjectOutcome {
         not_captured: artifact.not_captured.clone(),
         destinations: artifact.destinations.iter().map(destination).collect(),
         ..subject_outcome(&artifact.subject.segment(), outcome)
+    }
+}
+
+impl From<&Taken> for CommandResult {
+    fn from(taken: &Taken) -> Self {
+        let mut result = Self::default();
+        for artifact in taken.files.iter().filter_map(|file| file.backup.as_ref()) {
+            result.subjects.push(subject(artifact));
+            let message = artifact.error.iter().map(|error| (artifact.subject.segment(), error.message.clone()));
+            result.messages.extend(message);
+        }
+        result.count("backups", result.subjects.iter().filter(|subject| subject.backup.is_some()).count());
+        result
     }
 }
 

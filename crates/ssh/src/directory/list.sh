@@ -1,12 +1,16 @@
 # Lists all files whose names may be keys, or all temporary files: size, time, name, each record
 # ended by NUL. Arguments: keys or drafts, and a folder to list, or nothing. No action is in
 # parentheses, because BusyBox would ignore it.
-odd='*[!A-Za-z0-9._%-]*'
+odd='*[!A-Za-z0-9._%+:@,= -]*'
+set -- "$1" "$2" -name '.*' -o -name '[+:@,= ]*' -o -name "$odd" -o -name '* ' \
+    -o -name lost+found -o -name 'System Volume Information'
+kind=$1
 folder=$2
-if [ "$1" = drafts ]; then
-    set -- -name . -o -type d \( -name '.*' -o -name "$odd" \) -prune -o -type f -name '.longshore-*.partial'
+shift 2
+if [ "$kind" = drafts ]; then
+    set -- -name . -o -type d \( "$@" \) -prune -o -type f -name '.longshore-*.partial'
 else
-    set -- -name . -o \( -name '.*' -o -name "$odd" \) -prune -o -type f
+    set -- -name . -o \( "$@" \) -prune -o -type f
 fi
 # A missing folder is empty, and a link leads out of the directory. An unreadable one is an error.
 is_empty=

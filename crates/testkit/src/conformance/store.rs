@@ -144,6 +144,45 @@ pub async fn missing_keys_are_not_found(fixture: &Fixture) {
     }
 }
 
+/// Tests names with characters that only other programs use, in folders and in files.
+pub async fn names_of_other_programs_can_be_processed(fixture: &Fixture) {
+    let names = [
+        "foreign/2026,06/a=b.sql",
+        "foreign/a b/db_2026-06-07T03:00:01+02:00.dump",
+        "foreign/a b/db_2026-06-07T03:00:01+02:00.dump.age",
+        "foreign/db@host 1,2=3:4+5%20.sql.gz",
+        "foreign/db_2026-06-07T03:00:01Z.dump",
+        "foreign/x+y/z",
+        "foreign/x:y/z",
+        "foreign/x@y/z",
+    ];
+    match &fixture.folder {
+        Some(folder) => names.iter().for_each(|name| fixture.put(folder, name)),
+        None => {
+            for name in names {
+                fixture.ship.ship(&key(name), from_bytes("x")).await.unwrap();
+            }
+        }
+    }
+    let expected = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), 1)).collect::<Vec<_>>();
+    assert_eq!(fixture.list("foreign").await, expected(&names));
+    for name in names {
+        assert_eq!(fixture.store.stat(&key(name)).await.unwrap().bytes, 1, "{name}");
+        assert_eq!(fixture.digest_of(&key(name)).await.unwrap(), Digest::of(b"x"), "{name}");
+    }
+    let entries = fixture.store.list(Some(&key("foreign/a b"))).await.unwrap();
+    let found: Vec<_> = entries.map_ok(|entry| entry.key.to_string()).try_collect().await.unwrap();
+    assert_eq!(found, names[1..3]);
+    for name in &names[1..5] {
+        fixture.store.remove(&key(name)).await.unwrap();
+    }
+    let left = expected(&[&names[..1], &names[5..]].concat());
+    assert_eq!(fixture.list_until("foreign", left.len()).await, left);
+    for name in &names[5..] {
+        fixture.store.remove(&key(name)).await.unwrap();
+    }
+}
+
 /// A deleted key is missing for every operation.
 pub async fn removed_keys_are_gone(fixture: &Fixture) {
     let key = key("gone/appdb.dump");

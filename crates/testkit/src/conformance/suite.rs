@@ -102,6 +102,7 @@ macro_rules! store_behaviours {
             lists_one_folder,
             lists_backups_without_archived_wal,
             reports_sizes,
+            names_of_other_programs_can_be_processed,
             removed_keys_are_gone,
             removing_a_missing_key_succeeds,
             removal_leaves_keys_with_a_common_prefix,

@@ -35,7 +35,8 @@ impl AdoptionEnv {
 
     fn with_adoption(mut self, name: &str, pattern: &str, policy: Policy) -> Self {
         let pattern = Pattern::parse(pattern).unwrap();
-        let adopt = AdoptRule { name: name.to_owned(), cluster: name.to_owned(), pattern, timezone: Tz::UTC };
+        let adopt =
+            AdoptRule { name: name.to_owned(), cluster: name.to_owned(), pattern, timezone: Tz::UTC, database: None };
         let adoption = Adoption { adopt, destination: "nas".to_owned(), policy };
         self.config.adoptions.insert(name.to_owned(), adoption);
         self
