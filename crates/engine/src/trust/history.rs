@@ -95,7 +95,10 @@ impl Look<'_> {
         problems.extend(self.chain_problems());
         problems.extend(self.missing_backups(catalog).await?);
         problems.extend(self.other_systems(catalog));
-        for backup in catalog.backups().filter(|backup| backup.signature.signer().is_some()) {
+        // A rolled back destination shows backups again that were removed.
+        let is_unchanged = problems.is_empty();
+        let signed = catalog.backups().filter(|backup| backup.signature.signer().is_some());
+        for backup in signed.filter(|_| is_unchanged) {
             let job = (encode_name(&backup.manifest.cluster.name), encode_name(&backup.manifest.job));
             self.memory.backups.insert(backup.name.clone(), job);
         }
