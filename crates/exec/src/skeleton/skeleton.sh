@@ -49,11 +49,11 @@ case $(field .role) in
     list)
         under=$(field .under)
         if [ -d "$path/$under" ]; then
-            find "$path/$under" -type f -printf '%p\t%s\t%T@\n' | sed "s|^${path//|/\\|}/*||" | entries
+            (cd "$path" && find "./$under" -type f -printf '%p\t%s\t%T@\n') | sed 's|^\./*||' | entries
         fi
         send '{type: "done"}' ;;
     stat)
-        if [ -f "$path/$key" ]; then stat --printf "$key\t%s\t%Y\n" "$path/$key" | entries; fi
+        if [ -f "$path/$key" ]; then printf '%s\t%s\n' "$key" "$(stat --printf '%s\t%Y' "$path/$key")" | entries; fi
         send '{type: "done"}' ;;
     remove)                                                # of a key, or of a temporary file
         if [ -f "$path/$key" ]; then rm --force "$path/$key"; fi
