@@ -174,7 +174,10 @@ fn hard_links_are_counted_once() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::hard_link(reader.old().join("last/app-20260607-030001.sql.gz"), path).unwrap();
     };
-    ["daily/app-20260607.sql.gz", "weekly/app-202623.sql.gz", "monthly/app-202606.sql.gz"].map(link);
+    ["daily/app-20260607.sql.gz", "weekly/app-202623.sql.gz", "monthly/app-202606.sql.gz"]
+        .iter()
+        .copied()
+        .for_each(link);
     let detected = reader.json(&["adopt", "detect", "old", "--json"]);
     let links = |adopt: &Value| adopt["hard_links"].as_u64().unwrap();
     let adopts = detected["adopts"].as_array().unwrap();

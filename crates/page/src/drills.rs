@@ -3,6 +3,7 @@
 use longshore_core::drill::{Comparison, ComparisonOutcome, Drill, Verdict};
 use longshore_core::mark::MarkName;
 use longshore_engine::drill::Report;
+use longshore_engine::error_report::ErrorReport;
 
 use crate::Context;
 use crate::layout::Layout;
@@ -54,7 +55,7 @@ pub fn page(context: &Context<'_>, drill: &Drill) -> String {
 /// keep. Contains all comparisons.
 pub fn report(report: &Report, version: &str) -> String {
     let (class, verdict) = summary(report.verdict(), &report.drills);
-    let class = if report.passed_over.is_empty() { class } else { "bad" };
+    let class = if report.passed_over.is_empty() && report.refused.is_empty() { class } else { "bad" };
     let mut facts = Section::default()
         .line(class, &verdict)
         .fact("Run", &report.run)
@@ -71,10 +72,13 @@ pub fn report(report: &Report, version: &str) -> String {
         lines.iter().fold(section, |section, line| section.line(class, line))
     };
     let mut all = vec![facts];
-    let unfit: Vec<String> = report.unfit.iter().map(|problem| problem.message.clone()).collect();
+    let messages =
+        |problems: &[ErrorReport]| problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>();
+    let (refused, unfit) = (messages(&report.refused), messages(&report.unfit));
     let missing: Vec<String> = report.missing.iter().cloned().collect();
     for (heading, class, texts) in [
         ("Damaged and not drilled", "bad", &report.passed_over),
+        ("Refused", "bad", &refused),
         ("Not drilled", "bad", &unfit),
         ("Missing", "bad", &missing),
         ("Notes", "quiet", &report.notes),

@@ -422,6 +422,7 @@ fn report_of_a_drill_is_one_file_in_the_shared_layout() {
         drills: vec![drill()],
         missing: None,
         passed_over: vec![HOSTILE.to_owned()],
+        refused: Vec::new(),
         notes: vec![HOSTILE.to_owned()],
         warnings: Vec::new(),
         unfit: Vec::new(),

@@ -1,4 +1,5 @@
 //! Differences between real sequences of bytes, applied here and by Debian's `rdiff`.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::Path;

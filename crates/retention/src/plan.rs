@@ -310,7 +310,7 @@ fn apply_rules(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl 
                 break;
             }
             let period = unit.period(backup.time, policy.timezone);
-            if periods.insert(period.clone()) {
+            if periods.insert(period) {
                 let of_period = counted[position..]
                     .iter()
                     .take_while(|(_, other)| unit.period(other.time, policy.timezone) == period);

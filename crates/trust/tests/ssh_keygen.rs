@@ -1,4 +1,5 @@
 //! Signatures in both directions between this crate and the stock `ssh-keygen`.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

@@ -237,7 +237,7 @@ impl FieldSet {
         if set.has(Quantity::Offset) && !set.has_hour() {
             return Err("has an offset from UTC without a time of day: %z and %:z require %H");
         }
-        if !is_of_day && !(is_of_period && !set.has_hour()) {
+        if !is_of_day && (!is_of_period || set.has_hour()) {
             return Err("must contain a year, a month and a day: %Y, %m (or %b) and %d");
         }
         Ok(set)

@@ -101,7 +101,7 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
 }
 
 /// The layers below the commands, each with its imports.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     (PG_WAL, &[]),
     (TRUST, &[]),
     (MODEL, &[PG_WAL]),

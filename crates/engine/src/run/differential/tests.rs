@@ -75,6 +75,7 @@ impl Env {
             },
             subject,
             needs: BTreeMap::new(),
+            adopted_from: None,
         };
         let shipped = differentials.unwrap().back_up(&pipeline, &*subjects[0].0, &spec, &ignore()).await.unwrap();
         let manifest = shipped.manifest.unwrap();

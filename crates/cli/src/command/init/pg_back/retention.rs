@@ -117,6 +117,7 @@ mod tests {
             locked_until: None,
             restoring_until: None,
             begins_window: false,
+            continues_others: false,
             needs: Vec::new(),
         };
         let history = History { backups: times.iter().map(candidate).collect(), series_mode: SeriesMode::Policy };
@@ -135,7 +136,7 @@ mod tests {
     fn a_year(zone: Tz, older_than: &str, min_keep: &str, check: impl Fn(&[DateTime<Utc>], &[DateTime<Utc>])) {
         let policy: Policy = toml::from_str(&purge(older_than, min_keep).policy().unwrap().unwrap()).unwrap();
         let keep = min_keep.parse().unwrap();
-        let interval = match older_than.parse() {
+        let interval = match older_than.parse::<i64>() {
             Ok(days) => TimeDelta::hours(24 * days),
             Err(_) => duration(older_than).unwrap(),
         };
