@@ -31,12 +31,6 @@ pub const HEADERS_PAGE: &str = "RESTORE-HEADERS.md";
 ///
 /// A key is neither absolute nor empty and cannot refer to a parent, so it cannot leave its
 /// destination. Names that begin with a dot are reserved for the destination's own files.
-///
-/// Files of other programs may also contain `:`, `+`, `@`, `,`, `=` and spaces, except at the
-/// beginning of a segment, and no space at its end. Longshore never gives its own files such names:
-/// see [`Key::is_plain`].
-///
-/// Clones share the text: a view of a destination contains each name several times.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -44,6 +38,10 @@ pub struct Key(Arc<str>);
 
 impl Key {
     /// Parses a key.
+    ///
+    /// Names of other programs may also contain `:`, `+`, `@`, `,`, `=` and spaces, except at the
+    /// beginning of a segment, and no space at its end. Longshore never gives its own files such
+    /// names: see [`Key::is_plain`].
     pub fn parse(text: &str) -> Result<Self> {
         let is_valid = |segment: &[u8]| match segment {
             [] | [b'.', ..] | [.., b' '] => false,
