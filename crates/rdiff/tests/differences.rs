@@ -1,4 +1,5 @@
 //! Differences between real sequences of bytes, applied here and by Debian's `rdiff`.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::path::Path;
