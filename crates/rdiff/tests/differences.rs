@@ -1,5 +1,5 @@
 //! Differences between real sequences of bytes, applied here and by Debian's `rdiff`.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::path::Path;
