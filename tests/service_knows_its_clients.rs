@@ -47,8 +47,8 @@ fn certificate(offline_env: &OfflineEnv, authority: &str, name: &str, subject: &
     );
 }
 
-/// Sends a request over TLS, with a client certificate if a name is given. Returns the answer; it is
-/// empty if there was none.
+/// Sends a request over TLS, with a client certificate if a name is given. Returns the answer; it
+/// is empty if there was none.
 fn over_tls(offline_env: &OfflineEnv, service: &Service, client: Option<&str>, line: &str) -> String {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-quiet", "-ign_eof", "-verify_return_error", "-CAfile", "ca.crt"]);

@@ -95,8 +95,8 @@ fn is_reserved(key: &Key) -> bool {
 
 impl Catalog {
     /// Adopts the orphans whose names match exactly one pattern, with their marks and the checksums
-    /// beside them. Records the reason for the others, except for names reserved for Longshore's own
-    /// files.
+    /// beside them. Records the reason for the others, except for names reserved for Longshore's
+    /// own files.
     pub fn adopt<'a>(&mut self, rules: impl Iterator<Item = &'a AdoptRule> + Clone) {
         let mut orphans = Vec::new();
         for entry in std::mem::take(&mut self.orphans) {

@@ -55,8 +55,8 @@ pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
     }
 }
 
-/// Marks a backup or an adopted file at every destination that has it, or at the one named. The name
-/// of a series means its newest backup.
+/// Marks a backup or an adopted file at every destination that has it, or at the one named. The
+/// name of a series means its newest backup.
 pub async fn hold(config: &Config, words: &str, only: Option<&str>, change: &HoldChange) -> Result<Vec<Marked>> {
     let (catalogs, errors) = read_available(config, only).await?;
     let name = find_name_or_file(&catalogs, words)?;

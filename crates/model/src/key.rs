@@ -210,8 +210,8 @@ impl BackupName {
         Some(Self(Key::parse(name).ok()?))
     }
 
-    /// Returns the name of an adopted file, made by another program: its whole key. Only the keys of
-    /// its marks are derived from such a name.
+    /// Returns the name of an adopted file, made by another program: its whole key. Only the keys
+    /// of its marks are derived from such a name.
     pub fn from_adopted_key(key: &Key) -> Self {
         Self(key.clone())
     }

@@ -8,8 +8,8 @@ use crate::signature::Record;
 
 impl BackupName {
     /// Returns the name of the backup that a file belongs to, if its name is that of an artifact,
-    /// details, a mark, or a header or signature of one of these. Returns `None` for other files with
-    /// the same prefix.
+    /// details, a mark, or a header or signature of one of these. Returns `None` for other files
+    /// with the same prefix.
     pub fn from_file_key(key: &Key) -> Option<Self> {
         if let Some(header) = HeaderName::from_key(key) {
             return Self::from_file_key(&header.sealed);

@@ -49,8 +49,8 @@ const PG_BACK: &[&str] = &[
 
 /// All schemes.
 pub const SCHEMES: &[Scheme] = &[
-    // orgrim/pg_back, `internal/helpers/helpers.go`, FormatDumpPath: `dbname_time.suffix` with a time
-    // of RFC 3339, whose offset is `Z` in UTC; suffixes and their order in
+    // orgrim/pg_back, `internal/helpers/helpers.go`, FormatDumpPath: `dbname_time.suffix` with a
+    // time of RFC 3339, whose offset is `Z` in UTC; suffixes and their order in
     // `internal/storage/purge.go`, genPurgeJobs.
     Scheme {
         tool: "pg_back",
@@ -181,8 +181,9 @@ pub const SCHEMES: &[Scheme] = &[
         patterns: &["{database}_%FT%T"],
         extensions: &[".dump", ".dump.gpg"],
     },
-    // databacker/mysql-backup, `pkg/core/const.go`, DefaultFilenamePattern, and `pkg/core/prune.go`,
-    // filenameRE: all databases in one file, in UTC; `-` instead of `:` if `safechars` is set.
+    // databacker/mysql-backup, `pkg/core/const.go`, DefaultFilenamePattern, and
+    // `pkg/core/prune.go`, filenameRE: all databases in one file, in UTC; `-` instead of `:` if
+    // `safechars` is set.
     Scheme {
         tool: "mysql-backup (databacker)",
         section: "mysql-backup",

@@ -22,8 +22,8 @@ pub(crate) struct Unwrapped {
     pub(crate) stream: ByteStream,
 }
 
-/// Removes all wrappings. Returns at least `head_bytes` first bytes of the contents, if there are as
-/// many.
+/// Removes all wrappings. Returns at least `head_bytes` first bytes of the contents, if there are
+/// as many.
 pub(crate) async fn remove_wrappings(
     mut stream: ByteStream,
     name: &str,

@@ -18,8 +18,8 @@ pub struct Load<'a> {
 }
 
 impl Cluster {
-    /// Does `work` while the server runs each load. Returns the result, and the number of rounds that
-    /// each load did.
+    /// Does `work` while the server runs each load. Returns the result, and the number of rounds
+    /// that each load did.
     ///
     /// The loads end with `work`, also if it panics.
     ///

@@ -12,8 +12,8 @@ use crate::support::{read, superuser_stage, versions};
 /// The settings with which a server recycles WAL as soon as possible.
 const RECYCLE: [&str; 4] = ["wal_keep_size=0", "max_wal_size=32MB", "min_wal_size=32MB", "checkpoint_timeout=30s"];
 
-/// Fills and recycles a WAL segment. No round creates a file of a table: in a file system in memory,
-/// the server's look at a folder includes what is created meanwhile, and would not end.
+/// Fills and recycles a WAL segment. No round creates a file of a table: in a file system in
+/// memory, the server's look at a folder includes what is created meanwhile, and would not end.
 const FILL_SEGMENT: Load<'_> = Load {
     database: "postgres",
     script: "insert into load select repeat(n::text, 100) from generate_series(1, 100) n;
