@@ -1,4 +1,4 @@
-//! Programs that examine web pages: Playwright, which controls Chromium, with axe and html-validate.
+//! Programs that examine web pages: Playwright, which controls Chromium, axe and html-validate.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

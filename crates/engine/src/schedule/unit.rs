@@ -2,8 +2,8 @@
 //! `longshore serve`.
 //!
 //! The services run in a sandbox: the file system is read-only except for the directories that the
-//! tasks write to, without capabilities, devices and kernel settings. A service that drills may also
-//! create namespaces, in which the server of a drill is isolated.
+//! tasks write to, without capabilities, devices and kernel settings. A service that drills may
+//! also create namespaces, in which the server of a drill is isolated.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
