@@ -156,8 +156,9 @@ impl Listing {
         let identity = identity::default_file(config)
             .filter(|_| config.identity.file.is_empty() && config.identity.command.is_none());
         let identity = identity.map(|file| format!(" --identity {}", file.display())).unwrap_or_default();
+        let name = if config.jobs.len() == 1 { String::new() } else { format!(" {}", job.name) };
         output.note("no backup was drilled yet: a drill proves that it can be restored");
-        output.hint(format_args!("longshore{flag} drill {}{identity}", job.name));
+        output.hint(format_args!("longshore{flag} drill{name}{identity}"));
     }
 
     /// Prints the names of the backups that need attention; the line of a series only counts them.
