@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::offline_env::{NIGHTLY, OfflineEnv};
+use crate::support::packaging::packaging;
 use crate::support::{CommandOutput, finish, wait_for};
 
 /// A configuration, and the root directory of a host to install into.
@@ -215,12 +216,69 @@ fn units_are_valid_and_sandboxed() {
         let verified = finish(Command::new("systemd-analyze").args(["verify", "--man=no"]).args([&timer, &service]));
         assert_eq!((verified.code, &*verified.stderr), (Some(0), ""), "{verb}");
         // The exposure, in tenths. A drill needs namespaces.
-        let limit = if verb == "drill" { 32 } else { 20 };
-        let limit = format!("--threshold={limit}");
-        let exposure =
-            finish(Command::new("systemd-analyze").args(["security", "--offline=true", &limit]).arg(&service));
-        exposure.expect(0).shows("Overall exposure level");
+        expect_exposure(&service, if verb == "drill" { 32 } else { 20 });
     }
+}
+
+/// Fails if the exposure of a service is more than this, in tenths.
+fn expect_exposure(service: &Path, limit: u32) {
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", &format!("--threshold={limit}")]).arg(service);
+    finish(&mut analyze).expect(0).shows("Overall exposure level");
+}
+
+#[test]
+fn service_of_serve_replaces_timers_and_back() {
+    let serve = "[serve]\nschedule = true\nstop_timeout = '2m'";
+    let host_env = HostEnv::new(ALL_VERBS);
+    let install = ["install", "--serve", "--run-as", "postgres"];
+    host_env.schedule(&install).expect(1).shows("add schedule = true to [serve]");
+    host_env.configure(&format!("{ALL_VERBS}{serve}"));
+    host_env.schedule(&["install", "--systemd", "--run-as", "postgres"]).expect(0);
+    let installed = host_env.schedule(&install).expect(0).shows("longshore serve starts run nightly as postgres");
+    installed.shows("removed");
+    let units = "etc/systemd/system";
+    let link = format!("{units}/multi-user.target.wants/longshore.service");
+    assert_eq!(files(&host_env.root()), [format!("{units}/longshore.service"), link]);
+    let service = host_env.unit("longshore.service");
+    let text = fs::read_to_string(&service).unwrap();
+    let writable = format!("ReadWritePaths=-{}", host_env.path("nas").display());
+    for line in
+        ["Type=notify", "User=postgres", "TimeoutStopSec=180s", "RestrictNamespaces=user mnt net ipc pid", &writable]
+    {
+        assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+    }
+    let verified = finish(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&service));
+    assert_eq!((verified.code, &*verified.stderr), (Some(0), ""));
+    host_env.schedule(&install).expect(0).omits("wrote");
+
+    // The service starts all jobs, so the timers of one cannot replace it.
+    host_env.schedule(&["install", "nightly", "--systemd"]).expect(6).shows("starts all jobs");
+    host_env.schedule(&["install", "--systemd", "--run-as", "postgres"]).expect(0).shows("longshore.service");
+    assert_eq!(files(&host_env.root()).len(), 15, "timers, services and links of five verbs");
+    host_env.schedule(&install).expect(0);
+    host_env.schedule(&["uninstall"]).expect(0);
+    assert!(files(&host_env.root()).is_empty());
+    // A unit of the package or of an administrator is not replaced.
+    fs::write(&service, "[Service]\nExecStart=/usr/bin/longshore serve\n").unwrap();
+    host_env.schedule(&install).expect(6).shows("move the file away");
+}
+
+#[test]
+fn service_of_the_package_has_the_same_sandbox() {
+    let package = packaging("deb/longshore.service");
+    expect_exposure(&package, 20);
+    let host_env = HostEnv::new("schedule = '0 3 * * *'\n[serve]\nschedule = true");
+    host_env.schedule(&["install", "--serve", "--run-as", "postgres"]).expect(0);
+    expect_exposure(&host_env.unit("longshore.service"), 20);
+    let [package, own] = [package, host_env.unit("longshore.service")].map(|path| fs::read_to_string(path).unwrap());
+    let differs = |line: &&str| {
+        let different = ["ExecStart=", "User=", "TimeoutStopSec=", "ReadWritePaths=", "ProtectSystem="];
+        line.starts_with('#') || different.iter().any(|setting| line.starts_with(setting))
+    };
+    let missing: Vec<&str> =
+        own.lines().filter(|line| !differs(line)).filter(|line| !package.lines().any(|other| other == *line)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
 }
 
 #[test]

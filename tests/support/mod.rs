@@ -4,6 +4,7 @@
 mod archive;
 mod discarding_dir;
 pub(crate) mod faulty_programs;
+pub(crate) mod host_copy;
 pub(crate) mod offline_env;
 pub(crate) mod packaging;
 mod recording_proxy;
@@ -263,6 +264,17 @@ impl CommandOutput {
             self.stderr
         );
         self
+    }
+
+    /// Expects that stdout and then stderr contain these words, one after the other.
+    #[track_caller]
+    pub(crate) fn shows_in_order(&self, all: &[&str]) {
+        let output = format!("{}{}", self.stdout, self.stderr);
+        let mut rest = output.as_str();
+        for words in all {
+            let (_, after) = rest.split_once(words).unwrap_or_else(|| panic!("{words:?} not in order in\n{output}"));
+            rest = after;
+        }
     }
 
     /// Expects that stdout, the result of the command, contains `words`.

@@ -21,6 +21,24 @@ pub(crate) fn build_deb(version: &str, folder: &Path) -> PathBuf {
     PathBuf::from(finish(&mut build).expect(0).stdout.trim())
 }
 
+/// Builds the RPM package in a folder, and returns its path.
+pub(crate) fn build_rpm(folder: &Path) -> PathBuf {
+    let mut build = Command::new("sh");
+    build.arg(packaging("rpm/build.sh")).arg(env!("CARGO_BIN_EXE_longshore")).arg(folder);
+    PathBuf::from(finish(build.env("LONGSHORE_DEB_VERSION", "0.1.0-1")).expect(0).stdout.trim())
+}
+
+/// Builds the Debian package of these sources, with the profile of the tests, and returns its path.
+pub(crate) fn build_deb_of_sources(folder: &Path) -> PathBuf {
+    let mut build = Command::new("sh");
+    build.arg(packaging("deb/build.sh")).arg(folder);
+    build.env("LONGSHORE_DEB_PROFILE", "dev").env("LONGSHORE_DEB_COMPRESSION", "-Zgzip -z1");
+    // The folder of the tests, whose libraries need no second build.
+    let target = Path::new(env!("CARGO_BIN_EXE_longshore")).ancestors().nth(2).unwrap();
+    build.env("CARGO_TARGET_DIR", target);
+    PathBuf::from(finish(&mut build).expect(0).stdout.trim())
+}
+
 /// Renders the chart with these values. Returns its resources, or the message of its failure.
 pub(crate) fn try_render(values: &Value) -> Result<Vec<Value>, String> {
     Chart { folder: &packaging("helm/longshore"), values }.render()

@@ -12,6 +12,7 @@
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | temporary object stores, two of them emulators |
 //! | [`cluster`], [`sample`] | temporary PostgreSQL clusters, and sample databases |
 //! | [`helm`], [`container_base`] | checks of Helm charts; the base image of container tests |
+//! | [`browser`] | programs that examine web pages |
 //! | [`loop_mount`] | file systems that can make snapshots |
 //! | [`pgbouncer`], [`session_pool`] | two kinds of connection poolers in front of a cluster |
 //! | [`restic`] | a restic repository with snapshots of any date |
@@ -23,6 +24,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod azurite;
+pub mod browser;
 pub mod ceph;
 pub mod cluster;
 pub mod conformance;

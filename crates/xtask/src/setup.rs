@@ -1,6 +1,7 @@
 //! The setup of a machine for tests and the demo. Installed programs are left unchanged, so a
 //! second run costs little.
 
+mod browser;
 mod cached;
 mod debian;
 mod emulator;
@@ -22,6 +23,8 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure(&debian::FILE_SYSTEMS)?;
     debian::ensure(&debian::MONITORING)?;
     debian::ensure(&debian::PACKAGING)?;
+    debian::ensure(&debian::CLOCK)?;
+    browser::ensure()?;
     garage::ensure()?;
     emulator::ensure()?;
     packaging::ensure()?;

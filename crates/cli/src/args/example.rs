@@ -102,7 +102,8 @@ const EXAMPLES: [(&str, &[&str]); 27] = [
         "schedule",
         &[
             "longshore schedule --local",
-            "longshore schedule install",
+            "longshore schedule install --now",
+            "longshore schedule install --serve",
             "longshore schedule install nightly --cron --print",
             "longshore schedule uninstall",
         ],

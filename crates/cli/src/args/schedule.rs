@@ -29,7 +29,7 @@ pub(crate) struct Show {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Let systemd or cron start the jobs by their schedules.
+    /// Let systemd, cron or `longshore serve` start the jobs by their schedules.
     ///
     /// Writes a timer and a sandboxed service for each scheduled verb of each job, or lines of
     /// cron, and enables them. Run it again after each change of the schedules. Tasks of a
@@ -55,6 +55,12 @@ pub(crate) struct Install {
     /// Write timers for the systemd of this user instead of the system's.
     #[arg(long, conflicts_with = "root")]
     pub(crate) user: bool,
+    /// Write a service of systemd for `longshore serve`, which starts all jobs.
+    #[arg(long, conflicts_with_all = ["systemd", "cron", "user", "job", "now"])]
+    pub(crate) serve: bool,
+    /// Also run each job at once, and wait for the end of the runs.
+    #[arg(long, conflicts_with_all = ["cron", "root"])]
+    pub(crate) now: bool,
     /// Run the tasks as this user [default: the owner of the configuration].
     #[arg(long, value_name = "USER", conflicts_with = "user")]
     pub(crate) run_as: Option<String>,

@@ -162,8 +162,8 @@ fn print_identity_advice(identity: &Path, output: Output) {
 fn print_next_steps(path: &Path, is_default: bool, output: Output) {
     let config = if is_default { String::new() } else { format!(" --config {}", path.display()) };
     output.line(format_args!(
-        "\nNext: `longshore{config} check`, then `longshore{config} run nightly`.\n\
-         `longshore{config} schedule install` lets systemd or cron start it every night."
+        "\nNext: `longshore{config} check`, then `longshore{config} run nightly` for a backup now, and\n\
+         `longshore{config} schedule install` for one every night."
     ));
 }
 

@@ -12,14 +12,15 @@ use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
 use longshore_engine::catalogs::{Catalogued, read_catalogs};
 use longshore_engine::encryption_policy::EncryptionPolicy;
+use longshore_engine::identity;
 use longshore_engine::listing::ListedBackup;
 use longshore_engine::untrusted::is_untrusted;
 
 use self::entry::{Entry, table};
 use self::filter::Filter;
 use crate::args::{List, State};
-use crate::command::Context;
 use crate::command::short_name::{ShortName, Times, name_column};
+use crate::command::{Context, default_config_path};
 use crate::exit_code::Exit;
 use crate::output::{Column, Output, Table};
 use crate::time_zone::TimeZone;
@@ -78,6 +79,9 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
         output.json(&listing.entries);
     } else {
         listing.show(*output, &filter, TimeZone::of(args.local.local));
+        if !filter.each && args.subject.is_none() && args.job.is_none() {
+            listing.suggest_drill(context);
+        }
         snapshots::note(context).await;
     }
     Ok(listing.exit)
@@ -152,6 +156,23 @@ impl Listing {
             let short_name = Times::of(zone, &names).text(newest);
             output.note(format_args!("name a backup in other commands as '{short_name}' ({})", zone.name()));
         }
+    }
+
+    /// Suggests a drill if no backup was drilled yet.
+    fn suggest_drill(&self, context: &Context) {
+        let Context { config, output, .. } = context;
+        let Some(job) = self.entries.first().and_then(|entry| config.jobs.get(entry.job())) else { return };
+        if self.entries.iter().any(|entry| !entry.drilled_at.is_empty()) {
+            return;
+        }
+        let is_default = config.path == default_config_path();
+        let flag = if is_default { String::new() } else { format!(" --config {}", config.path.display()) };
+        let identity = identity::default_file(config)
+            .filter(|_| config.identity.file.is_empty() && config.identity.command.is_none());
+        let identity = identity.map(|file| format!(" --identity {}", file.display())).unwrap_or_default();
+        let name = if config.jobs.len() == 1 { String::new() } else { format!(" {}", job.name) };
+        output.note("no backup was drilled yet: a drill proves that it can be restored");
+        output.hint(format_args!("longshore{flag} drill{name}{identity}"));
     }
 
     /// Prints the names of the backups that need attention; the line of a series only counts them.

@@ -1,8 +1,11 @@
 //! Schedules that nothing starts, or that several programs start.
 
+use std::path::Path;
+
 use longshore_config::{Config, Job};
 use longshore_core::check::Finding;
 
+use crate::run_history::ReportDir;
 use crate::schedule::{Host, Starter, starters};
 
 /// Returns a finding for each scheduled verb of the jobs: what starts it on this host.
@@ -23,7 +26,7 @@ pub(super) fn check_schedules(config: &Config, jobs: &[&Job], host: &Host) -> Ve
                          was found",
                         schedule.expression()
                     ),
-                    "let systemd or cron start it with `longshore schedule install`, or run `longshore serve`",
+                    way_out(config, job, host),
                 ),
                 [name] => Finding::good(&subject, format!("{name} starts \"{verb}\"")),
                 names => Finding::warning(
@@ -37,10 +40,34 @@ pub(super) fn check_schedules(config: &Config, jobs: &[&Job], host: &Host) -> Ve
     findings
 }
 
+/// Returns the remedy for a schedule that nothing starts. On a host with systemd it names the
+/// command that also makes the first backup of a job without one.
+fn way_out(config: &Config, job: &Job, host: &Host) -> String {
+    let path = config.path.display();
+    let (is_root, has_systemd) = (rustix::process::geteuid().is_root(), host.has_systemd());
+    let flag = match is_root && config.path == Path::new("/etc/longshore/config.toml") {
+        true => String::new(),
+        false => format!(" --config {path}"),
+    };
+    let has_run = ReportDir::open_all(config, std::iter::once(job))
+        .is_ok_and(|all| all.iter().any(|(_, report_dir)| report_dir.reports().is_ok_and(|ids| !ids.is_empty())));
+    let (now, first) = match has_systemd && !has_run {
+        true => (" --now", ", which also makes the first backup"),
+        false => ("", ""),
+    };
+    match has_systemd && !is_root {
+        true => format!(
+            "let systemd start it, as root: `longshore{flag} schedule install{now}`{first}; or run `longshore serve`"
+        ),
+        false => format!(
+            "let systemd or cron start it with `longshore{flag} schedule install{now}`{first}; or run `longshore serve`"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use chrono_tz::Tz;
     use longshore_core::check::Outcome;

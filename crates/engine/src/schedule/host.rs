@@ -72,7 +72,7 @@ impl Host {
     }
 
     /// Returns true if systemd runs this host.
-    pub(super) fn has_systemd(&self) -> bool {
+    pub(crate) fn has_systemd(&self) -> bool {
         self.path("run/systemd/system").is_dir()
     }
 

@@ -1,4 +1,8 @@
-//! The changes of a host that let systemd or cron start the tasks of a configuration.
+//! The changes of a host that let systemd, cron or `longshore serve` start the tasks of a
+//! configuration.
+
+mod crontab;
+mod serve;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,17 +12,16 @@ use longshore_config::{Config, Job, NoticeChannel};
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_notify::Settings;
-use longshore_schedule::calendar::{cron_fields, on_calendar};
+use longshore_schedule::calendar::on_calendar;
 use longshore_schedule::{Task, Verb};
 use nix::unistd::User;
 use rustix::process::geteuid;
 
 use super::change::Change;
-use super::cron::{self, Block};
 use super::history::host_name;
 use super::host::{Host, names, read};
 use super::run_user::{expect_permitted, run_user};
-use super::unit::{self, MARK, Manager, Sandbox, UnitFacts, unit_name};
+use super::unit::{self, MARK, Manager, Sandbox, ServiceFacts, TimerFacts, unit_name};
 
 /// The folder of the units that an administrator installs.
 const SYSTEM_UNITS: &str = "etc/systemd/system";
@@ -26,12 +29,6 @@ const SYSTEM_UNITS: &str = "etc/systemd/system";
 const ENABLED: &str = "timers.target.wants";
 /// The folder of the times at which persistent timers started.
 const TIMER_STAMPS: &str = "var/lib/systemd/timers";
-/// The file of cron's lines.
-const CRON_FILE: &str = "etc/cron.d/longshore";
-/// The first lines of that file.
-const CRON_HEAD: &str = "# Written by `longshore schedule install`; changes between BEGIN and END are lost.\n\
-                         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
-
 /// The program that starts tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheduler {
@@ -41,6 +38,8 @@ pub enum Scheduler {
     SystemdUser,
     /// cron.
     Cron,
+    /// `longshore serve`, as a service of the system's systemd.
+    Serve,
 }
 
 /// A request to install the schedule.
@@ -54,6 +53,8 @@ pub struct Request<'a> {
     pub user: Option<&'a str>,
     /// True if services run without a sandbox.
     pub no_sandbox: bool,
+    /// True if systemd also makes a run of each job at once.
+    pub now: bool,
     /// The path of Longshore.
     pub program: &'a Path,
 }
@@ -65,6 +66,8 @@ pub struct Installation {
     pub scheduler: Scheduler,
     /// The user that runs the tasks; `None` for the user of this process.
     pub user: Option<String>,
+    /// The home directory of that user.
+    pub home: Option<PathBuf>,
     /// The changes, in order.
     pub changes: Vec<Change>,
     /// The tasks, each with its next due time.
@@ -88,26 +91,24 @@ pub fn install(config: &Config, host: &Host, request: &Request<'_>, now: DateTim
     let all: Vec<(&Job, Task)> = jobs.iter().flat_map(|job| tasks(job).into_iter().map(|task| (*job, task))).collect();
     let changes = match installer.scheduler {
         Scheduler::Systemd | Scheduler::SystemdUser => {
-            let mut changes = installer.cron_changes(&[])?;
-            changes.extend(installer.unit_changes(&all)?);
-            changes
+            [installer.serve_removal()?, installer.cron_changes(&[])?, installer.unit_changes(&all)?]
         }
-        Scheduler::Cron => {
-            let mut changes = installer.unit_changes(&[])?;
-            changes.extend(installer.cron_changes(&all)?);
-            changes
-        }
-    };
+        Scheduler::Cron => [installer.serve_removal()?, installer.unit_changes(&[])?, installer.cron_changes(&all)?],
+        Scheduler::Serve => [installer.unit_changes(&[])?, installer.cron_changes(&[])?, installer.serve_changes()?],
+    }
+    .concat();
+    let changes = [changes, installer.first_runs(&jobs)?].concat();
     let tasks = all.into_iter().map(|(_, task)| {
         let next = task.schedule.next(now);
         (task, next)
     });
     let warnings = installer.warnings();
-    let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
-    Ok(Installation { scheduler, user, changes, tasks: tasks.collect(), warnings })
+    let Installer { scheduler, user, .. } = installer;
+    let (user, home) = user.map(|user| (user.name, user.dir)).unzip();
+    Ok(Installation { scheduler, user, home, changes, tasks: tasks.collect(), warnings })
 }
 
-/// Returns the changes that remove what [`install`] installed, by systemd and by cron.
+/// Returns the changes that remove what [`install`] installed.
 ///
 /// # Errors
 /// Fails if the job is unknown.
@@ -116,10 +117,10 @@ pub fn uninstall(config: &Config, host: &Host, request: &Request<'_>, now: DateT
         config.job(Some(job))?;
     }
     let installer = Installer::new(config, host, request, now)?;
-    let mut changes = installer.unit_changes(&[])?;
-    changes.extend(installer.cron_changes(&[])?);
-    let (scheduler, user) = (installer.scheduler, installer.user.map(|user| user.name));
-    Ok(Installation { scheduler, user, changes, tasks: Vec::new(), warnings: Vec::new() })
+    let changes = [installer.serve_removal()?, installer.unit_changes(&[])?, installer.cron_changes(&[])?].concat();
+    let Installer { scheduler, user, .. } = installer;
+    let (user, home) = user.map(|user| (user.name, user.dir)).unzip();
+    Ok(Installation { scheduler, user, home, changes, tasks: Vec::new(), warnings: Vec::new() })
 }
 
 /// Returns the jobs to install: the named one, or all with a schedule.
@@ -167,8 +168,8 @@ impl<'a> Installer<'a> {
                     .hint("run `longshore serve`, which starts the jobs by itself, or pass --systemd or --cron"));
             }
         };
-        if scheduler == Scheduler::Systemd && host.is_live() && !is_root {
-            let message = "only root can install timers of the system";
+        if matches!(scheduler, Scheduler::Systemd | Scheduler::Serve) && host.is_live() && !is_root {
+            let message = "only root can install units of the system";
             let command = format!("longshore --config {} schedule install", path.display());
             return Err(Error::new(Stage::Config, Kind::Denied, "--systemd", message).hint(format!(
                 "run `{command}` as root: the tasks will run as the owner of the configuration; or pass --user or --cron"
@@ -182,7 +183,7 @@ impl<'a> Installer<'a> {
 
     /// Returns warnings about settings that the sandbox disables.
     fn warnings(&self) -> Vec<String> {
-        if self.scheduler != Scheduler::Systemd || self.request.no_sandbox {
+        if !matches!(self.scheduler, Scheduler::Systemd | Scheduler::Serve) || self.request.no_sandbox {
             return Vec::new();
         }
         let by_sendmail =
@@ -195,6 +196,27 @@ impl<'a> Installer<'a> {
             )
         };
         self.config.notify.values().filter(by_sendmail).map(warning).collect()
+    }
+
+    /// Returns the changes that run each of these jobs at once, if the request wants it. systemd
+    /// waits for the runs.
+    fn first_runs(&self, jobs: &[&Job]) -> Result<Vec<Change>> {
+        if !self.request.now {
+            return Ok(Vec::new());
+        }
+        let manager = match self.scheduler {
+            Scheduler::Systemd => Manager::System,
+            Scheduler::SystemdUser => Manager::User,
+            Scheduler::Cron | Scheduler::Serve => {
+                let message = "only timers of systemd can be started at once";
+                return Err(Error::new(Stage::Config, Kind::Usage, "--now", message)
+                    .hint("leave out --now, and make the first backup with `longshore run`"));
+            }
+        };
+        let runs = jobs.iter().filter(|job| job.timetable.schedules.contains_key(&Verb::Run));
+        let start =
+            |job: &&Job| systemctl(manager, &["start", &format!("{}.service", unit_name(&job.name, Verb::Run))]);
+        Ok(runs.map(start).collect())
     }
 
     /// Returns true if the changes concern a job.
@@ -214,7 +236,7 @@ impl<'a> Installer<'a> {
     fn unit_changes(&self, tasks: &[(&Job, Task)]) -> Result<Vec<Change>> {
         let manager = match self.scheduler {
             Scheduler::SystemdUser => Manager::User,
-            Scheduler::Systemd => Manager::System,
+            Scheduler::Systemd | Scheduler::Serve => Manager::System,
             Scheduler::Cron if geteuid().is_root() || !self.host.is_live() => Manager::System,
             Scheduler::Cron => Manager::User,
         };
@@ -229,10 +251,7 @@ impl<'a> Installer<'a> {
                 }
             },
         };
-        let systemctl = |words: &[&str]| {
-            let user = if manager == Manager::User { &["--user"][..] } else { &[] };
-            Change::run([&["systemctl"], user, words].concat())
-        };
+        let systemctl = |words: &[&str]| systemctl(manager, words);
         let names_of = |tasks: &[(&Job, Task)]| -> BTreeSet<String> {
             tasks.iter().map(|(_, task)| unit_name(&task.job, task.verb)).collect()
         };
@@ -326,7 +345,7 @@ impl<'a> Installer<'a> {
     /// state, which systemd gives to the user of the unit that it starts.
     fn expect_one_user(&self, folder: &Path) -> Result<()> {
         let Some(user) = &self.user else { return Ok(()) };
-        for name in names(folder).iter().filter(|name| name.starts_with("longshore-") && name.ends_with(".service")) {
+        for name in names(folder).iter().filter(|name| name.starts_with("longshore") && name.ends_with(".service")) {
             let Some(text) = read(&folder.join(name)).filter(|text| origin(text).is_some()) else { continue };
             let other = text.lines().find_map(|line| line.strip_prefix("User=")).unwrap_or("root");
             if origin(&text) != Some(self.path.clone()) && other != user.name {
@@ -342,22 +361,37 @@ impl<'a> Installer<'a> {
     fn units(&self, job: &Job, task: &Task, manager: Manager) -> Result<[String; 2]> {
         let calendar = on_calendar(&task.schedule, self.now)
             .map_err(|message| Error::new(Stage::Config, Kind::Usage, format!("job {}", job.name), message))?;
-        let user = self.user.as_ref();
-        let writable = self.writable(job);
-        writable.iter().try_for_each(|folder| expect_plain(folder))?;
-        let facts = UnitFacts {
+        let timer = TimerFacts {
             task,
             calendar: &calendar,
             jitter_seconds: job.timetable.jitter.duration().as_secs(),
-            command: &self.command(task, &[]),
+            config: &self.path,
+        };
+        let (command, writable) = (self.command(task, &[]), self.writable(job));
+        writable.iter().try_for_each(|folder| expect_plain(folder))?;
+        let service = self.service_facts(&command, &writable, manager, task.verb == Verb::Drill);
+        Ok([unit::timer(&timer), unit::service(task, &service)])
+    }
+
+    /// Returns the facts about a service.
+    fn service_facts<'f>(
+        &'f self,
+        command: &'f [String],
+        writable: &'f [PathBuf],
+        manager: Manager,
+        drills: bool,
+    ) -> ServiceFacts<'f> {
+        let user = self.user.as_ref();
+        ServiceFacts {
+            command,
             config: &self.path,
             manager,
             user: user.map(|user| user.name.as_str()),
             home: user.map(|user| user.dir.as_path()),
-            writable: &writable,
+            writable,
+            drills,
             sandbox: if self.request.no_sandbox { Sandbox::None } else { Sandbox::Strict },
-        };
-        Ok([unit::timer(&facts), unit::service(&facts)])
+        }
     }
 
     /// Returns the directories that the tasks of a job write to.
@@ -375,71 +409,12 @@ impl<'a> Installer<'a> {
         }
         folders.into_iter().collect()
     }
+}
 
-    /// Returns the changes that replace the blocks of cron's lines by those of these tasks.
-    fn cron_changes(&self, tasks: &[(&Job, Task)]) -> Result<Vec<Change>> {
-        let mut changes = Vec::new();
-        if geteuid().is_root() || !self.host.is_live() {
-            let path = self.host.path(CRON_FILE);
-            let before = read(&path).unwrap_or_default();
-            let with_head = if before.is_empty() { CRON_HEAD.to_owned() } else { before.clone() };
-            let after = self.with_blocks(&with_head, tasks)?;
-            if after.trim() == CRON_HEAD.trim() {
-                changes.extend((!before.is_empty()).then_some(Change::Remove { path }));
-            } else if !tasks.is_empty() || after != before {
-                changes.push(Change::Write { path, text: after });
-            }
-        } else if let Some(before) = self.host.crontab() {
-            let before = String::from_utf8(before).map_err(|error| {
-                let message = "is not in UTF-8, so it cannot be changed without damage";
-                Error::new(Stage::Config, Kind::Refused, "crontab", message)
-                    .because(error)
-                    .hint("convert it with iconv, or pass --systemd or --user")
-            })?;
-            let after = self.with_blocks(&before, tasks)?;
-            changes.extend((after != before).then_some(Change::Crontab { text: after }));
-        } else if !tasks.is_empty() {
-            let message = "this host has no program \"crontab\"";
-            return Err(Error::new(Stage::Config, Kind::Failed, "--cron", message)
-                .hint("install cron, or pass --systemd or --user"));
-        }
-        Ok(changes)
-    }
-
-    fn with_blocks(&self, text: &str, tasks: &[(&Job, Task)]) -> Result<String> {
-        let mut jobs: BTreeSet<String> = cron::jobs(text, &self.path).into_iter().collect();
-        jobs.extend(tasks.iter().map(|(job, _)| job.name.clone()));
-        let mut text = text.to_owned();
-        for job in jobs.iter().filter(|job| self.includes(job)) {
-            let mut lines = Vec::new();
-            for (_, task) in tasks.iter().filter(|(of, _)| of.name == *job) {
-                lines.extend(self.cron_lines(task)?);
-            }
-            text = Block { job, config: &self.path }.replace(&text, &lines)?;
-        }
-        Ok(text)
-    }
-
-    fn cron_lines(&self, task: &Task) -> Result<Vec<String>> {
-        let invalid = |message: String| Error::new(Stage::Config, Kind::Usage, format!("job {}", task.job), message);
-        let zone = self.host.zone().ok_or_else(|| {
-            invalid("the time zone of this host has no name, and cron uses it".to_owned())
-                .hint("set the time zone with timedatectl, or use systemd")
-        })?;
-        let fields = cron_fields(&task.schedule, zone, self.now).map_err(invalid)?;
-        let user = self.user.as_ref().map(|user| format!("{} ", user.name)).unwrap_or_default();
-        let line = |time: &str, more: &[&str]| {
-            let words = self.command(task, &[more, &["--quiet"]].concat());
-            let words: Vec<String> = words.iter().map(|word| cron::quoted(word)).collect();
-            // cron mails what is printed: only errors.
-            format!("{time} {user}{} >/dev/null", words.join(" "))
-        };
-        let mut lines = vec![line(&fields, &["--delayed"])];
-        if task.catch_up {
-            lines.push(line("@reboot", &["--missed"]));
-        }
-        Ok(lines)
-    }
+/// Returns a change by systemctl.
+fn systemctl(manager: Manager, words: &[&str]) -> Change {
+    let user = if manager == Manager::User { &["--user"][..] } else { &[] };
+    Change::run([&["systemctl"], user, words].concat())
 }
 
 /// Fails for a path that would end a line of a unit or of cron: root installs the units of a

@@ -1,11 +1,13 @@
-//! The texts of systemd's units: a timer and a service for each task.
+//! The texts of systemd's units: a timer and a service for each task, and the service of
+//! `longshore serve`.
 //!
-//! The service runs in a sandbox: the file system is read-only except for the directories that the
-//! task writes to, without capabilities, devices and kernel settings. A drill may also create
-//! namespaces, in which its server is isolated.
+//! The services run in a sandbox: the file system is read-only except for the directories that the
+//! tasks write to, without capabilities, devices and kernel settings. A service that drills may
+//! also create namespaces, in which the server of a drill is isolated.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use longshore_schedule::{Task, Verb};
 
@@ -21,14 +23,20 @@ pub(super) enum Manager {
     User,
 }
 
-/// The facts about a task that its units need.
+/// The facts about a task that its timer needs.
 #[derive(Debug)]
-pub(super) struct UnitFacts<'a> {
+pub(super) struct TimerFacts<'a> {
     pub(super) task: &'a Task,
     /// The values of `OnCalendar=`.
     pub(super) calendar: &'a [String],
     /// The length of time over which starts are spread, in seconds.
     pub(super) jitter_seconds: u64,
+    pub(super) config: &'a Path,
+}
+
+/// The facts that the unit of a service needs.
+#[derive(Debug)]
+pub(super) struct ServiceFacts<'a> {
     /// The program and its arguments.
     pub(super) command: &'a [String],
     pub(super) config: &'a Path,
@@ -37,15 +45,17 @@ pub(super) struct UnitFacts<'a> {
     pub(super) user: Option<&'a str>,
     /// The home directory of the user.
     pub(super) home: Option<&'a Path>,
-    /// The directories that the task writes to.
+    /// The directories that the service writes to.
     pub(super) writable: &'a [PathBuf],
+    /// True if the service drills.
+    pub(super) drills: bool,
     pub(super) sandbox: Sandbox,
 }
 
 /// The sandbox of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sandbox {
-    /// All restrictions that the task permits.
+    /// All restrictions that the tasks permit.
     Strict,
     /// No restrictions.
     None,
@@ -57,7 +67,7 @@ pub(super) fn unit_name(job: &str, verb: Verb) -> String {
 }
 
 /// Returns the text of the timer.
-pub(super) fn timer(facts: &UnitFacts<'_>) -> String {
+pub(super) fn timer(facts: &TimerFacts<'_>) -> String {
     let Task { job, verb, catch_up, .. } = facts.task;
     let mut text = first_lines(facts.config);
     let calendar: String = facts.calendar.iter().map(|entry| format!("OnCalendar={entry}\n")).collect();
@@ -90,37 +100,67 @@ pub(super) fn timer(facts: &UnitFacts<'_>) -> String {
     text
 }
 
-/// Returns the text of the service.
-pub(super) fn service(facts: &UnitFacts<'_>) -> String {
-    let Task { job, verb, .. } = facts.task;
+/// Returns the text of the service of a task.
+pub(super) fn service(task: &Task, facts: &ServiceFacts<'_>) -> String {
+    let Task { job, verb, .. } = task;
+    let lines = [
+        "Type=oneshot",
+        "# Exit codes: 1 configuration, 2 failed, 3 partly done, 4 a damaged backup was found, 5 locked,",
+        "# 6 refused. systemd shows other names for them.",
+        "TimeoutStartSec=infinity",
+        "# Longshore forwards the signal, and cleans up.",
+        "KillMode=mixed",
+        "TimeoutStopSec=2min",
+    ];
+    let documentation = "man:longshore-schedule(7) man:longshore-config(5)";
+    service_text(&format!("\"{verb}\" of job \"{job}\""), documentation, &lines, facts)
+}
+
+/// Returns the text of the service of `longshore serve`. A stop waits `stop_timeout` for tasks.
+pub(super) fn serve(stop_timeout: Duration, facts: &ServiceFacts<'_>) -> String {
+    // Tasks also have time to clean up.
+    let timeout = format!("TimeoutStopSec={}s", stop_timeout.as_secs() + 60);
+    let lines = [
+        "Type=notify",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "Restart=on-failure",
+        "RestartSec=10s",
+        "# An invalid configuration, which a restart does not mend.",
+        "RestartPreventExitStatus=1",
+        "WatchdogSec=60",
+        "# The service waits stop_timeout for tasks in progress, and then ends them.",
+        "KillMode=mixed",
+        &timeout,
+    ];
+    let documentation = "man:longshore-serve(7) man:longshore-config(5)";
+    let text = service_text("web pages, metrics, and jobs by their schedules", documentation, &lines, facts);
+    format!("{text}\n[Install]\nWantedBy=multi-user.target\n")
+}
+
+/// Returns the text of a service with these lines.
+fn service_text(description: &str, documentation: &str, lines: &[&str], facts: &ServiceFacts<'_>) -> String {
     let mut text = first_lines(facts.config);
     let mut add = |line: &str| {
         text.push_str(line);
         text.push('\n');
     };
     add("[Unit]");
-    add(&format!("Description=Longshore: \"{verb}\" of job \"{job}\""));
-    add("Documentation=man:longshore-schedule(7) man:longshore-config(5)");
+    add(&format!("Description=Longshore: {description}"));
+    add(&format!("Documentation={documentation}"));
     if facts.manager == Manager::System {
         add("Wants=network-online.target");
         add("After=network-online.target postgresql.service");
     }
     add("");
     add("[Service]");
-    add("Type=oneshot");
     add(&format!(
         "ExecStart={}",
         facts.command.iter().map(|word| quoted(word).replace('$', "$$")).collect::<Vec<_>>().join(" ")
     ));
-    add("# Exit codes: 1 configuration, 2 failed, 3 partly done, 4 a damaged backup was found, 5 locked,");
-    add("# 6 refused. systemd shows other names for them.");
+    lines.iter().for_each(|line| add(line));
     if let Some(user) = facts.user {
         add(&format!("User={user}"));
     }
-    add("TimeoutStartSec=infinity");
-    add("# Longshore forwards the signal, and cleans up.");
-    add("KillMode=mixed");
-    add("TimeoutStopSec=2min");
     add("UMask=0077");
     if facts.manager == Manager::User {
         add("NoNewPrivileges=yes");
@@ -141,8 +181,7 @@ pub(super) fn service(facts: &UnitFacts<'_>) -> String {
 }
 
 /// Returns the settings of the sandbox.
-fn restrictions(facts: &UnitFacts<'_>) -> Vec<String> {
-    let is_drill = facts.task.verb == Verb::Drill;
+fn restrictions(facts: &ServiceFacts<'_>) -> Vec<String> {
     let is_root = facts.user.is_none_or(|user| user == "root");
     let mut lines: Vec<String> = vec![
         "# The sandbox. Add what a hook or a plugin needs with `systemctl edit`; a later installation".to_owned(),
@@ -184,7 +223,7 @@ fn restrictions(facts: &UnitFacts<'_>) -> Vec<String> {
     if !is_root {
         set(&["NoNewPrivileges=yes", "AmbientCapabilities="]);
     }
-    match (is_drill, is_root) {
+    match (facts.drills, is_root) {
         (false, false) => set(&[
             "CapabilityBoundingSet=",
             "ProtectProc=invisible",

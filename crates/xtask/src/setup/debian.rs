@@ -43,12 +43,19 @@ pub(super) const REQUIRED: [Package; 22] = [
     Package::new("systemd", "systemd-analyze"), // checks units, and computes the times of timers
 ];
 
-/// The programs that build and check the Debian package and the images, and boot a host.
-pub(super) const PACKAGING: [Package; 5] = [
+/// The browser that the tests of the pages control.
+pub(super) const BROWSER: [Package; 1] = [Package::new("chromium", "chromium")];
+
+/// The program that sets the clock of processes.
+pub(super) const CLOCK: [Package; 1] = [Package::new("faketime", "faketime")];
+
+/// The programs that build and check the packages and the images, and boot a host.
+pub(super) const PACKAGING: [Package; 6] = [
     Package::new("binutils", "strip"),
     Package::new("buildah", "buildah"),
     Package::new("debootstrap", "debootstrap"),
     Package::new("lintian", "lintian"),
+    Package::new("rpm", "rpmbuild"),
     Package::new("systemd-container", "systemd-nspawn"),
 ];
 

@@ -81,6 +81,9 @@ async fn try_default(others: Vec<Candidate>) -> Result<ServerInfo> {
     match (by_default, others.into_iter().next().map(|candidate| (candidate.socket, candidate.found))) {
         (Ok(found), _) => Ok(found),
         (Err(_), Some((socket, Err(error)))) => Err(match error.remedy() {
+            Some(_) if is_other_than_postgres() => {
+                error.hint("run Longshore as the user of the server: runuser -u postgres -- longshore init")
+            }
             Some(_) => error,
             None => error.hint(format!("pass the connection: longshore init --connection \"{socket} user=…\"")),
         }),
@@ -88,6 +91,13 @@ async fn try_default(others: Vec<Candidate>) -> Result<ServerInfo> {
         _ => Err(Error::new(Stage::Config, Kind::NotFound, "cluster", "no PostgreSQL server answers on this host")
             .hint("pass the connection: longshore init --connection \"host=db1 user=backup\"")),
     }
+}
+
+/// Returns true for root on a host with the user `postgres`, as whom servers let only that user
+/// connect.
+fn is_other_than_postgres() -> bool {
+    let has_user = || std::fs::read_to_string("/etc/passwd").is_ok_and(|text| text.contains("\npostgres:"));
+    rustix::process::geteuid().is_root() && has_user()
 }
 
 /// Prompts for one of several servers. Without a terminal, fails with their names.

@@ -1,18 +1,21 @@
 //! `longshore schedule install` and `uninstall`.
 
+use std::path::{Path, PathBuf};
+
 use chrono::Utc;
 use longshore_core::Result;
 use longshore_engine::schedule::{self as engine, Change, Installation, Request, Scheduler};
 
 use super::{host, program};
 use crate::args::schedule::{Install, Uninstall};
-use crate::command::Context;
+use crate::command::{Context, default_config_path};
 use crate::exit_code::Exit;
 use crate::output::Output;
 
 pub(super) fn install(context: &Context, args: &Install) -> Result<Exit> {
     let Context { config, output, .. } = context;
     let scheduler = match args {
+        Install { serve: true, .. } => Some(Scheduler::Serve),
         Install { user: true, .. } => Some(Scheduler::SystemdUser),
         Install { systemd: true, .. } => Some(Scheduler::Systemd),
         Install { cron: true, .. } => Some(Scheduler::Cron),
@@ -24,6 +27,7 @@ pub(super) fn install(context: &Context, args: &Install) -> Result<Exit> {
         scheduler,
         user: args.run_as.as_deref(),
         no_sandbox: args.no_sandbox,
+        now: args.now,
         program: &program,
     };
     let installation = engine::install(config, &host(&args.root), &request, Utc::now())?;
@@ -31,9 +35,20 @@ pub(super) fn install(context: &Context, args: &Install) -> Result<Exit> {
         print(*output, &installation.changes);
         return Ok(Exit::Done);
     }
+    if args.now {
+        output.note("running each job once; the runs continue if you interrupt this command");
+    }
     apply(*output, &installation.changes)?;
     installation.warnings.iter().for_each(|warning| output.warning(warning));
     show(*output, &installation);
+    match args.now {
+        true => output.note(format_args!(
+            "next: `longshore{} list`{} shows the backups",
+            config_flag(&config.path, installation.home.as_deref()),
+            installation.user.map(|user| format!(" as {user}")).unwrap_or_default()
+        )),
+        false => output.note("next: `longshore schedule` shows when each task is due, and when it ran last"),
+    }
     Ok(Exit::Done)
 }
 
@@ -45,6 +60,7 @@ pub(super) fn uninstall(context: &Context, args: &Uninstall) -> Result<Exit> {
         scheduler: args.user.then_some(Scheduler::SystemdUser).or(Some(Scheduler::Cron)),
         user: None,
         no_sandbox: false,
+        now: false,
         program: &program,
     };
     let installation = engine::uninstall(config, &host(&args.root), &request, Utc::now())?;
@@ -90,6 +106,7 @@ fn show(output: Output, installation: &Installation) {
         Scheduler::Systemd => "systemd",
         Scheduler::SystemdUser => "the systemd of this user",
         Scheduler::Cron => "cron",
+        Scheduler::Serve => "longshore serve",
     };
     let user = user.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
     for (task, next) in tasks {
@@ -104,8 +121,19 @@ fn show(output: Output, installation: &Installation) {
         Scheduler::SystemdUser => {
             output.note("timers of a user need lingering to run without a session: loginctl enable-linger");
         }
-        Scheduler::Systemd => output.note("logs: journalctl --unit 'longshore-*'"),
+        Scheduler::Systemd | Scheduler::Serve => output.note("logs: journalctl --unit 'longshore*'"),
         Scheduler::Cron => {}
     }
-    output.note("next: `longshore schedule` shows when each task is due, and when it ran last");
+}
+
+/// Returns the flag that names a configuration; nothing if it is the default of the user with this
+/// home directory, or of this process.
+fn config_flag(path: &Path, home: Option<&Path>) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let default = match home {
+        Some(home) if home == Path::new("/root") => PathBuf::from("/etc/longshore/config.toml"),
+        Some(home) => home.join(".config/longshore/config.toml"),
+        None => default_config_path(),
+    };
+    if path == default { String::new() } else { format!(" --config {}", path.display()) }
 }
