@@ -147,7 +147,7 @@ fn ambiguous_adopt_pattern_is_a_config_error() {
     for (more, expected) in [
         (adopting().replace("{database}-", "x"), "must contain {database}, or set database"),
         (adopting() + "database = 'app'\n", "unknown field `database`"),
-        (adopting().replace("\n[ret", "database = 'app'\n[ret"), "only for a pattern without {database}"),
+        (adopting().replace("\n[ret", "\ndatabase = 'app'\n[ret"), "only for a pattern without {database}"),
         (adopting().replace("_%H%M%S", "_%H%S"), "incomplete time of day"),
         (adopting().replace("-%d", ""), "must contain a year, a month and a day"),
         (adopting().replace("'local'", "'nowhere'"), "there is no destination \"nowhere\""),

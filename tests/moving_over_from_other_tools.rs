@@ -443,7 +443,10 @@ fn adopted_files_become_backups() {
     let backup = &test_env.json(&["list", "app", "--job", "nightly", "--json"])[0];
     let origin = &backup["adopted_from"];
     assert_eq!((&origin["destination"], &origin["key"]), (&"old".into(), &before[0].as_str().into()));
-    assert_eq!((&backup["subject"]["name"], &backup["verified"][0]["method"]), (&"app".into(), &"decoded".into()));
+    assert_eq!(
+        (&backup["subject"]["name"], &backup["verified"][0]["method"]),
+        (&"app".into(), &"read to its end".into())
+    );
     assert_eq!(&backup["started"], &origin["time"]);
     assert_eq!(files(&test_env.path("old")), before, "the originals stay");
 

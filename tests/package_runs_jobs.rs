@@ -263,7 +263,7 @@ END";
             let exposure = exposure(&host_copy, &format!("longshore-{unit}@nightly.service"));
             assert!(exposure <= 2.0, "{unit}: {exposure}");
         }
-        let copies = host_copy.run("longshore list --all --json").expect(0).stdout;
+        let copies = host_copy.run("cd /; runuser -u postgres -- longshore list --all --json").expect(0).stdout;
         let copies: Value = serde_json::from_str(&copies).unwrap();
         let verified = copies.as_array().unwrap().iter().map(|backup| &backup["verified_at"]);
         let verified: Vec<&Value> = verified.filter(|at| **at != json!([])).collect();
@@ -335,7 +335,10 @@ END";
         let mut host_copy = HostCopy::new();
         let package = host_copy.package("0.1.0-1");
         host_copy.boot();
-        host_copy.run("pg_createcluster --port 5499 $(ls /usr/lib/postgresql | head -n 1) longshore --start").expect(0);
+        let only = "pg_lsclusters --no-header | while read -r version name rest; do
+                pg_dropcluster --stop $version $name; done
+            pg_createcluster --port 5499 $(ls /usr/lib/postgresql | head -n 1) longshore --start";
+        host_copy.run(only).expect(0);
         host_copy.run("cd /; runuser -u postgres -- createdb --port 5499 shop").expect(0);
         // An administrator who reaches the backup host by ssh.
         host_copy.run(&format!("mkdir /etc/longshore; {START_SSHD}")).expect(0);

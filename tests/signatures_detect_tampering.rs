@@ -410,7 +410,10 @@ fn initial_configuration_signs() {
     init.shows(signers.trim());
     let mode = fs::metadata(test_env.path("new/signing_key")).unwrap();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
-    let text = fs::read_to_string(&config).unwrap().replace("required = false", "required = true");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("\n# [trust]\n# allowed_signers = "), "{text}");
+    let text = text.replace("# [trust]", "[trust]").replace("# allowed_signers", "allowed_signers");
+    let text = text.replace("# required = false", "required = true");
     let dirs = format!("state_dir = '{0}/state'\nlock_dir = '{0}/locks'\n", test_env.path("").display());
     fs::write(&config, dirs + &text).unwrap();
     for verb in [&["run"][..], &["list"], &["verify"]] {

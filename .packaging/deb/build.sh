@@ -7,8 +7,8 @@
 # cargo than release.
 #
 # LONGSHORE_DEB_VERSION sets another version, LONGSHORE_DEB_COMPRESSION other options of dpkg-deb,
-# DEBFULLNAME and DEBEMAIL the maintainer. Needs binutils. The tree is written here and not by cargo-deb, since the manual pages,
-# the completions and the schema come from the binary itself.
+# DEBFULLNAME and DEBEMAIL the maintainer. Needs binutils. The tree is written here and not by
+# cargo-deb, since the manual pages, the completions and the schema come from the binary itself.
 set -eu
 umask 022
 
@@ -54,6 +54,7 @@ completion fish usr/share/fish/vendor_completions.d/longshore.fish
 for unit in longshore.service longshore.socket; do
     install -D -m 644 "$here/$unit" "$root/usr/lib/systemd/system/$unit"
 done
+install -D -m 644 "$here/longshore.preset" "$root/usr/lib/systemd/system-preset/50-longshore.preset"
 
 schema=$root/usr/share/longshore/config.schema.json
 mkdir -p "$(dirname "$schema")"

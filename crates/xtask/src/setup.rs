@@ -12,10 +12,11 @@ mod postgresql;
 use longshore_testkit::cluster::Installation;
 
 use crate::Result;
+use crate::tier::Tier;
 
-/// Installs the requirements of the tests, including all major versions of PostgreSQL. Returns the
-/// version that is newer than the system's.
-pub(crate) fn for_tests() -> Result<Installation> {
+/// Installs the requirements of a tier of tests, including all major versions of PostgreSQL. Returns
+/// the version that is newer than the system's.
+pub(crate) fn for_tests(tier: Tier) -> Result<Installation> {
     let system = for_demo()?;
     debian::ensure_scheduler(&system)?;
     debian::ensure_german()?;
@@ -23,8 +24,10 @@ pub(crate) fn for_tests() -> Result<Installation> {
     debian::ensure(&debian::FILE_SYSTEMS)?;
     debian::ensure(&debian::MONITORING)?;
     debian::ensure(&debian::PACKAGING)?;
-    debian::ensure(&debian::CLOCK)?;
-    browser::ensure()?;
+    if tier == Tier::All {
+        debian::ensure(&debian::CLOCK)?;
+        browser::ensure()?;
+    }
     garage::ensure()?;
     emulator::ensure()?;
     packaging::ensure()?;

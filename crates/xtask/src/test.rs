@@ -20,7 +20,7 @@ const THREADS: &str = "NEXTEST_TEST_THREADS";
 /// the first failure.
 pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
     let start = Instant::now();
-    let newer = setup::for_tests()?;
+    let newer = setup::for_tests(tier)?;
     let mut variables = vec![(NEWER, newer.bin_dir.clone().into_os_string())];
     // CI starts from a new checkout each time and would compile all dependencies again, so its
     // target folder is outside the checkout.
