@@ -105,6 +105,7 @@ fn wanted(verb: &str, arg: &Arg) -> Option<Wanted> {
         ("inspect", "what") => return Some(Wanted::BackupOrPath),
         _ if arg.get_value_hint() != ValueHint::Unknown => return None,
         ("prune", "job") => Wanted::JobOrAdopt,
+        ("take", "adopt") => Wanted::Adopt,
         (_, "job") => Wanted::Job,
         (_, "destination" | "from") => Wanted::Destination,
         (_, "cluster") => Wanted::Cluster,
@@ -125,7 +126,12 @@ mod tests {
     use super::*;
 
     /// The arguments whose values are no names of the configuration, and no files.
-    const FREE: [&str; 38] = [
+    const FREE: [&str; 43] = [
+        "file",
+        "host",
+        "setting",
+        "secret",
+        "env",
         "events",
         "connection",
         "ship",

@@ -1,8 +1,10 @@
 //! Leases: marks that stop prunes from deleting a backup during its restore.
 
 use chrono::{TimeDelta, Utc};
+use longshore_core::Kind;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkKind;
+use longshore_core::signature::signature_key;
 use longshore_core::stage::Store;
 
 use crate::hold::mark;
@@ -35,8 +37,17 @@ impl<'a> Lease<'a> {
 
     /// Removes the mark. A mark that cannot be removed expires.
     pub(crate) async fn release(self) {
-        if let Some(mark) = self.mark
-            && let Err(error) = self.store.remove(&mark).await
+        let Some(mark) = self.mark else { return };
+        let removed = async {
+            self.store.remove(&mark).await?;
+            match self.store.capabilities().signatures {
+                Some(_) => self.store.remove(&signature_key(&mark)?).await,
+                None => Ok(()),
+            }
+        };
+        // A host that only verifies made no signature.
+        if let Err(error) = removed.await
+            && error.kind() != Kind::NotFound
         {
             tracing::debug!(target: "longshore::restore", %mark, error = error.chain(), "the lease stays until it expires");
         }

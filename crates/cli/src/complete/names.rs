@@ -21,6 +21,7 @@ const TIME_LIMIT: Duration = Duration::from_millis(60);
 pub(super) enum Wanted {
     Job,
     JobOrAdopt,
+    Adopt,
     Destination,
     Cluster,
     Channel,
@@ -74,6 +75,7 @@ impl Names {
         let names = match wanted {
             Wanted::Job => self.tables(&["job"]),
             Wanted::JobOrAdopt => self.tables(&["job", "adopt"]),
+            Wanted::Adopt => self.tables(&["adopt"]),
             Wanted::Destination => self.tables(&["destination"]),
             Wanted::Cluster => self.tables(&["cluster"]),
             Wanted::Channel => self.tables(&["notify"]),

@@ -41,7 +41,7 @@ struct World {
 }
 
 fn write_key(folder: &Path, name: &str) -> (PathBuf, SigningKey) {
-    let (path, key) = (folder.join(name), SigningKey::generate("").unwrap());
+    let (path, key) = (folder.join(format!("{name}.key")), SigningKey::generate("").unwrap());
     fs::write(&path, key.to_file().unwrap()).unwrap();
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     (path, key)
