@@ -14,8 +14,8 @@ use longshore_testkit::cluster::Installation;
 use crate::Result;
 use crate::tier::Tier;
 
-/// Installs the requirements of a tier of tests, including all major versions of PostgreSQL. Returns
-/// the version that is newer than the system's.
+/// Installs the requirements of a tier of tests, including all major versions of PostgreSQL.
+/// Returns the version that is newer than the system's.
 pub(crate) fn for_tests(tier: Tier) -> Result<Installation> {
     let system = for_demo()?;
     debian::ensure_scheduler(&system)?;

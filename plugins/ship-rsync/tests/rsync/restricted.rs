@@ -70,7 +70,8 @@ async fn read_write_account_lists_fetches_and_removes() {
     let listed = async || {
         store.list(None).await.unwrap().map_ok(|entry| entry.key.to_string()).try_collect::<Vec<_>>().await.unwrap()
     };
-    assert_eq!(listed().await, keys.each_ref().map(|key| key.to_string()));
+    let [x, encrypted, y] = keys.each_ref().map(|key| key.to_string());
+    assert_eq!(listed().await, [x, encrypted, y, "with space".to_owned()]);
     let fetched = digest(store.fetch(&keys[1], None).await.unwrap()).await.unwrap();
     assert_eq!(fetched, digest(random(1, 300_000)).await.unwrap());
     assert_eq!(digest(store.fetch(&keys[1], Some(5..17)).await.unwrap()).await.unwrap().bytes, 12);
@@ -79,7 +80,7 @@ async fn read_write_account_lists_fetches_and_removes() {
     for _ in 0..2 {
         store.remove(&keys[0]).await.unwrap();
     }
-    assert_eq!(listed().await, ["main/appdb/x.dump.age", "main/y.dump"]);
+    assert_eq!(listed().await, ["main/appdb/x.dump.age", "main/y.dump", "with space"]);
     let error = store.fetch(&keys[0], None).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
 }
