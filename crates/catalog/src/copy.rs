@@ -51,7 +51,14 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, observer: &
     }
     copy_holds(from, to, backup).await?;
     copy_headers(from, to, backup).await?;
-    copy_signature(from, to, backup, &key).await?;
+    match copy_signature(from, to, backup, &key).await {
+        // An interrupted upload left a signature without its manifest.
+        Err(error) if error.kind() == Kind::AlreadyExists && is_missing(to, &key).await => {
+            to.remove(&signature_key(&key)?).await?;
+            copy_signature(from, to, backup, &key).await?;
+        }
+        copied => copied?,
+    }
     ship_record(to, &key, written).await
 }
 

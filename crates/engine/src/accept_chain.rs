@@ -14,13 +14,20 @@ use crate::trust::{JobKey, KnownReport, Memory, report_key};
 ///
 /// # Errors
 ///
-/// Fails if what this host saw cannot be read or written, or if no destination has reports of the
-/// host.
+/// Fails if what this host saw cannot be read or written, if a destination cannot be read, or if
+/// none has reports of the host.
 pub async fn accept_chain(config: &Config, host: &str) -> Result<Vec<String>> {
     let mut accepted = Vec::new();
     let mut known = BTreeSet::new();
+    let mut unreachable = None;
     for (destination, at) in read_catalogs(config, None).await? {
-        let at = at?;
+        let at = match at {
+            Ok(at) => at,
+            Err(error) => {
+                unreachable = unreachable.or(Some(error));
+                continue;
+            }
+        };
         let mut memory = Memory::open(config, &destination)?;
         known.extend(memory.reports.values().map(|report| report.host.clone()));
         let jobs: BTreeSet<JobKey> = memory
@@ -44,6 +51,10 @@ pub async fn accept_chain(config: &Config, host: &str) -> Result<Vec<String>> {
         memory.systems.retain(|cluster, _| !clusters.contains(&encode_name(cluster)));
         memory.save()?;
         accepted.push(destination);
+    }
+    // What the others show is accepted all the same.
+    if let Some(error) = unreachable {
+        return Err(error);
     }
     if accepted.is_empty() {
         let names: Vec<String> = known.into_iter().collect();

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::Utc;
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_catalog::catalog::Backup;
 use longshore_config::registry::Registry;
@@ -12,11 +13,12 @@ use longshore_core::plugin::Identities;
 use longshore_core::stage::{Decrypt, Store};
 use longshore_core::stream::{ByteStream, collect};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::CLOCK_TOLERANCE;
 
 use crate::stages;
 
 /// The number of headers of one file that are tried, the newest first.
-const TRIED_HEADERS: usize = 64;
+const TRIED_HEADERS: usize = 256;
 
 /// Returns the decryption of a file of a backup, if the backup is encrypted and there are
 /// identities. Reads each header beside the file from the first of the stores that has it.
@@ -49,7 +51,10 @@ pub(crate) async fn with_headers(
     stores: &[&dyn Store],
 ) -> Box<dyn Decrypt> {
     let (mut headers, mut unread) = (Vec::new(), None);
-    for name in names.take(TRIED_HEADERS) {
+    // Those of the future last: anyone who can write chooses the time in a name.
+    let limit = Utc::now() + CLOCK_TOLERANCE;
+    let (past, future): (Vec<_>, Vec<_>) = names.partition(|name| name.time.time() <= limit);
+    for name in past.into_iter().chain(future).take(TRIED_HEADERS) {
         match fetch(name, stores).await {
             Ok(header) => headers.push(header),
             // A prune deletes headers with their backup.

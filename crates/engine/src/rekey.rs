@@ -251,10 +251,18 @@ fn sealed_file<'a>(backup: &'a Backup, file: &'a Key) -> SealedFile<'a> {
     SealedFile { key: file, bytes, headers: backup.headers_of(file).collect() }
 }
 
-/// Returns the backups of a scope at a destination.
+/// Returns the backups of a scope at a destination. With a name, also those that this backup
+/// continues.
 fn select<'a>(at: &'a Catalogued, scope: &RekeyScope<'_>, name: Option<&BackupName>) -> Vec<&'a Backup> {
+    let mut chain: Vec<&BackupName> = name.into_iter().collect();
+    while let Some(last) = chain.last()
+        && let Some(backup) = at.catalog.backups().find(|backup| backup.name == **last)
+        && let Some(parent) = backup.manifest.parent().filter(|parent| !chain.contains(parent))
+    {
+        chain.push(parent);
+    }
     let is_selected = |(series, backup): &(&Series, &Backup)| match (scope, name) {
-        (_, Some(name)) => backup.name == *name,
+        (_, Some(_)) => chain.contains(&&backup.name),
         (RekeyScope::Job(job), None) => series.job == job.name && series.cluster == job.site.cluster.name,
         (RekeyScope::Backup(_) | RekeyScope::All, None) => true,
     };

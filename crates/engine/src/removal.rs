@@ -26,11 +26,11 @@ pub(crate) async fn state_removals(
     destination: &str,
     backups: impl Iterator<Item = &Backup>,
 ) -> Result<()> {
-    if store.capabilities().signatures.is_none() {
-        return Ok(());
-    }
+    let Some(signatures) = store.capabilities().signatures else { return Ok(()) };
+    let mut has_signed = false;
     let mut jobs: BTreeMap<(&str, &str), Vec<BackupName>> = BTreeMap::new();
     for backup in backups {
+        has_signed |= signatures.verifies() && backup.signature.signer().is_some();
         let job = (backup.manifest.cluster.name.as_str(), backup.manifest.job.as_str());
         jobs.entry(job).or_default().push(backup.name.clone());
     }
@@ -44,7 +44,12 @@ pub(crate) async fn state_removals(
                 .hint(error.remedy().unwrap_or("let a host prune whose key has the role \"prune\"").to_owned())
                 .because(error)
         })?;
-        let Some((signature_key, signature)) = signed else { return Ok(()) };
+        let Some((signature_key, signature)) = signed else {
+            let message = "nothing was deleted: this host verifies signatures, and cannot sign the deletion";
+            let refused = || Error::new(Stage::Trust, Kind::Refused, destination, message);
+            let hint = "set key in [signing], or let a host prune whose key has the role \"prune\"";
+            return if has_signed { Err(refused().hint(hint)) } else { Ok(()) };
+        };
         ship_record(store, &key, bytes.into()).await?;
         ship_record(store, &signature_key, signature).await?;
     }

@@ -88,6 +88,12 @@ pub async fn adopt(config: &Config, registry: &Registry, request: &AdoptRequest<
             None if own().all(|result| result.depth.is_none()) => {
                 Some(ErrorReport { message: "was not verified".to_owned(), hint: None })
             }
+            // A signature would state that it is good.
+            None if backup.damage().is_some() => {
+                let message = format!("damaged: {}", backup.damage().unwrap_or_default());
+                let hint = "`longshore sync JOB --repair` replaces it, or `longshore remove` deletes it".to_owned();
+                Some(ErrorReport { message, hint: Some(hint) })
+            }
             None if request.mode == Mode::DryRun => None,
             None => sign(&at, backup).await.err().as_ref().map(ErrorReport::from),
         };

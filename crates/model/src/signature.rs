@@ -116,9 +116,10 @@ impl Verdict {
             return Ok(());
         }
         let (kind, hint) = match self {
-            Self::Bad(_) => {
-                (Kind::Corrupt, "the record or its signature was changed: `longshore sync --repair` replaces it")
-            }
+            Self::Bad(_) => (
+                Kind::Corrupt,
+                "the record or its signature was changed: `longshore sync JOB --repair`, on a host with that job, replaces it",
+            ),
             Self::NotPermitted(_) => (
                 Kind::Refused,
                 "if the key is one of yours, add its line to the file of [trust] allowed_signers; longshore-trust(7)",

@@ -129,12 +129,16 @@ fn proposed(config: &Config, at: Catalogued) -> Detected {
     Detected { destination: at.name, adopts, unclaimed, adopted_already }
 }
 
-/// Returns a name for a rule that no job and no other adopt has: that of the tool, with a number if
-/// necessary.
+/// Returns a name for a rule that no job and no other adopt has: the tool and the extension, such
+/// as `pg_back-dump`, with a number if necessary.
 fn unused_name(proposal: &Proposal, names: &mut BTreeSet<String>) -> String {
-    let section = proposal.scheme.section;
-    let numbered = (2..).map(|number| format!("{section}-{number}"));
-    let name = std::iter::once(section.to_owned()).chain(numbered).find(|name| !names.contains(name));
+    let pattern = proposal.pattern.as_str();
+    let after_fields = pattern.rsplit_once(['%', '}']).map_or(pattern, |(_, rest)| rest);
+    let extension =
+        after_fields.split_once('.').map_or(String::new(), |(_, end)| format!("-{}", end.replace('.', "-")));
+    let first = format!("{}{extension}", proposal.scheme.section);
+    let numbered = (2..).map(|number| format!("{first}-{number}"));
+    let name = std::iter::once(first.clone()).chain(numbered).find(|name| !names.contains(name));
     let name = name.unwrap_or_default();
     names.insert(name.clone());
     name

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use chrono::{SubsecRound, Utc};
+use longshore_catalog::catalog::Backup;
+use longshore_core::difference::reconstruct;
 use longshore_core::drill::{Drill, Verdict};
 use longshore_core::event::{Event, Step, of_backup, report_reads};
 use longshore_core::manifest::{Format, Manifest};
@@ -16,6 +18,7 @@ use tracing::Instrument;
 use super::examination::new_record;
 use super::{DrillCandidate, DrillSource, Driller, Report, mark_result};
 use crate::error_report::ErrorReport;
+use crate::headers::decryptor;
 use crate::lease::Lease;
 use crate::origin::OriginCheck;
 use crate::restore::{restore_programs, restore_stage};
@@ -73,8 +76,15 @@ impl Driller<'_> {
         let started = Utc::now().trunc_subsecs(3);
         let lease = Lease::take(source.store, &backup.name).await;
         let restoring = async {
-            let decryptor = crate::stages::decryptor(self.registry, source.identities, backup)?;
-            let plaintext = open(source.store, &backup.manifest, decryptor.as_deref()).await?;
+            let content = async |backup: &Backup| {
+                let (file, stores) = (&backup.manifest.artifact.key, [source.store]);
+                let decryptor = decryptor(self.registry, source.identities, backup, file, &stores).await?;
+                open(source.store, &backup.manifest, decryptor.as_deref()).await
+            };
+            let mut plaintext = content(backup).await?;
+            if let Some(full) = candidate.full() {
+                plaintext = reconstruct(content(full).await?, plaintext, &backup.manifest)?;
+            }
             let plaintext = OriginCheck::new(self.registry, &backup.manifest)?.checked(plaintext);
             let request = RestoreRequest::new(&backup.manifest, None);
             restorer.restore(request, report_reads(plaintext, Arc::clone(&observer))).await

@@ -168,7 +168,8 @@ fn add_needs(needed: &mut Needed, backup: &Backup) {
     }
 }
 
-/// Returns the globals of the same cluster and time as an unreadable manifest, which may need them.
+/// Returns the backups that an unreadable manifest may need: the globals of the same cluster and
+/// time, and in its folder the newest full backup before it with those that continue it.
 fn needed_by_unreadable_manifests(catalog: &Catalog) -> Needed {
     let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::from_manifest_key(key));
     let siblings_of = |name: BackupName| {
@@ -182,8 +183,17 @@ fn needed_by_unreadable_manifests(catalog: &Catalog) -> Needed {
             catalog.backups().filter(is_sibling).map(|backup| (backup.name.clone(), name.clone())).collect();
         siblings
     };
+    let chain_of = |name: BackupName| {
+        let before = |backup: &&Backup| {
+            backup.name.folder() == name.folder() && name.time().is_some_and(|time| backup.manifest.time < time)
+        };
+        let mut earlier: Vec<_> = catalog.backups().filter(before).collect();
+        earlier.sort_by_key(|backup| backup.manifest.time);
+        let full = earlier.iter().rposition(|backup| !backup.manifest.continues_others()).unwrap_or(0);
+        earlier.split_off(full).into_iter().map(|backup| (backup.name.clone(), name.clone())).collect::<Vec<_>>()
+    };
     let mut needed = Needed::new();
-    for (name, dependant) in unreadable.flat_map(siblings_of) {
+    for (name, dependant) in unreadable.flat_map(|name| [siblings_of(name.clone()), chain_of(name)].concat()) {
         needed.entry(name).or_default().insert(dependant);
     }
     needed

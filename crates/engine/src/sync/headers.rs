@@ -3,17 +3,23 @@
 
 use std::collections::BTreeSet;
 
+use chrono::Utc;
 use longshore_catalog::catalog::Backup;
 use longshore_catalog::copy::copy_header;
 use longshore_config::Job;
 use longshore_core::Result;
 use longshore_core::header::HeaderName;
+use longshore_retention::CLOCK_TOLERANCE;
 use serde::Serialize;
 
 use super::job_backups;
 use crate::catalogs::Catalogued;
 use crate::error_report::ErrorReport;
 use crate::mode::Mode;
+
+/// The most headers copied to a backup at once: a destination may be full of files that only have
+/// the names of headers.
+const MOST_COPIED: usize = 64;
 
 /// The headers that were copied to a destination.
 #[derive(Debug, Serialize)]
@@ -71,7 +77,8 @@ fn missing<'a>(
     for at in all.iter().filter(|at| at.name != to.name) {
         let same = |backup: &&Backup| backup.name == own.name && backup.manifest.artifact == own.manifest.artifact;
         for header in job_backups(job, at).filter(same).flat_map(|backup| &backup.headers) {
-            if files.contains(&header.sealed) && !known.contains(header) {
+            let is_past = header.time.time() <= Utc::now() + CLOCK_TOLERANCE;
+            if is_past && files.contains(&header.sealed) && !known.contains(header) && missing.len() < MOST_COPIED {
                 known.insert(header);
                 missing.push((at, header));
             }

@@ -92,6 +92,12 @@ impl Look<'_> {
         let keys: BTreeSet<Key> = catalog.reports.iter().cloned().collect();
         self.read_reports(&keys).await?;
         let mut problems = self.missing_reports(&keys);
+        if !problems.is_empty() {
+            // Another look may have seen reports that are newer than this listing.
+            let keys = self.list().await?.into_iter().filter(|key| ReportName::of_file(key).is_some()).collect();
+            self.read_reports(&keys).await?;
+            problems = self.missing_reports(&keys);
+        }
         problems.extend(self.chain_problems());
         problems.extend(self.missing_backups(catalog).await?);
         problems.extend(self.other_systems(catalog));
@@ -103,6 +109,10 @@ impl Look<'_> {
             self.memory.backups.insert(backup.name.clone(), job);
         }
         Ok(problems)
+    }
+
+    async fn list(&self) -> Result<BTreeSet<Key>> {
+        self.store.list(None).await?.map_ok(|entry| entry.key).try_collect().await
     }
 
     /// Reads the signed reports that this host did not see before.
@@ -200,7 +210,7 @@ impl Look<'_> {
         for key in &self.memory.restarted {
             if let Some(KnownReport { host, .. }) = self.memory.reports.get(key) {
                 let message = format!(
-                    "{host} began a new chain of run reports with {key}: it lost its state, or another host has its key"
+                    "{host} began a new chain of run reports with {key}: it lost its state or uses another configuration, or another host has its key"
                 );
                 problems.push(HistoryProblem::new(message, Some(host)));
             }
@@ -242,7 +252,7 @@ impl Look<'_> {
         if !lost.is_empty() {
             // A prune or a repair may have begun since the listing. Statements precede deletions,
             // so a new list of reports has them.
-            let keys = self.store.list(None).await?.map_ok(|entry| entry.key).try_collect::<BTreeSet<Key>>().await?;
+            let keys = self.list().await?;
             let reports = keys.iter().filter(|key| ReportName::of_file(key).is_some()).cloned().collect();
             self.read_reports(&reports).await?;
             lost = missing(&self.memory).into_iter().filter(|name| !keys.contains(&name.manifest())).collect();

@@ -43,7 +43,14 @@ const ADDRESSES: &str = "use a local directory, ssh://USER@HOST/DIR, sftp://…,
 impl NewDestination {
     /// Parses a directory or an address. Errors omit the address, which may contain a password.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let Some((scheme, rest)) = text.split_once("://") else { return Self::local(Path::new(text)) };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            // A folder of such a name is more likely an address with one slash.
+            if text.split('/').next().is_some_and(|first| first.ends_with(':')) {
+                let error = Error::new(Stage::Config, Kind::Usage, format!("--ship {text}"), "is no address");
+                return Err(error.hint(ADDRESSES));
+            }
+            return Self::local(Path::new(text));
+        };
         let wrong = |message: &str| Error::new(Stage::Config, Kind::Usage, format!("--ship {scheme}://…"), message);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
@@ -199,9 +206,17 @@ mod tests {
 
     #[test]
     fn incomplete_addresses_are_errors() {
-        for text in
-            ["ssh://host", "ssh:///srv", "s3://", "az://account", "ftp://host/x", "ssh://host:x/srv", "s3://b?x=y"]
-        {
+        for text in [
+            "ssh://host",
+            "s3:/acme/pg",
+            "local:/srv",
+            "ssh:///srv",
+            "s3://",
+            "az://account",
+            "ftp://host/x",
+            "ssh://host:x/srv",
+            "s3://b?x=y",
+        ] {
             let error = NewDestination::parse(text).unwrap_err();
             assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{text}: {error:?}");
         }
