@@ -306,7 +306,7 @@ fn database_named_runs_is_no_report() {
         .collect();
     subjects.sort_unstable();
     assert_eq!(subjects, ["globals", "postgres", "runs"]);
-    test_env.longshore(&["list"]).expect(0).omits("no backup");
+    test_env.longshore(&["list"]).expect(0).omits("to no backup");
     test_env.longshore(&["verify", "--all"]).expect(0);
     test_env.longshore(&["status"]).expect(0).shows("main/runs").shows(odd);
     test_env

@@ -263,7 +263,10 @@ END";
             let exposure = exposure(&host_copy, &format!("longshore-{unit}@nightly.service"));
             assert!(exposure <= 2.0, "{unit}: {exposure}");
         }
-        let copies = host_copy.run("cd /; runuser -u postgres -- longshore list --all --json").expect(0).stdout;
+        let copies = host_copy
+            .run("cd /; runuser -u postgres -- longshore --config /etc/longshore/config.toml list --all --json")
+            .expect(0)
+            .stdout;
         let copies: Value = serde_json::from_str(&copies).unwrap();
         let verified = copies.as_array().unwrap().iter().map(|backup| &backup["verified_at"]);
         let verified: Vec<&Value> = verified.filter(|at| **at != json!([])).collect();

@@ -112,6 +112,29 @@ fn sqlite_database_is_dumped_restored_and_drilled() {
 }
 
 #[test]
+fn differences_are_drilled_and_restored_by_programs() {
+    let programs = Programs::new();
+    let (source, restored) = (programs.env.path("wiki.db"), programs.env.path("restored.db"));
+    sqlite(&source, 20_000);
+    let dump = format!(
+        "program = ['/usr/bin/sqlite3', '-readonly', '{}', '.dump'], restore = ['{}', '{}'], drill = ['{}', '{}']",
+        source.display(),
+        example("sqlite3-restore"),
+        restored.display(),
+        example("sqlite3-drill"),
+        "select 1 from page where id = 20001"
+    );
+    programs.configure(&dump, "differential = { full_every = '7d' }");
+    programs.run(&["run"]).expect(0);
+    query(&source, "insert into page values (20001, 'new')");
+    programs.run(&["run"]).expect(0);
+    programs.run(&["list", "--all"]).expect(0).shows("difference");
+    programs.run(&["drill"]).expect(0).shows("restored");
+    programs.run(&["restore", "wiki", "--program"]).expect(0);
+    assert_eq!(query(&restored, "select count(*) from page"), "20001");
+}
+
+#[test]
 fn manifest_describes_the_way_to_restore_by_hand() {
     let programs = Programs::new();
     programs.configure_script("printf 'the plaintext\\n'", "");

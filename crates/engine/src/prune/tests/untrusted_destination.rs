@@ -154,6 +154,16 @@ async fn deleted_hold_stays_effective_and_is_reported() {
 }
 
 #[tokio::test]
+async fn full_backup_before_an_unreadable_manifest_stays() {
+    let prune = PruneEnv::with_days(last(1), 1..=4);
+    // It may be a difference from the backup before it.
+    prune.store.fault_at(Operation::Fetch, "app-2026-05-03_030000.json", Fault::Break);
+    assert!(prune.prune(&ACT).await.error.is_none());
+    prune.store.heal();
+    assert_eq!(prune.days("app").await, ["02", "03", "04"]);
+}
+
+#[tokio::test]
 async fn unreadable_manifest_blocks_no_other_series() {
     let prune = PruneEnv::with_days(last(1), 1..=3);
     prune.store.fault_at(Operation::Fetch, "app-prod-2026-05-03_030000.json", Fault::Break);
