@@ -52,6 +52,7 @@ mod nothing_is_overwritten;
 mod notices_report_problems;
 mod object_lock_covers_the_retention_time;
 mod old_destinations_stay_readable;
+mod old_files_become_backups;
 mod omissions_are_named;
 mod only_one_run_is_active;
 mod output_suits_people_and_programs;
