@@ -181,6 +181,7 @@ fn terminated_run_leaves_no_program() {
     programs.script("dump", &format!("printf half; sleep 600 & echo $! >'{}'; wait", pid_file.display()));
     programs.configure(&format!("program = ['{}']", programs.env.path("dump").display()), "");
     for signal in [Signal::TERM, Signal::INT] {
+        // Before the first signal, there is none.
         fs::remove_file(&pid_file).ok();
         let mut run = programs.env.command(&["run"]).spawn().unwrap();
         let sleeping = crate::support::wait_for("the program to begin", || {
@@ -339,6 +340,7 @@ impl MariaDb {
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
+        // Both fail only if the server has ended and was waited for.
         self.server.kill().ok();
         self.server.wait().ok();
     }

@@ -96,6 +96,7 @@ impl RecordCache {
     /// Removes the records that a listing lacks, or shows in another size.
     pub(crate) fn retain(&self, sizes: &BTreeMap<Key, u64>) {
         lock(&self.manifests).retain(|key, (size, _)| {
+            // A key that is too long for a signature has none.
             let signature = signature_key(key).ok();
             sizes.get(key).is_some_and(|bytes| ManifestSize::of(*bytes, sizes, signature) == *size)
         });

@@ -4,9 +4,9 @@
 //! ([`Differ`]). A read merges the plaintext of the full backup and the difference, both read
 //! forward ([`reconstruct`]). Neither needs scratch space, or the other backup in memory.
 //!
-//! Whether a run makes a full backup or a difference is decided by the first [`HELD_BYTES`] of its
-//! dump, which are held back: a dump that is no longer, and is not at least halved, is stored as a
-//! full backup, and so is a longer one of which not one block is known. Later, the bytes that the
+//! The choice of a full backup or a difference depends on the first [`HELD_BYTES`] of a run's dump,
+//! which are held back: a dump that is no longer, and is not at least halved, is stored as a full
+//! backup, and so is a longer one of which not one block is known. Later, the bytes that the
 //! difference copies are lost, so that a full backup would need a second dump. The difference then
 //! continues: copies never cost more than the data, so that it stays smaller than the full backup
 //! would be, and the caller makes the next backup a full one.

@@ -52,7 +52,7 @@ pub async fn accept_chain(config: &Config, host: &str) -> Result<Vec<String>> {
         memory.save()?;
         accepted.push(destination);
     }
-    // What the others show is accepted all the same.
+    // The present state of the others is accepted all the same.
     if let Some(error) = unreachable {
         return Err(error);
     }

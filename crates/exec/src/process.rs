@@ -165,6 +165,7 @@ impl Process {
         kill_process_group(group, Signal::TERM).ok();
         let status = timeout(self.grace_period, self.child.wait()).await;
         self.group = None;
+        // The group may have no process left.
         kill_process_group(group, Signal::KILL).ok();
         if status.is_err() {
             // Nothing survives SIGKILL, and its status does not matter.

@@ -181,7 +181,7 @@ impl<P: Positioned> Encoder<P> {
         let mut landmarks = std::mem::take(&mut self.signature.landmarks);
         let mut pair = Vec::new();
         let found = landmarks.find(rolling, expected, |number| {
-            // Where the signature can no longer be read, data becomes literal.
+            // Data becomes literal if the signature can no longer be read.
             self.signature.read(number, 2, &mut pair).is_ok()
                 && pair.first().is_some_and(|entry| entry.strong == strong)
                 && is_confirmed(number, pair.get(1).copied())
@@ -280,7 +280,7 @@ impl Window {
         self.first = first;
         self.index.fill(std::iter::empty());
         if signature.read(first, WINDOW_BLOCKS, &mut self.entries).is_err() {
-            // Where the signature can no longer be read, data becomes literal.
+            // Data becomes literal if the signature can no longer be read.
             self.entries.clear();
         }
     }

@@ -71,10 +71,15 @@ impl RunningRuns {
             if self.ended.contains(&path) || self.running.contains_key(&path) {
                 continue;
             }
-            let report = || RunReport::from_bytes(&path.display().to_string(), &regular_file::read(&path).ok()?).ok();
-            match report().filter(|_| is_locked(&path)) {
-                Some(report) => drop(self.running.insert(path, report)),
-                None => drop(self.ended.insert(path)),
+            let Ok(bytes) = regular_file::read(&path) else {
+                // The run has ended since, or too many files are open: the next look tries again.
+                self.listed = None;
+                continue;
+            };
+            match RunReport::from_bytes(&path.display().to_string(), &bytes) {
+                Ok(report) if is_locked(&path) => drop(self.running.insert(path, report)),
+                // Its run has ended, or another release wrote it.
+                Ok(_) | Err(_) => drop(self.ended.insert(path)),
             }
         }
     }
@@ -119,5 +124,25 @@ mod tests {
         assert!(observer.look().is_empty());
         assert_eq!(RunningRuns::of(&other).look().len(), 1);
         marker.remove();
+    }
+
+    #[test]
+    fn run_is_shown_once_its_marker_can_be_read() {
+        let state = tempfile::tempdir().unwrap();
+        let config = Config { state_dir: Some(state.path().to_owned()), ..Config::default() };
+        let text = include_str!("../../../model/testdata/run-report-1.json");
+        let report = RunReport::from_bytes("report", text.as_bytes()).unwrap();
+        let marker = ReportDir::open(&config, Some("nightly")).unwrap().begin(&report).unwrap();
+        let mut observer = RunningRuns::of(&config);
+        let folder = observer.folder.clone().unwrap();
+        let name = list(&folder).unwrap().into_iter().find(|name| name.ends_with(MARKER)).unwrap();
+        let (path, aside) = (folder.join(name), state.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        // A link is not followed.
+        std::os::unix::fs::symlink(&aside, &path).unwrap();
+        assert!(observer.look().is_empty());
+        fs::rename(&aside, &path).unwrap();
+        assert_eq!(observer.look().len(), 1);
+        drop(marker);
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_config::{Config, Destination, TrustSettings};
+use longshore_core::Kind;
 use longshore_core::event::ignore;
 use longshore_core::key::{BackupName, Key, Timestamp};
 use longshore_core::meter::Digest;
@@ -177,8 +178,11 @@ impl World {
             true => HoldChange::Hold { until: None, why: "audit".to_owned() },
             false => HoldChange::Release,
         };
-        // A backup without a hold cannot be released.
-        hold(&self.hosts[host], &name, None, &change).await.ok();
+        match hold(&self.hosts[host], &name, None, &change).await {
+            Ok(marked) => assert!(marked.iter().all(|marked| marked.error.is_none()), "{marked:?}"),
+            // A backup without a hold cannot be released, and one without a manifest is none.
+            Err(error) => assert!(matches!(error.kind(), Kind::Usage | Kind::NotFound | Kind::Refused), "{error:?}"),
+        }
     }
 
     /// Expects that a reader finds nothing.

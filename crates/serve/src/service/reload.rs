@@ -17,6 +17,7 @@ impl Service<'_> {
     /// Reads the configuration again: whole, or not at all. Returns true if it was replaced.
     pub(super) async fn reload(&mut self) -> bool {
         const BANNER: &str = "The configuration was not reloaded: ";
+        // Without a clock, systemd does without the time.
         let now = NotifyState::monotonic_usec_now().ok();
         notify(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
         let loaded = async {
