@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use chrono::{TimeDelta, Utc};
 use longshore_core::header::HeaderName;
 use longshore_core::key::{Key, Timestamp};
 use longshore_core::manifest::{Manifest, SealedFile};
@@ -193,10 +194,30 @@ fn forged_headers_change_nothing() {
         let forged = HeaderName { time, ..header.clone() };
         fs::write(test_env.local().join(forged.key().unwrap().as_str()), content).unwrap();
     }
+    // More forged headers than are tried together, newer than the real one.
+    for second in 0..70 {
+        let time = Timestamp::new(Utc::now() + TimeDelta::seconds(second));
+        let forged = HeaderName { time, ..header.clone() };
+        fs::write(test_env.local().join(forged.key().unwrap().as_str()), &bytes[..end]).unwrap();
+    }
     for identity in [&new, &test_env.identity()] {
         with(&test_env, identity, &["verify"]).expect(0).shows("verified: ");
     }
     assert!(files(&test_env.local()).iter().all(|file| !file.contains(".damaged.")));
+    // The new identity rekeys for a third one, although most headers are forged. A forged header
+    // for its recipients is no reason to write none.
+    let (third, recipient) = new_identity(&test_env.path(""), "third.txt");
+    let before = headers(&test_env.local());
+    let rekey = ["rekey", "--to", &recipient];
+    with(&test_env, &new, &rekey).expect(0).shows("still open them");
+    for own in headers(&test_env.local()).into_iter().filter(|header| !before.contains(header)) {
+        fs::remove_file(test_env.local().join(own.key().unwrap().as_str())).unwrap();
+        let forged = HeaderName { time: header.time, ..own };
+        fs::write(test_env.local().join(forged.key().unwrap().as_str()), &bytes[..end]).unwrap();
+    }
+    with(&test_env, &new, &rekey).expect(0).shows("still open them");
+    with(&test_env, &third, &["verify"]).expect(0).shows("verified: ");
+    with(&test_env, &new, &rekey).expect(0).omits("still open them");
 
     // A file whose own header is damaged accepts no header, and is damaged for each identity.
     let artifact =
@@ -407,8 +428,11 @@ fn count_requests(count: usize) -> (usize, u64) {
     assert_eq!(read, headers.values().sum::<u64>(), "each byte of a header once");
     let written = |request: &&_| request_is_header(request);
     assert_eq!(requests.iter().filter(written).count(), sealed);
+    // A second rekey authenticates the headers, and writes none.
     with(&test_env, &test_env.identity(), &rekey).expect(0).omits("written");
-    assert!(proxy.requests().iter().all(|request| !path_of(&request.path).ends_with(".age")));
+    let again = proxy.requests();
+    assert_eq!(again.iter().filter(|request| path_of(&request.path).ends_with(".age")).count(), of_sealed.len());
+    assert_eq!(again.iter().filter(written).count(), 0);
     let verified = with(&test_env, &new, &["verify", "--all", "--destination", "offsite"]).expect(0);
     assert_eq!(verified.stdout.matches("verified: ").count(), count);
     (of_sealed.len(), read)

@@ -62,16 +62,15 @@ async fn verify(
     let is_required = are_required(store);
     for name in names {
         let key = name.key()?;
-        let read = async {
-            let has_record = matches!(name.kind, MarkKind::Drilled | MarkKind::Damaged | MarkKind::Unrestorable);
-            let max = if has_record { MAX_SIGNED_BYTES } else { MAX_MARK_BYTES };
-            let bytes = fetch(store, &key, max).await?;
-            let verdict = signatures.verify(store, &key, &bytes).await?;
-            Ok::<_, Error>((bytes, verdict))
-        };
-        match read.await {
+        if signatures.key(&key).is_none() {
+            // Anyone who can write may store large marks without a signature.
+            if is_required {
+                verified.ignored.insert(name.clone(), Verdict::Unsigned.to_string());
+            }
+            continue;
+        }
+        match fetch_verified(store, name, signatures).await {
             Ok((bytes, verdict)) => {
-                let verdict = expect_own_key(&key, &bytes, verdict);
                 if !verdict.is_accepted(is_required) {
                     verified.ignored.insert(name.clone(), verdict.to_string());
                 }
@@ -94,6 +93,28 @@ async fn verify(
     Ok(verified)
 }
 
+/// Fetches a mark that has a signature, and verifies it.
+async fn fetch_verified(store: &dyn Store, name: &MarkName, signatures: &ListedSignatures) -> Result<(Bytes, Verdict)> {
+    let key = name.key()?;
+    let has_record = matches!(name.kind, MarkKind::Drilled | MarkKind::Damaged | MarkKind::Unrestorable);
+    let bytes = fetch(store, &key, if has_record { MAX_SIGNED_BYTES } else { MAX_MARK_BYTES }).await?;
+    let verdict = signatures.verify(store, &key, &bytes).await?;
+    let verdict = expect_own_key(&key, &bytes, verdict);
+    Ok((bytes, verdict))
+}
+
+/// Returns true if a trusted signer signed a mark. Returns false for a mark that no longer exists.
+pub async fn is_signed(store: &dyn Store, name: &MarkName, signatures: &ListedSignatures) -> Result<bool> {
+    if signatures.key(&name.key()?).is_none() {
+        return Ok(false);
+    }
+    match fetch_verified(store, name, signatures).await {
+        Ok((_, verdict)) => Ok(verdict.signer().is_some()),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt | Kind::Denied) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Compares the key in a signed mark with the mark's own key: a copy under another name states what
 /// its signer did not.
 fn expect_own_key(key: &Key, bytes: &[u8], verdict: Verdict) -> Verdict {
@@ -102,8 +123,8 @@ fn expect_own_key(key: &Key, bytes: &[u8], verdict: Verdict) -> Verdict {
         key: Option<Key>,
     }
     match verdict {
-        Verdict::Signed { by } => match serde_json::from_slice::<Named>(bytes) {
-            Ok(Named { key: Some(own) }) if own == *key => Verdict::Signed { by },
+        Verdict::Signed { by, digest } => match serde_json::from_slice::<Named>(bytes) {
+            Ok(Named { key: Some(own) }) if own == *key => Verdict::Signed { by, digest },
             Ok(Named { key: Some(other) }) => Verdict::Bad(format!("the mark is one of {other}")),
             _ => Verdict::Bad("the mark does not contain its key".to_owned()),
         },

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longshore_core::key::Key;
 use longshore_core::mark::MarkKind;
+use longshore_core::meter::Digest;
 use longshore_core::signature::{MAX_SIGNATURE_BYTES, Record, Verdict};
 use longshore_core::stage::{Signatures, Store};
 use longshore_core::store::Signed;
@@ -208,7 +209,7 @@ impl Signatures for HostSignatures {
         let Some(time) = kind.time() else { return Verdict::Unsigned };
         let claim = Claim { namespace: kind.namespace(), time: time.time(), roles: roles(&kind) };
         match signers.verify(record, signature, claim) {
-            Verified::Signed { by, .. } => Verdict::Signed { by },
+            Verified::Signed { by, .. } => Verdict::Signed { by, digest: Digest::of(record) },
             Verified::NotPermitted(why) => Verdict::NotPermitted(why),
             Verified::Bad(why) => Verdict::Bad(why),
         }

@@ -155,6 +155,11 @@ pub const IDENTITY_HINT: &str =
     "pass an identity that decrypts it: --identity FILE, or [identity] in the configuration";
 
 impl Identities {
+    /// Returns no identities, with a prompt that cannot be answered.
+    pub fn none() -> Self {
+        Self { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) }
+    }
+
     /// Returns true if no identity and no passphrase are available.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.texts.is_empty() && self.passphrase == Passphrase::Unused
@@ -183,4 +188,13 @@ pub enum Passphrase {
 pub trait Ask: Send + Sync {
     /// Returns the answer to `question`, or `None` if no prompt is possible.
     fn secret(&self, question: &str) -> Option<SecretString>;
+}
+
+/// A prompt that cannot be answered.
+struct NoAnswer;
+
+impl Ask for NoAnswer {
+    fn secret(&self, _: &str) -> Option<SecretString> {
+        None
+    }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use longshore_config::Config;
-use longshore_core::key::{BackupName, Key, encode_name};
+use longshore_core::key::{BackupName, encode_name};
+use longshore_core::run_report::ReportName;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::catalogs::read_catalogs;
-use crate::trust::{JobKey, KnownReport, Memory, report_key};
+use crate::trust::{JobKey, Memory, report_name};
 
 /// Accepts the present state of the chains of a host at all destinations, or at all hosts' for
 /// clusters that were created anew. Returns the destinations where something was accepted.
@@ -29,23 +30,30 @@ pub async fn accept_chain(config: &Config, host: &str) -> Result<Vec<String>> {
             }
         };
         let mut memory = Memory::open(config, &destination)?;
-        known.extend(memory.reports.values().map(|report| report.host.clone()));
-        let jobs: BTreeSet<JobKey> = memory
-            .reports
-            .iter()
-            .filter(|(_, known)| known.host == host)
-            .filter_map(|(key, _)| report_key(key).map(|name| (name.cluster, name.job)))
-            .collect();
+        let mut jobs: BTreeSet<JobKey> = BTreeSet::new();
+        for (job, reports) in memory.reports.jobs() {
+            known.extend(reports.values().map(|report| report.host.clone()));
+            if reports.values().any(|report| report.host == host) {
+                jobs.insert(job.clone());
+            }
+        }
         if jobs.is_empty() {
             continue;
         }
-        let listed: BTreeSet<&Key> = at.catalog.reports.iter().collect();
-        let of_host = |known: &KnownReport| known.host == host;
-        memory.restarted.retain(|key| memory.reports.get(key).is_some_and(|known| !of_host(known)));
-        memory.reports.retain(|key, known| !of_host(known) || listed.contains(key));
-        // A forked chain is accepted as it is.
-        memory.reports.values_mut().filter(|known| of_host(known)).for_each(|known| known.previous = None);
+        let is_of_host = |name: ReportName| memory.reports.get(&name).is_some_and(|known| known.host == host);
+        memory.restarted.retain(|key| !report_name(key).is_some_and(is_of_host));
+        let listed: BTreeSet<ReportName> = at.catalog.reports.iter().filter_map(report_name).collect();
+        memory.reports.retain(|(cluster, job), id, known| {
+            let is_of_host = known.host == host;
+            if is_of_host {
+                // A forked chain is accepted as it is.
+                known.previous = None;
+            }
+            let name = ReportName { cluster: cluster.clone(), job: job.clone(), id: id.clone() };
+            !is_of_host || listed.contains(&name)
+        });
         let there: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+        memory.manifests.retain(|name, _| memory.backups.get(name).is_some_and(|job| !jobs.contains(job)));
         memory.backups.retain(|name, job| there.contains(name) || !jobs.contains(job));
         let clusters: BTreeSet<&String> = jobs.iter().map(|(cluster, _)| cluster).collect();
         memory.systems.retain(|cluster, _| !clusters.contains(&encode_name(cluster)));

@@ -2,9 +2,6 @@
 //! counts start again at 0.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use longshore_config::Config;
@@ -13,7 +10,7 @@ use longshore_core::{Error, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::destination_state::state_dir;
-use crate::dirs;
+use crate::{dirs, state_file};
 
 /// Counts of events on this host, since the file was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,7 +74,6 @@ impl Counters {
 /// The file with the counts of one configuration.
 #[derive(Debug, Clone)]
 pub struct CounterFile {
-    folder: PathBuf,
     path: PathBuf,
 }
 
@@ -88,8 +84,7 @@ impl CounterFile {
     ///
     /// Fails if there is no folder for state, and none can be created.
     pub fn of(config: &Config) -> Result<Self> {
-        let folder = state_dir(config)?;
-        Ok(Self { path: path(config, &folder), folder })
+        Ok(Self { path: path(config, &state_dir(config)?) })
     }
 
     /// Changes the counts.
@@ -99,17 +94,10 @@ impl CounterFile {
     /// Fails if the file cannot be written.
     pub fn update(&self, change: impl FnOnce(&mut Counters)) -> Result<()> {
         let updated = || -> std::io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600);
-            let lock = regular_file::open(&self.path.with_extension("lock"), &mut options)?;
-            lock.lock()?;
+            let _lock = state_file::lock(&self.path)?;
             let mut counters = read(&self.path);
             change(&mut counters);
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut file, &CountersFile::from(counters))?;
-            file.write_all(b"\n")?;
-            file.persist(&self.path)?;
-            Ok(())
+            state_file::write(&self.path, &CountersFile::from(counters))
         };
         updated().map_err(|error| {
             Error::io(Stage::Config, self.path.display().to_string(), "cannot write the counters", error)

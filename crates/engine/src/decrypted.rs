@@ -8,7 +8,6 @@
 //! to this folder, and another artifact under the same name counts as another backup.
 
 use std::fs::{self, DirBuilder};
-use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +20,7 @@ use longshore_core::{Error, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::destination_state::state_dir;
-use crate::dirs;
+use crate::{dirs, state_file};
 
 /// The number of digits of a name's digest in a file's name.
 const DIGITS: usize = 32;
@@ -98,12 +97,7 @@ pub(crate) fn record(config: &Config, job: &Job, backup: &Backup) -> Result<()> 
     let path = folder.join(format!("{}{}.json", prefix(config, job), &digits.hex()[..DIGITS]));
     let written = || -> std::io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-        serde_json::to_writer(&mut file, &decrypted)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        Ok(())
+        state_file::write(&path, &decrypted)
     };
     written().map_err(|error| failed(&path, "cannot record that a backup was decrypted here", error))
 }

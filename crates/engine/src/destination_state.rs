@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
-use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -15,7 +14,7 @@ use longshore_core::mark::RememberedHold;
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
-use crate::dirs;
+use crate::{dirs, state_file};
 
 /// The state of one destination.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -107,16 +106,7 @@ impl DestinationState {
 
     /// Writes the state.
     pub(crate) fn save(&self) -> Result<()> {
-        let written = || -> std::io::Result<()> {
-            let folder = self.path.parent().unwrap_or(&self.path);
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer(&mut file, self)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
-        written().map_err(|error| {
+        state_file::write(&self.path, self).map_err(|error| {
             Error::io(
                 Stage::Retention,
                 self.path.display().to_string(),

@@ -94,25 +94,15 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    use longshore_core::plugin::{Ask, Passphrase};
     use longshore_testkit::fake_stage::Xor;
     use longshore_testkit::memory::MemoryStore;
-    use secrecy::SecretString;
 
     use super::*;
     use crate::fixture;
 
-    struct NoAnswer;
-
-    impl Ask for NoAnswer {
-        fn secret(&self, _: &str) -> Option<SecretString> {
-            None
-        }
-    }
-
     fn identities(files: &[&str]) -> Identities {
         let files = files.iter().map(PathBuf::from).collect();
-        Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) }
+        Identities { files, ..Identities::none() }
     }
 
     /// Returns a configuration whose only job encrypts, or does not.

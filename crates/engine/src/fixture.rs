@@ -6,14 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use longshore_catalog::catalog::Catalog;
+use longshore_config::registry::Registry;
 use longshore_config::{Config, Destination, Job};
 use longshore_core::difference::Difference;
 use longshore_core::key::{BackupName, Key, Timestamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
+use longshore_core::plugin::{JobContext, Plugin};
 use longshore_core::run_report::{Id, Outcome, RunReport};
+use longshore_core::stage::Verify;
 use longshore_core::subject::{Subject, SubjectKind};
 use longshore_retention::Policy;
+use longshore_testkit::fake_stage::FakeVerify;
 use longshore_testkit::memory::MemoryStore;
 
 use crate::catalogs::Catalogued;
@@ -226,4 +230,23 @@ pub(crate) fn put_report(config: &Config, time: &str, made: &[BackupName]) {
     std::fs::create_dir_all(&folder).unwrap();
     let file = format!("{}-{}.{}.json", job.name, config.digest(), report.id);
     std::fs::write(folder.join(file), report.to_bytes().unwrap()).unwrap();
+}
+
+/// A verifier that rejects every dump.
+#[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
+struct Rejects {}
+
+impl Plugin<dyn Verify> for Rejects {
+    const TYPE: &'static str = "rejects";
+
+    fn build(self, _: &JobContext) -> longshore_core::Result<Box<dyn Verify>> {
+        Ok(Box::new(FakeVerify::Rejects))
+    }
+}
+
+/// Returns plugins whose default verifier rejects every dump.
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry { default_verify: vec![Rejects::TYPE.to_owned()], ..Registry::default() };
+    registry.verify.add::<Rejects>();
+    registry
 }

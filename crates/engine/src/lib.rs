@@ -47,6 +47,7 @@
 //! | [`counters`] | counts of events on this host, for metrics |
 //! | `lock` | the lock of a job: one run at a time |
 //! | `destination_state` | the state of a destination, kept on this host between two prunes |
+//! | `state_file` | files of a host's state, replaced as a whole |
 //! | `dirs` | the default directories for locks and state |
 //! | `decrypted` | the record of backups that were decrypted on this host |
 
@@ -98,6 +99,7 @@ pub mod sign_existing;
 pub mod simulate;
 pub mod snapshots;
 mod stages;
+mod state_file;
 pub mod status;
 mod survey;
 pub mod sweep;

@@ -22,7 +22,6 @@ use longshore_core::stage::Encrypt;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-pub(crate) use self::file::header_of;
 use self::file::{FileRekeyer, SealedFile};
 pub use self::wal::RekeyedWal;
 use crate::catalogs::{Catalogued, find_name, read_catalogs};

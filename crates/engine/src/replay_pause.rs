@@ -6,7 +6,6 @@
 //! resumes replay.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::destination_state::state_dir;
-use crate::dirs;
+use crate::{dirs, state_file};
 
 /// The folder of records, in the folder for state.
 const FOLDER: &str = "replay";
@@ -91,11 +90,7 @@ impl Files {
 
     fn write(&self, record: &Record) -> Result<()> {
         let written = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut file, record)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&self.record)?;
+            state_file::write(&self.record, record)?;
             File::open(&self.folder)?.sync_all()
         };
         written().map_err(|error| failed(&self.record, "cannot record a pause", error))

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use longshore_catalog::catalog::{Backup, Catalog, Presence, Series};
@@ -431,18 +431,19 @@ async fn execute(
     Ok((copies, damaged.into_iter().flatten().collect()))
 }
 
-/// Replaces a damaged backup by a good copy, and stores a mark that it is good again, which
-/// supersedes an older mark of damage.
+/// Replaces a damaged backup by a good copy. Before that, stores a mark of the damage, which
+/// explains to other hosts why the backup is missing in the meantime, and then a mark that it is
+/// good again, which supersedes any mark of damage.
 async fn repair_backup(from: &Catalogued, planned: &PlannedCopy<'_>, observer: &Arc<dyn Observer>) -> Result<()> {
-    replace(&*from.store, &*planned.to.store, planned.backup, observer).await?;
-    let name = &planned.backup.name;
+    let (name, to) = (&planned.backup.name, &*planned.to.store);
     let own = planned.to.catalog.backups().find(|own| own.name == *name);
-    let last =
-        own.and_then(|own| own.marks.latest(MarkKind::Damaged)).map_or(DateTime::<Utc>::MIN_UTC, Timestamp::time);
-    // Later than any mark of the damage that was just stored.
-    let time = Utc::now().max(last + TimeDelta::seconds(1)) + TimeDelta::seconds(1);
+    let after = |last: Timestamp| Utc::now().max(last.time() + TimeDelta::seconds(1));
+    let time = own.and_then(|own| own.marks.last()).map_or_else(Utc::now, after);
+    let damage = mark(None, "being replaced by a good copy");
+    let damaged = longshore_catalog::mark::put(&damage, to, name, MarkKind::Damaged, time).await?;
+    replace(&*from.store, to, planned.backup, observer).await?;
     let mark = mark(None, "replaced by a good copy");
-    longshore_catalog::mark::put(&mark, &*planned.to.store, name, MarkKind::Verified, time).await.map(drop)
+    longshore_catalog::mark::put(&mark, to, name, MarkKind::Verified, after(damaged.time)).await.map(drop)
 }
 
 /// Copies one backup, from the next source if one fails. Also returns sources found damaged.

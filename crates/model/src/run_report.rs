@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::key::BackupName;
 use crate::terms::Terms;
 
-pub use self::name::{Id, ReportName};
+pub use self::name::{Id, ReportName, encode_job};
 
 /// The format that this program writes, and the newest one that it reads.
 pub const FORMAT: u32 = 1;

@@ -1,13 +1,14 @@
 //! Signatures of records: each is a file beside its record, in the format of `ssh-keygen -Y sign`.
 //!
-//! ```text
-//! <cluster>/<subject>/<subject>-2026-06-07_091500.json.sig                            of a
-//! manifest <cluster>/<subject>/<subject>-2026-06-07_091500.hold.2026-07-01_120000.json.sig     of
-//! a mark <cluster>/runs/<job>/2026-06-07_091500-run-1f0c9a7e.json.sig                        of a
-//! run report ```
+//! | of | key |
+//! | --- | --- |
+//! | a manifest | `CLUSTER/SUBJECT/SUBJECT-2026-06-07_091500.json.sig` |
+//! | a mark | `CLUSTER/SUBJECT/SUBJECT-2026-06-07_091500.hold.2026-07-01_120000.json.sig` |
+//! | a run report | `CLUSTER/runs/JOB/2026-06-07_091500-run-1f0c9a7e.json.sig` |
 
 use std::fmt;
 
+use crate::digest::Digest;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key, Timestamp};
 use crate::mark::MarkName;
@@ -89,6 +90,8 @@ pub enum Verdict {
     Signed {
         /// The signer's principal, such as `backup@db1`.
         by: String,
+        /// The digest of the record.
+        digest: Digest,
     },
     /// There is no signature.
     Unsigned,
@@ -135,7 +138,7 @@ impl Verdict {
     /// Returns the signer, if a trusted one signed the record.
     pub fn signer(&self) -> Option<&str> {
         match self {
-            Self::Signed { by } => Some(by),
+            Self::Signed { by, .. } => Some(by),
             _ => None,
         }
     }
@@ -145,7 +148,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unverified => f.write_str("not verified"),
-            Self::Signed { by } => write!(f, "signed by {by}"),
+            Self::Signed { by, .. } => write!(f, "signed by {by}"),
             Self::Unsigned => f.write_str("not signed"),
             Self::NotPermitted(why) => f.write_str(why),
             Self::Bad(why) => write!(f, "bad signature: {why}"),
@@ -190,7 +193,7 @@ mod tests {
             |verdict: Verdict, is_required| verdict.expect_accepted(&key, is_required).err().map(|error| error.kind());
         for (verdict, optional, required) in [
             (Verdict::Unverified, None, None),
-            (Verdict::Signed { by: "backup".to_owned() }, None, None),
+            (Verdict::Signed { by: "backup".to_owned(), digest: Digest::of(b"") }, None, None),
             (Verdict::Unsigned, None, Some(Kind::Refused)),
             (Verdict::NotPermitted(String::new()), None, Some(Kind::Refused)),
             (Verdict::Bad(String::new()), Some(Kind::Corrupt), Some(Kind::Corrupt)),

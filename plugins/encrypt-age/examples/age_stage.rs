@@ -5,23 +5,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use futures_util::StreamExt;
-use longshore_core::plugin::{Ask, Identities, Passphrase, Plugin};
+use longshore_core::plugin::{Identities, Plugin};
 use longshore_core::stage::{Decrypt, Encrypt};
 use longshore_core::stream::{ByteStream, from_bytes, transform};
 use longshore_core::{Error, Stage};
 use longshore_encrypt_age::{Age, AgeDecrypt};
-use secrecy::SecretString;
-
-struct NoTerminal;
-
-impl Ask for NoTerminal {
-    fn secret(&self, _: &str) -> Option<SecretString> {
-        None
-    }
-}
 
 /// Returns stdin, in chunks of the usual size.
 fn stdin() -> ByteStream {
@@ -40,8 +30,7 @@ async fn main() {
         }
         _ => {
             let files = vec![words[2].clone().into()];
-            let identities =
-                Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoTerminal) };
+            let identities = Identities { files, ..Identities::none() };
             let decrypter: Box<dyn Decrypt> = AgeDecrypt::default().build(&identities).unwrap();
             decrypter.decrypt(stdin(), "stdin").await.unwrap()
         }

@@ -77,6 +77,10 @@ impl OpenHeader for Decrypter {
         })
     }
 
+    fn is_authentic(&self, header: &[u8], key: &FileKey) -> bool {
+        header::from_stage(key).is_ok_and(|key| header::is_authenticated_by(header, &key))
+    }
+
     async fn decrypt_with(&self, headers: Vec<Bytes>, ciphertext: ByteStream, subject: &str) -> Result<ByteStream> {
         let key_ring = Arc::clone(&self.0);
         let subject = subject.to_owned();

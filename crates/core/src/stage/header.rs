@@ -49,6 +49,9 @@ pub trait OpenHeader: Send + Sync {
     /// Fails with [`Denied`](crate::error::Kind::Denied) if no identity opens any of them.
     async fn file_key(&self, own: Bytes, others: Vec<Bytes>, subject: &str) -> Result<FileKey>;
 
+    /// Returns true if a file's key authenticates a header, which then is one of this file.
+    fn is_authentic(&self, header: &[u8], key: &FileKey) -> bool;
+
     /// Decrypts a stream by the first of these headers that an identity opens, or by the stream's
     /// own header.
     async fn decrypt_with(&self, headers: Vec<Bytes>, ciphertext: ByteStream, subject: &str) -> Result<ByteStream>;

@@ -1,8 +1,6 @@
 //! The identities that can decrypt a job's backups: the number of its recipients, and whether the
 //! identities of drills still open the oldest backup. No payload is read.
 
-use std::sync::Arc;
-
 use futures_util::TryStreamExt;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
@@ -10,15 +8,13 @@ use longshore_core::check::Finding;
 use longshore_core::header::{HeaderName, RecipientSet};
 use longshore_core::key::{BackupName, encode_name};
 use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use longshore_core::plugin::{Ask, Identities, Passphrase};
+use longshore_core::plugin::Identities;
 use longshore_core::stage::{Decrypt, Store};
 use longshore_core::stream::collect;
 use longshore_core::{Kind, Result, Stage};
-use secrecy::SecretString;
 
-use crate::headers::fetch;
+use crate::headers::{fetch, header_of};
 use crate::identity::drill_identities;
-use crate::rekey::header_of;
 
 /// The number of manifests that are read in search of the oldest backup of a job.
 const READ_MANIFESTS: usize = 100;
@@ -62,8 +58,7 @@ async fn check_offline(
     encryption: &str,
     recipients: &[String],
 ) -> Option<Finding> {
-    let none =
-        Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) };
+    let none = Identities::none();
     let configured = drill_identities(&none, &job.drill, config).await.ok()?;
     let decrypt = registry.decrypt.build(encryption, &configured).ok()?;
     let here = decrypt.headers()?.recipients();
@@ -78,15 +73,6 @@ async fn check_offline(
             "add the recipient of an identity that is kept elsewhere, offline",
         )
     })
-}
-
-/// A prompt that cannot be answered: the check does without identities that need a passphrase.
-struct NoAnswer;
-
-impl Ask for NoAnswer {
-    fn secret(&self, _: &str) -> Option<SecretString> {
-        None
-    }
 }
 
 /// The oldest encrypted backup of a job at a destination, with the headers beside its artifact.

@@ -2,9 +2,6 @@
 //! again.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matter::Matter;
 use crate::destination_state::state_dir;
+use crate::state_file;
 
 /// The problems that were reported, by channel.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -57,15 +55,13 @@ impl Memory {
 
 /// The file with the memory of one configuration.
 pub(super) struct MemoryFile {
-    folder: PathBuf,
     path: PathBuf,
 }
 
 impl MemoryFile {
     /// Returns the file of a configuration, and creates its folder if it is missing.
     pub(super) fn of(config: &Config) -> Result<Self> {
-        let folder = state_dir(config)?;
-        Ok(Self { path: folder.join(format!("notices-{}.json", config.digest())), folder })
+        Ok(Self { path: state_dir(config)?.join(format!("notices-{}.json", config.digest())) })
     }
 
     /// Reads the memory. A missing or damaged file is an empty memory.
@@ -77,18 +73,10 @@ impl MemoryFile {
     /// Changes the memory.
     pub(super) fn update(&self, change: impl FnOnce(&mut Memory)) -> Result<()> {
         let updated = || -> std::io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600);
-            let lock = regular_file::open(&self.path.with_extension("lock"), &mut options)?;
-            lock.lock()?;
+            let _lock = state_file::lock(&self.path)?;
             let mut memory = self.read();
             change(&mut memory);
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut file, &memory)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path)?;
-            Ok(())
+            state_file::write(&self.path, &memory)
         };
         updated().map_err(|error| {
             Error::io(Stage::Notify, self.path.display().to_string(), "cannot write the memory of sent notices", error)

@@ -1,14 +1,13 @@
 //! Rekeying of one file: its header is read, its key is unwrapped and wrapped for the new
 //! recipients, and the new header is stored beside the file.
 
-use bytes::{Bytes, BytesMut};
-use longshore_core::header::{HeaderName, MAX_HEADER_BYTES, RecipientSet};
+use longshore_core::header::{HeaderName, RecipientSet};
 use longshore_core::key::{Key, Timestamp};
 use longshore_core::stage::{Decrypt, Encrypt, FileKey, OpenHeader, Store};
-use longshore_core::stream::{collect, from_bytes};
+use longshore_core::stream::from_bytes;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::headers::fetch;
+use crate::headers::{fetch, first_opened, header_of};
 use crate::mode::Mode;
 
 /// An encrypted file in a destination.
@@ -32,8 +31,13 @@ pub(super) struct FileRekeyer<'a> {
 impl FileRekeyer<'_> {
     /// Writes a header beside a file, unless the file has one for the same recipients. Returns the
     /// new header's key.
+    ///
+    /// Anyone who can write to a destination can store a header under the name of the same
+    /// recipients, so that header counts only if the file's key authenticates it. A dry run
+    /// believes the name.
     pub(super) async fn rekey(&self, store: &dyn Store, file: &SealedFile<'_>) -> Result<Option<Key>> {
-        if file.headers.iter().any(|header| header.recipients == self.set) {
+        let mut same = file.headers.iter().filter(|header| header.recipients == self.set).peekable();
+        if self.mode == Mode::DryRun && same.peek().is_some() {
             return Ok(None);
         }
         let name = HeaderName { sealed: file.key.clone(), time: self.time, recipients: self.set.clone() };
@@ -46,6 +50,14 @@ impl FileRekeyer<'_> {
             return Err(Error::new(Stage::Encrypt, Kind::Refused, file.key.as_str(), message));
         };
         let file_key = self.file_key(open, store, file).await?;
+        for header in same {
+            match fetch(header, &[store]).await {
+                Ok(header) if open.is_authentic(&header, &file_key) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let header = write.header(file_key, file.key.as_str()).await?;
         match store.ship(&key, from_bytes(header)).await {
             // Another rekey was faster.
@@ -56,42 +68,13 @@ impl FileRekeyer<'_> {
 
     /// Returns the key of a file from its own header, or from one beside it.
     async fn file_key(&self, open: &dyn OpenHeader, store: &dyn Store, file: &SealedFile<'_>) -> Result<FileKey> {
-        let subject = file.key.as_str();
         let own = header_of(open, store, file.key, file.bytes).await?;
-        match open.file_key(own.clone(), Vec::new(), subject).await {
-            Err(error) if error.kind() == Kind::Denied && !file.headers.is_empty() => {
-                let mut others = Vec::new();
-                for header in &file.headers {
-                    others.push(fetch(header, &[store]).await?);
-                }
-                open.file_key(own, others, subject).await
+        match open.file_key(own.clone(), Vec::new(), file.key.as_str()).await {
+            Err(error) if error.kind() == Kind::Denied => {
+                let found = first_opened(open, &[store], (&own, file.key), &file.headers).await?;
+                found.map(|(key, _)| key).ok_or(error)
             }
             found => found,
         }
-    }
-}
-
-/// Reads exactly the header of a file, in as many requests as that takes.
-pub(crate) async fn header_of(
-    open: &dyn OpenHeader,
-    store: &dyn Store,
-    file: &Key,
-    bytes: Option<u64>,
-) -> Result<Bytes> {
-    let subject = file.as_str();
-    let mut header = BytesMut::new();
-    loop {
-        let begin = header.len();
-        let missing = open.missing_bytes(&header, subject)?;
-        if missing == 0 {
-            return Ok(header.freeze());
-        }
-        let end = begin + missing;
-        if end > MAX_HEADER_BYTES || bytes.is_some_and(|bytes| end as u64 > bytes) {
-            let message = "truncated or modified: its header has no end";
-            return Err(Error::new(Stage::Decrypt, Kind::Corrupt, subject, message));
-        }
-        let part = store.fetch(file, Some(begin as u64..end as u64)).await?;
-        header.extend_from_slice(&collect(part, missing, Stage::Decrypt, subject).await?);
     }
 }

@@ -33,7 +33,7 @@ use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::destination_state::state_dir;
-use crate::dirs;
+use crate::{dirs, state_file};
 
 /// The folder of the state, in `state_dir`.
 const FOLDER: &str = "incremental";
@@ -234,11 +234,7 @@ impl Newest {
             copy_all(manifest, &mut copy)?;
             copy.as_file().sync_all()?;
             copy.persist(self.manifest_path(&folder, config, job))?;
-            let mut state = tempfile::NamedTempFile::new_in(&folder)?;
-            serde_json::to_writer(&mut state, self)?;
-            state.write_all(b"\n")?;
-            state.as_file().sync_all()?;
-            state.persist(folder.join(format!("{}.json", prefix(config, job))))?;
+            state_file::write(&folder.join(format!("{}.json", prefix(config, job))), self)?;
             self.remove_older(&folder, config, job)
         };
         written().map_err(|error| failed(&folder, error))

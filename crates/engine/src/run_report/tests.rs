@@ -3,7 +3,7 @@
 use longshore_config::Config;
 use longshore_config::registry::Registry;
 use longshore_core::key::Key;
-use longshore_core::plugin::{Identities, Passphrase};
+use longshore_core::plugin::Identities;
 use longshore_core::run_report::{Outcome, ReportName, RunReport};
 use longshore_core::{Error, Kind, Stage};
 use longshore_retention::Policy;
@@ -53,12 +53,7 @@ impl Case {
 
     /// Returns the outcome of the last run, as read on this host.
     async fn last(&self) -> Option<(Outcome, Option<String>)> {
-        let identities = Identities {
-            files: Vec::new(),
-            texts: Vec::new(),
-            passphrase: Passphrase::Unused,
-            ask: std::sync::Arc::new(Silent),
-        };
+        let identities = Identities::none();
         let at = [catalogued(&self.store).await];
         let (mut all, errors) = last_runs(&self.config, &Registry::default(), &identities, &at, None).await;
         assert!(errors.is_empty(), "{errors:?}");
@@ -68,14 +63,6 @@ impl Case {
 }
 
 /// Provides no passphrase.
-struct Silent;
-
-impl longshore_core::plugin::Ask for Silent {
-    fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
-        None
-    }
-}
-
 #[tokio::test]
 async fn run_without_report_is_lost() {
     let case = Case::new();

@@ -9,18 +9,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use longshore_catalog::catalog::Catalog;
+use longshore_catalog::catalog::{Backup, Catalog};
+use longshore_catalog::mark;
 use longshore_catalog::signature::{ListedSignatures, verifying};
 use longshore_config::Config;
-use longshore_core::key::{BackupName, Key, encode_name};
+use longshore_core::key::{BackupName, Key};
+use longshore_core::manifest::Manifest;
+use longshore_core::mark::{MarkKind, MarkName};
+use longshore_core::meter::Digest;
 use longshore_core::run_report::{Id, MAX_REPORT_BYTES, ReportName, RunReport};
-use longshore_core::signature::{Record, Verdict};
+use longshore_core::signature::Verdict;
 use longshore_core::stage::Store;
 use longshore_core::stream::collect;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use super::memory::{JobKey, KnownReport, Memory};
+use super::known_reports::{JobKey, KnownReport, job_named, job_of, name_of, report_name};
+use super::memory::Memory;
 use crate::report_retention::{REMOVAL, surplus};
 
 /// The number of reports fetched concurrently.
@@ -79,6 +84,29 @@ pub(crate) async fn compare(
     })
 }
 
+/// The files that a listing shows, and the run reports among them by job.
+struct Listing {
+    keys: BTreeSet<Key>,
+    jobs: BTreeMap<JobKey, BTreeMap<Id, Key>>,
+}
+
+impl Listing {
+    fn of(keys: BTreeSet<Key>) -> Self {
+        let mut jobs: BTreeMap<JobKey, BTreeMap<Id, Key>> = BTreeMap::new();
+        for key in &keys {
+            if let Some(name) = report_name(key) {
+                jobs.entry(job_of(&name)).or_default().insert(name.id, key.clone());
+            }
+        }
+        Self { keys, jobs }
+    }
+
+    /// Returns true if the listing shows a report.
+    fn has(&self, job: &JobKey, id: &Id) -> bool {
+        self.jobs.get(job).is_some_and(|reports| reports.contains_key(id))
+    }
+}
+
 /// A comparison in progress.
 struct Look<'a> {
     destination: &'a str,
@@ -89,113 +117,110 @@ struct Look<'a> {
 
 impl Look<'_> {
     async fn compare(&mut self, catalog: &Catalog) -> Result<Vec<HistoryProblem>> {
-        let keys: BTreeSet<Key> = catalog.reports.iter().cloned().collect();
-        self.read_reports(&keys).await?;
-        let mut problems = self.missing_reports(&keys);
+        let listing = Listing::of(catalog.reports.iter().cloned().collect());
+        self.read_reports(&listing).await?;
+        let mut problems = self.missing_reports(&listing);
         if !problems.is_empty() {
             // Another look may have seen reports that are newer than this listing.
-            let keys = self.list().await?.into_iter().filter(|key| ReportName::of_file(key).is_some()).collect();
-            self.read_reports(&keys).await?;
-            problems = self.missing_reports(&keys);
+            let listing = self.list().await?;
+            self.read_reports(&listing).await?;
+            problems = self.missing_reports(&listing);
         }
         problems.extend(self.chain_problems());
         problems.extend(self.missing_backups(catalog).await?);
+        problems.extend(self.replaced_backups(catalog));
         problems.extend(self.other_systems(catalog));
         // A rolled back destination shows backups again that were removed.
-        let is_unchanged = problems.is_empty();
-        let signed = catalog.backups().filter(|backup| backup.signature.signer().is_some());
-        for backup in signed.filter(|_| is_unchanged) {
-            let job = (encode_name(&backup.manifest.cluster.name), encode_name(&backup.manifest.job));
-            self.memory.backups.insert(backup.name.clone(), job);
+        if problems.is_empty() {
+            for (name, digest, manifest) in signed(catalog) {
+                self.memory.backups.insert(name.clone(), job_named(&manifest.cluster.name, &manifest.job));
+                self.memory.manifests.insert(name.clone(), digest.clone());
+            }
         }
         Ok(problems)
     }
 
-    async fn list(&self) -> Result<BTreeSet<Key>> {
-        self.store.list(None).await?.map_ok(|entry| entry.key).try_collect().await
+    async fn list(&self) -> Result<Listing> {
+        let keys = self.store.list_backups().await?.map_ok(|entry| entry.key).try_collect().await?;
+        Ok(Listing::of(keys))
     }
 
     /// Reads the signed reports that this host did not see before.
-    async fn read_reports(&mut self, keys: &BTreeSet<Key>) -> Result<()> {
-        let signatures = ListedSignatures::of(keys);
-        let is_new = |key: &&Key| signatures.key(key).is_some() && !self.memory.reports.contains_key(*key);
+    async fn read_reports(&mut self, listing: &Listing) -> Result<()> {
+        let signatures = ListedSignatures::of(&listing.keys);
         let store = self.store;
-        let reads = keys.iter().filter(is_new).map(|key| {
-            let signatures = &signatures;
-            async move { read_report(store, signatures, key).await }
-        });
-        let read: Vec<Option<(Key, RunReport)>> = stream::iter(reads).buffered(FETCHES).try_collect().await?;
-        let mut new: Vec<(Key, RunReport)> = read.into_iter().flatten().collect();
+        let mut new = Vec::new();
+        for (job, reports) in &listing.jobs {
+            for (id, key) in reports {
+                let name = name_of(job, id);
+                if self.memory.reports.get(&name).is_none() && signatures.key(key).is_some() {
+                    new.push((name, key));
+                }
+            }
+        }
+        let signatures = &signatures;
+        let reads = new.into_iter().map(async |(name, key)| read_report(store, signatures, name, key).await);
+        let read: Vec<Option<(ReportName, RunReport)>> = stream::iter(reads).buffered(FETCHES).try_collect().await?;
+        let mut new: Vec<(ReportName, RunReport)> = read.into_iter().flatten().collect();
         new.sort_by_key(|(_, report)| (report.ended, report.id.clone()));
-        for (key, report) in new {
-            self.add_report(key, report);
+        for (name, report) in new {
+            self.add_report(name, report)?;
         }
         Ok(())
     }
 
-    fn add_report(&mut self, key: Key, report: RunReport) {
-        let Some(name) = report_key(&key) else { return };
-        let job = (name.cluster.clone(), name.job.clone());
+    fn add_report(&mut self, name: ReportName, report: RunReport) -> Result<()> {
+        let job = job_of(&name);
         if report.verb == REMOVAL {
             self.memory.removed.extend(report.removed.into_values().flatten());
         } else {
-            let is_known_host = self.memory.reports.iter().any(|(other, known)| {
-                known.host == report.host
-                    && report_key(other).is_some_and(|of| is_of_job(&of, &job) && of.id.verb != REMOVAL)
-            });
+            let mut of_job = self.memory.reports.of_job(&job);
+            let is_known_host = of_job.any(|(id, known)| known.host == report.host && id.verb != REMOVAL);
             if report.previous.is_none() && is_known_host && !self.is_first {
-                self.memory.restarted.insert(key.clone());
+                self.memory.restarted.insert(name.key()?);
             }
             for subject in report.subjects {
-                let is_here = |at: &&longshore_core::run_report::DestinationOutcome| {
-                    at.destination == self.destination && at.manifest.is_some()
-                };
-                let made = subject.backup.filter(|_| subject.destinations.iter().any(|at| is_here(&at)));
+                let at = subject.destinations.into_iter().find(|at| at.destination == self.destination);
                 // A first look finds reports of backups that were removed before this host looked.
-                self.memory.backups.extend(made.map(|name| (name, job.clone())));
+                if let (Some(name), Some(digest)) = (subject.backup, at.and_then(|at| at.manifest)) {
+                    self.memory.manifests.entry(name.clone()).or_insert(digest);
+                    self.memory.backups.insert(name, job.clone());
+                }
             }
         }
         let previous = report.previous.as_ref().map(|digest| digest.hex().to_owned());
-        self.memory.reports.insert(key, KnownReport { host: report.host, previous });
+        self.memory.reports.insert(name, KnownReport { host: report.host, previous });
+        Ok(())
     }
 
     /// Finds reports that were seen and are missing, although retention keeps them. Forgets those
     /// that retention removed.
-    fn missing_reports(&mut self, keys: &BTreeSet<Key>) -> Vec<HistoryProblem> {
-        let mut jobs: BTreeMap<JobKey, Vec<Id>> = BTreeMap::new();
-        let all = self.memory.reports.keys().chain(keys);
-        for name in all.filter_map(report_key) {
-            jobs.entry((name.cluster, name.job)).or_default().push(name.id);
-        }
+    fn missing_reports(&mut self, listing: &Listing) -> Vec<HistoryProblem> {
         let now = Utc::now();
-        let mut missing: BTreeMap<String, Vec<Key>> = BTreeMap::new();
-        let mut forgotten = Vec::new();
-        for (job, ids) in &jobs {
+        let mut missing: BTreeMap<String, Vec<ReportName>> = BTreeMap::new();
+        let (mut forgotten, mut stale) = (BTreeSet::new(), BTreeSet::new());
+        for (job, known) in self.memory.reports.jobs() {
+            let listed = listing.jobs.get(job);
+            let ids: BTreeSet<&Id> = known.keys().chain(listed.into_iter().flat_map(BTreeMap::keys)).collect();
             let surplus = surplus(ids, now);
-            let of_job = |key: &&Key| report_key(key).is_some_and(|name| is_of_job(&name, job));
-            let known: Vec<&Key> = self.memory.reports.keys().filter(of_job).collect();
-            let gone: Vec<&Key> = known.iter().copied().filter(|key| !keys.contains(*key)).collect();
-            let is_surplus = |key: &Key| report_key(key).is_some_and(|name| surplus.contains(&name.id));
-            let has_newer = keys.iter().any(|key| of_job(&key));
+            let gone: Vec<&Id> = known.keys().filter(|id| !listing.has(job, id)).collect();
             // After a long absence, everything seen before may have been removed.
-            let is_stale = has_newer && gone.len() == known.len() && gone.iter().all(|key| is_surplus(key));
-            for key in gone {
-                if is_surplus(key) {
-                    forgotten.push(key.clone());
-                } else if let Some(known) = self.memory.reports.get(key) {
-                    missing.entry(known.host.clone()).or_default().push(key.clone());
+            if listed.is_some() && gone.len() == known.len() && gone.iter().all(|id| surplus.contains(id)) {
+                stale.insert(job.clone());
+            }
+            for id in gone {
+                if surplus.contains(id) {
+                    forgotten.insert(name_of(job, id));
+                } else {
+                    missing.entry(known[id].host.clone()).or_default().push(name_of(job, id));
                 }
             }
-            if is_stale {
-                self.memory.backups.retain(|_, of| of != job);
-            }
         }
-        for key in forgotten {
-            self.memory.reports.remove(&key);
-            self.memory.restarted.remove(&key);
-        }
-        let problem = |(host, keys): (&String, &Vec<Key>)| {
-            let (count, names) = (keys.len(), named(keys.iter().map(Key::as_str)));
+        self.memory.backups.retain(|_, job| !stale.contains(job));
+        self.memory.reports.retain(|job, id, _| !forgotten.contains(&name_of(job, id)));
+        self.memory.restarted.retain(|key| report_name(key).is_none_or(|name| !forgotten.contains(&name)));
+        let problem = |(host, missing): (&String, &Vec<ReportName>)| {
+            let (count, names) = (missing.len(), named(missing.iter()));
             let noun = if count == 1 { "run report is" } else { "run reports are" };
             let message =
                 format!("rolled back: {count} {noun} missing, by {host}, which this host saw before ({names})");
@@ -208,28 +233,31 @@ impl Look<'_> {
     fn chain_problems(&self) -> Vec<HistoryProblem> {
         let mut problems = Vec::new();
         for key in &self.memory.restarted {
-            if let Some(KnownReport { host, .. }) = self.memory.reports.get(key) {
+            if let Some(known) = report_name(key).and_then(|name| self.memory.reports.get(&name)) {
+                let host = &known.host;
                 let message = format!(
                     "{host} began a new chain of run reports with {key}: it lost its state or uses another configuration, or another host has its key"
                 );
                 problems.push(HistoryProblem::new(message, Some(host)));
             }
         }
-        let mut successors: BTreeMap<(JobKey, &str), Vec<(&Key, &str)>> = BTreeMap::new();
-        for (key, known) in &self.memory.reports {
-            if let (Some(previous), Some(name)) = (&known.previous, report_key(key)) {
-                successors.entry(((name.cluster, name.job), previous)).or_default().push((key, &known.host));
+        for (job, reports) in self.memory.reports.jobs() {
+            let mut successors: BTreeMap<&str, Vec<(ReportName, &str)>> = BTreeMap::new();
+            for (id, known) in reports {
+                if let Some(previous) = &known.previous {
+                    successors.entry(previous).or_default().push((name_of(job, id), &known.host));
+                }
             }
-        }
-        for all in successors.into_values().filter(|all| all.len() > 1) {
-            let host = all.first().map(|(_, host)| *host);
-            let keys = named(all.iter().map(|(key, _)| key.as_str()));
-            let message = format!(
-                "forked: {} run reports follow the same one ({keys}): two hosts write as {}",
-                all.len(),
-                host.unwrap_or_default()
-            );
-            problems.push(HistoryProblem::new(message, host));
+            for all in successors.into_values().filter(|all| all.len() > 1) {
+                let host = all.first().map(|(_, host)| *host);
+                let names = named(all.iter().map(|(name, _)| name));
+                let message = format!(
+                    "forked: {} run reports follow the same one ({names}): two hosts write as {}",
+                    all.len(),
+                    host.unwrap_or_default()
+                );
+                problems.push(HistoryProblem::new(message, host));
+            }
         }
         problems
     }
@@ -252,10 +280,12 @@ impl Look<'_> {
         if !lost.is_empty() {
             // A prune or a repair may have begun since the listing. Statements precede deletions,
             // so a new list of reports has them.
-            let keys = self.list().await?;
-            let reports = keys.iter().filter(|key| ReportName::of_file(key).is_some()).cloned().collect();
-            self.read_reports(&reports).await?;
-            lost = missing(&self.memory).into_iter().filter(|name| !keys.contains(&name.manifest())).collect();
+            let listing = self.list().await?;
+            self.read_reports(&listing).await?;
+            lost = missing(&self.memory);
+            lost.retain(|name| !listing.keys.contains(&name.manifest()));
+            let replaced = self.known_damaged(&listing, &lost).await?;
+            lost.retain(|name| !replaced.contains(name));
         }
         let Memory { backups, removed, .. } = &mut self.memory;
         let done: Vec<BackupName> = removed.iter().filter(|name| is_missing(name)).cloned().collect();
@@ -266,7 +296,7 @@ impl Look<'_> {
         if lost.is_empty() {
             return Ok(Vec::new());
         }
-        let (count, names) = (lost.len(), named(lost.iter().map(BackupName::as_str)));
+        let (count, names) = (lost.len(), named(lost.iter()));
         let noun = if count == 1 { "backup is" } else { "backups are" };
         let message = format!("{count} {noun} missing, and no signed statement permits that ({names})");
         let job = lost.first().and_then(|name| self.memory.backups.get(name));
@@ -274,19 +304,60 @@ impl Look<'_> {
         Ok(vec![HistoryProblem::new(message, host.as_deref())])
     }
 
+    /// Returns those of the missing backups whose newest signed result is damage: a repair deletes
+    /// a damaged backup before the upload of a good copy.
+    async fn known_damaged(&self, listing: &Listing, lost: &[BackupName]) -> Result<BTreeSet<BackupName>> {
+        let signatures = ListedSignatures::of(&listing.keys);
+        let mut newest: BTreeMap<BackupName, MarkName> = BTreeMap::new();
+        for mark in listing.keys.iter().filter_map(MarkName::from_key) {
+            let is_result = matches!(mark.kind, MarkKind::Verified | MarkKind::Damaged);
+            if is_result && lost.contains(&mark.backup) {
+                let newest = newest.entry(mark.backup.clone()).or_insert_with(|| mark.clone());
+                if mark.time > newest.time {
+                    *newest = mark;
+                }
+            }
+        }
+        let mut damaged = BTreeSet::new();
+        for mark in newest.into_values().filter(|mark| mark.kind == MarkKind::Damaged) {
+            if mark::is_signed(self.store, &mark, &signatures).await? {
+                damaged.insert(mark.backup);
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Finds backups whose manifest is not the one that this host saw before, or that a report
+    /// states: also the thief of a signing key replaces no older backup unnoticed.
+    fn replaced_backups(&self, catalog: &Catalog) -> Option<HistoryProblem> {
+        let is_other = |backup: &&Backup| {
+            self.memory.manifests.get(&backup.name).is_some_and(|known| match &backup.signature {
+                Verdict::Signed { digest, .. } => digest != known,
+                Verdict::Unsigned => true,
+                _ => false,
+            })
+        };
+        let others: Vec<&Backup> = catalog.backups().filter(is_other).collect();
+        let first = others.first()?;
+        let message = format!(
+            "replaced: the manifests of {} are not those that this host saw before",
+            named(others.iter().map(|backup| &backup.name))
+        );
+        let host = self.host_of(&job_named(&first.manifest.cluster.name, &first.manifest.job));
+        Some(HistoryProblem::new(message, host.as_deref()))
+    }
+
     /// Returns the host that wrote the last report of a job.
     fn host_of(&self, job: &JobKey) -> Option<String> {
-        let of_job = |key: &Key| report_key(key).is_some_and(|name| is_of_job(&name, job));
-        self.memory.reports.iter().filter(|(key, _)| of_job(key)).map(|(_, known)| known.host.clone()).next_back()
+        self.memory.reports.of_job(job).next_back().map(|(_, known)| known.host.clone())
     }
 
     /// Finds clusters whose system identifier is another one than before.
     fn other_systems(&mut self, catalog: &Catalog) -> Vec<HistoryProblem> {
-        let signed = catalog.backups().filter(|backup| backup.signature.signer().is_some());
         let mut found: BTreeMap<&String, BTreeMap<&String, &BackupName>> = BTreeMap::new();
-        for backup in signed {
-            if let Some(system) = &backup.manifest.cluster.server.system_identifier {
-                found.entry(&backup.manifest.cluster.name).or_default().insert(system, &backup.name);
+        for (name, _, manifest) in signed(catalog) {
+            if let Some(system) = &manifest.cluster.server.system_identifier {
+                found.entry(&manifest.cluster.name).or_default().insert(system, name);
             }
         }
         let mut problems = Vec::new();
@@ -306,8 +377,21 @@ impl Look<'_> {
     }
 }
 
+/// Returns the signed backups of a catalog, each with the digest of its manifest.
+fn signed(catalog: &Catalog) -> impl Iterator<Item = (&BackupName, &Digest, &Manifest)> {
+    catalog.backups().filter_map(|backup| match &backup.signature {
+        Verdict::Signed { digest, .. } => Some((&backup.name, digest, &*backup.manifest)),
+        _ => None,
+    })
+}
+
 /// Reads a signed report. Returns `None` if the report does not count, or no longer exists.
-async fn read_report(store: &dyn Store, signatures: &ListedSignatures, key: &Key) -> Result<Option<(Key, RunReport)>> {
+async fn read_report(
+    store: &dyn Store,
+    signatures: &ListedSignatures,
+    name: ReportName,
+    key: &Key,
+) -> Result<Option<(ReportName, RunReport)>> {
     let read = async {
         let bytes = collect(store.fetch(key, None).await?, MAX_REPORT_BYTES, Stage::Catalog, key.as_str()).await?;
         let verdict = signatures.verify(store, key, &bytes).await?;
@@ -323,29 +407,16 @@ async fn read_report(store: &dyn Store, signatures: &ListedSignatures, key: &Key
     };
     let is_its = |report: &RunReport| match (&report.cluster, &report.job) {
         (Some(cluster), Some(job)) => {
-            report_key(key).is_some_and(|name| name == ReportName::new(cluster, job, report.id.clone()))
-                && report.verb == report.id.verb
+            name == ReportName::new(cluster, job, report.id.clone()) && report.verb == report.id.verb
         }
         _ => false,
     };
-    Ok(report.filter(is_its).map(|report| (key.clone(), report)))
-}
-
-/// Returns the name of the report with this key.
-pub(crate) fn report_key(key: &Key) -> Option<ReportName> {
-    match Record::from_key(key) {
-        Some(Record::Report(name)) => Some(name),
-        _ => None,
-    }
-}
-
-fn is_of_job(name: &ReportName, (cluster, job): &JobKey) -> bool {
-    name.cluster == *cluster && name.job == *job
+    Ok(report.filter(is_its).map(|report| (name, report)))
 }
 
 /// Joins the first names.
-fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let all: Vec<&str> = names.collect();
+fn named<T: std::fmt::Display>(names: impl Iterator<Item = T>) -> String {
+    let all: Vec<String> = names.map(|name| name.to_string()).collect();
     let more = if all.len() > MAX_NAMED { ", …" } else { "" };
     format!("{}{more}", all[..all.len().min(MAX_NAMED)].join(", "))
 }

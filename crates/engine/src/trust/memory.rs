@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
-use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use longshore_config::Config;
 use longshore_core::key::{BackupName, Key};
+use longshore_core::meter::Digest;
 use longshore_core::{Error, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
+use super::known_reports::KnownReports;
+
 use crate::destination_state::state_dir;
+use crate::state_file;
 
 /// The signed records that were seen at a destination.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,9 +22,12 @@ pub(crate) struct Memory {
     #[serde(skip)]
     path: PathBuf,
     /// The run reports.
-    pub(crate) reports: BTreeMap<Key, KnownReport>,
+    pub(crate) reports: KnownReports,
     /// The backups that were seen, or that a run report states, each with its job.
     pub(crate) backups: BTreeMap<BackupName, JobKey>,
+    /// The digests of the manifests of these backups.
+    #[serde(default)]
+    pub(crate) manifests: BTreeMap<BackupName, Digest>,
     /// The backups that a statement permits to be missing.
     pub(crate) removed: BTreeSet<BackupName>,
     /// The system identifiers of each cluster.
@@ -32,16 +38,6 @@ pub(crate) struct Memory {
 
 /// The cluster and the job, as used in names.
 pub(crate) type JobKey = (String, String);
-
-/// A run report that was seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct KnownReport {
-    /// The host.
-    pub(crate) host: String,
-    /// The digest of the host's previous report.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) previous: Option<String>,
-}
 
 impl Memory {
     /// Reads what this host saw; empty for a new destination.
@@ -74,16 +70,9 @@ impl Memory {
     }
 
     /// Writes what this host saw.
-    pub(crate) fn save(&self) -> Result<()> {
-        let written = || -> std::io::Result<()> {
-            let folder = self.path.parent().unwrap_or(&self.path);
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            serde_json::to_writer(&mut file, self)?;
-            file.write_all(b"\n")?;
-            file.persist(&self.path)?;
-            Ok(())
-        };
-        written().map_err(|error| {
+    pub(crate) fn save(&mut self) -> Result<()> {
+        self.manifests.retain(|name, _| self.backups.contains_key(name));
+        state_file::write(&self.path, self).map_err(|error| {
             Error::io(
                 Stage::Trust,
                 self.path.display().to_string(),

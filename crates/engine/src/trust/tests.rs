@@ -1,18 +1,25 @@
 //! Random operations of two hosts on two destinations: no comparison reports a difference, and
-//! every deletion or rollback by a stranger is found.
+//! every deletion, replacement or rollback by a stranger is found.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use longshore_catalog::mark::put;
 use longshore_config::{Config, Destination, TrustSettings};
 use longshore_core::Kind;
 use longshore_core::event::ignore;
+use longshore_core::header::{HeaderName, RecipientSet};
 use longshore_core::key::{BackupName, Key, Timestamp};
+use longshore_core::manifest::Manifest;
+use longshore_core::mark::{MarkKind, MarkName};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{ship_record, sign_record};
+use longshore_core::plugin::Identities;
 use longshore_core::run_report::Outcome;
+use longshore_core::signature::signature_key;
+use longshore_core::stream::from_bytes;
 use longshore_core::subject::Subject;
 use longshore_retention::Policy;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
@@ -20,10 +27,11 @@ use longshore_trust::signing_key::SigningKey;
 use tempfile::TempDir;
 
 use crate::catalogs::read_catalogs;
-use crate::fixture::{config, manifest};
+use crate::fixture::{config, manifest, registry};
 use crate::hold::{HoldChange, hold};
 use crate::prune::{self, Mode, Overrides};
 use crate::run_report::{CommandResult, RunRecorder};
+use crate::sign_existing::{AdoptRequest, adopt};
 use crate::sync::{self, Repair};
 
 /// The names of the destinations.
@@ -90,12 +98,10 @@ impl World {
         }
     }
 
-    /// Makes a backup on a host: at both destinations, or at one of them.
-    async fn run(&mut self, host: usize) {
+    /// Returns the manifest of a host's next backup.
+    fn next_manifest(&mut self, host: usize) -> (BackupName, Manifest) {
         self.time += TimeDelta::minutes(7);
-        let config = &self.hosts[host];
-        let job = config.jobs.values().next().unwrap();
-        let mut recorder = RunRecorder::begin(config, "run", Some(job));
+        let job = self.hosts[host].jobs.values().next().unwrap();
         let mut own = manifest();
         own.job.clone_from(&job.name);
         own.subject = Subject::database(["app", "shop"][host]);
@@ -106,6 +112,15 @@ impl World {
         own.details = None;
         let name = own.name().unwrap();
         own.artifact.key = name.artifact(".dump.zst.age").unwrap();
+        (name, own)
+    }
+
+    /// Makes a backup on a host: at both destinations, or at one of them.
+    async fn run(&mut self, host: usize) {
+        let (name, own) = self.next_manifest(host);
+        let config = &self.hosts[host];
+        let job = config.jobs.values().next().unwrap();
+        let mut recorder = RunRecorder::begin(config, "run", Some(job));
         let bytes = own.to_bytes().unwrap();
         let missed = self.random.usize(0..8);
         let mut arrived = Vec::new();
@@ -185,6 +200,30 @@ impl World {
         }
     }
 
+    /// Stores a header beside an artifact, as a rekey does.
+    async fn rekey(&mut self, host: usize) {
+        let Some((_, sealed)) = self.any_artifact(host) else { return };
+        let recipients = RecipientSet::of(&[format!("age1{}", self.random.u64(..))]);
+        let key = HeaderName { sealed, time: Timestamp::new(Utc::now()), recipients }.key().unwrap();
+        for place in PLACES {
+            let store = self.hosts[host].destination(place).unwrap().open().unwrap();
+            store.ship(&key, from_bytes("a header")).await.unwrap();
+        }
+    }
+
+    /// Signs a backup from before the first signature, which only one destination has.
+    async fn adopt(&mut self, host: usize) {
+        let (name, own) = self.next_manifest(host);
+        let place = self.random.usize(0..2);
+        self.stores[place].put(&own.artifact.key, "abc");
+        self.stores[place].put(&name.manifest(), own.to_bytes().unwrap());
+        let identities = Identities::none();
+        let (destination, mode) = (PLACES[place], crate::mode::Mode::Act);
+        let request = AdoptRequest { destination, mode, identities: &identities, observer: ignore() };
+        let adopted = adopt(&self.hosts[host], &registry(), &request).await.unwrap();
+        assert!(adopted.len() == 1 && adopted[0].error.is_none(), "{adopted:?}");
+    }
+
     /// Expects that a reader finds nothing.
     async fn look(&self, reader: usize, context: &str) {
         for (name, at) in read_catalogs(&self.readers[reader], None).await.unwrap() {
@@ -200,22 +239,30 @@ impl World {
 
     async fn step(&mut self) -> &'static str {
         let host = self.random.usize(0..2);
-        match self.random.usize(0..10) {
-            0..4 => {
+        match self.random.usize(0..40) {
+            0..16 => {
                 self.run(host).await;
                 "run"
             }
-            4..6 => {
+            16..23 => {
                 self.prune(host).await;
                 "prune"
             }
-            6 => {
+            23..27 => {
                 self.sync(host).await;
                 "sync"
             }
-            7 => {
+            27..30 => {
                 self.hold(host).await;
                 "hold"
+            }
+            30..33 => {
+                self.rekey(host).await;
+                "rekey"
+            }
+            33 => {
+                self.adopt(host).await;
+                "adopt"
             }
             _ => {
                 self.look(0, "often").await;
@@ -236,6 +283,18 @@ impl World {
         assert!(self.removed > count / 50, "{} backups were pruned", self.removed);
     }
 
+    /// Replaces a manifest at the first destination by another one with a good signature, as the
+    /// thief of a signing key does.
+    async fn replace(&self, key: &Key) {
+        let mut manifest = Manifest::from_bytes(key, &self.stores[0].get(key).unwrap()).unwrap();
+        manifest.run_backups += 1;
+        let bytes = manifest.to_bytes().unwrap();
+        let store = self.hosts[0].destination(PLACES[0]).unwrap().open().unwrap();
+        let (signature, content) = sign_record(&*store, key, &bytes).await.unwrap().unwrap();
+        self.stores[0].put(&signature, content);
+        self.stores[0].put(key, bytes);
+    }
+
     /// Returns the problems that a reader finds at the first destination.
     async fn problems(&self, reader: usize) -> String {
         let all = read_catalogs(&self.readers[reader], Some(PLACES[0])).await.unwrap();
@@ -252,7 +311,7 @@ async fn random_operations_cause_no_alarm() {
 }
 
 #[tokio::test]
-async fn deletion_and_rollback_are_found_after_any_history() {
+async fn stranger_is_found_after_any_history() {
     for seed in 10..14 {
         let mut world = World::new(seed);
         world.steps(60, 20).await;
@@ -264,10 +323,16 @@ async fn deletion_and_rollback_are_found_after_any_history() {
         let manifests = store.keys().into_iter().filter(|key| BackupName::from_manifest_key(key).is_some());
         let manifests: Vec<Key> = manifests.collect();
         let lost = &manifests[world.random.usize(0..manifests.len())];
-        let content = store.get(lost).unwrap();
+        let (content, signature) = (store.get(lost).unwrap(), store.get(&signature_key(lost).unwrap()).unwrap());
         store.lose(lost);
         assert!(world.problems(0).await.contains("1 backup is missing"), "{}", world.problems(0).await);
+        store.put(lost, content.clone());
+        assert_eq!(world.problems(0).await, "");
+        world.replace(lost).await;
+        assert!(world.problems(0).await.contains("replaced: "), "{}", world.problems(0).await);
+        assert!(world.problems(0).await.contains("replaced: "), "a second look forgets nothing");
         store.put(lost, content);
+        store.put(&signature_key(lost).unwrap(), signature);
         assert_eq!(world.problems(0).await, "");
         let newest: Vec<Key> = store.keys();
         for key in &newest {
@@ -279,6 +344,33 @@ async fn deletion_and_rollback_are_found_after_any_history() {
         let problems = world.problems(0).await;
         assert!(problems.contains("missing"), "seed {seed}: {problems}");
     }
+}
+
+#[tokio::test]
+async fn repair_in_progress_is_no_deletion() {
+    let mut world = World::new(20);
+    world.run(0).await;
+    world.look(0, "before the repair").await;
+    let store = world.hosts[0].destination(PLACES[0]).unwrap().open().unwrap();
+    let manifests = world.stores[0].keys().into_iter().filter(|key| BackupName::from_manifest_key(key).is_some());
+    let manifest = manifests.last().unwrap();
+    let name = BackupName::from_manifest_key(&manifest).unwrap();
+    let content = world.stores[0].get(&manifest).unwrap();
+    world.stores[0].lose(&manifest);
+    // A mark that a stranger stores explains nothing.
+    let forged = MarkName { backup: name.clone(), kind: MarkKind::Damaged, time: Timestamp::new(Utc::now()) };
+    world.stores[0].put(&forged.key().unwrap(), "{}");
+    assert!(world.problems(0).await.contains("1 backup is missing"), "{}", world.problems(0).await);
+    world.stores[0].lose(&forged.key().unwrap());
+    let mark = crate::hold::mark(None, "");
+    let begun = Utc::now() - TimeDelta::minutes(1);
+    put(&mark, &*store, &name, MarkKind::Damaged, begun).await.unwrap();
+    world.look(0, "in the repair").await;
+    world.stores[0].put(&manifest, content);
+    put(&mark, &*store, &name, MarkKind::Verified, Utc::now()).await.unwrap();
+    world.look(0, "after the repair").await;
+    world.stores[0].lose(&manifest);
+    assert!(world.problems(0).await.contains("1 backup is missing"), "{}", world.problems(0).await);
 }
 
 mod slow {

@@ -1,44 +1,14 @@
 //! The results of a verification, and the marks that it stores.
 
-use longshore_core::plugin::{Ask, Passphrase, Plugin};
-use longshore_testkit::fake_stage::FakeVerify;
 use longshore_testkit::memory::{Fault, Operation};
-use secrecy::SecretString;
 
 use super::*;
-use crate::fixture::{job, with_backup};
-
-/// A verifier that rejects every dump.
-#[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
-struct Rejects {}
-
-impl Plugin<dyn Verify> for Rejects {
-    const TYPE: &'static str = "rejects";
-
-    fn build(self, _: &JobContext) -> Result<Box<dyn Verify>> {
-        Ok(Box::new(FakeVerify::Rejects))
-    }
-}
-
-struct NoAnswer;
-
-impl Ask for NoAnswer {
-    fn secret(&self, _: &str) -> Option<SecretString> {
-        None
-    }
-}
-
-fn registry() -> Registry {
-    let mut registry = Registry { default_verify: vec![Rejects::TYPE.to_owned()], ..Registry::default() };
-    registry.verify.add::<Rejects>();
-    registry
-}
+use crate::fixture::{job, registry, with_backup};
 
 async fn read(at: &Catalogued) -> Option<VerifyResult> {
     let registry = registry();
     let config = Config::default();
-    let identities =
-        Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) };
+    let identities = Identities::none();
     let verifier = BackupVerifier {
         config: &config,
         registry: &registry,

@@ -12,13 +12,13 @@ use longshore_config::registry::Registry;
 use longshore_core::event::ignore;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::pipeline::{Destination, Pipeline};
-use longshore_core::plugin::{Ask, Cluster, Identities, IdentityText, Passphrase};
+use longshore_core::plugin::{Cluster, Identities, IdentityText};
 use longshore_core::stage::{Encrypt, Verify};
 use longshore_testkit::fake_stage::{Xor, dumped, order};
 use longshore_testkit::injection::Injector;
 use longshore_testkit::injection::faulty_store::FaultyStore;
 use longshore_testkit::memory::MemoryStore;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use crate::stage::{Digests, Examines, Memory, Restores, ScratchServers, Server, XorEncryption, content, subjects};
@@ -86,18 +86,10 @@ impl Drop for TestEnv {
     }
 }
 
-struct Silent;
-
-impl Ask for Silent {
-    fn secret(&self, _: &str) -> Option<SecretString> {
-        None
-    }
-}
-
 /// Returns the identity that decrypts the backups.
 pub(crate) fn identities() -> Identities {
     let text = IdentityText { name: "test".to_owned(), text: "key".into() };
-    Identities { files: Vec::new(), texts: vec![text], passphrase: Passphrase::Unused, ask: Arc::new(Silent) }
+    Identities { texts: vec![text], ..Identities::none() }
 }
 
 fn registry() -> Registry {

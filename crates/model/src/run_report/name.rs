@@ -87,7 +87,7 @@ pub struct ReportName {
 impl ReportName {
     /// Creates the name of the report of a job's run.
     pub fn new(cluster: &str, job: &str, id: Id) -> Self {
-        Self { cluster: encode_name(cluster), job: segment(job), id }
+        Self { cluster: encode_name(cluster), job: encode_job(job), id }
     }
 
     /// Returns the name of the report that a key belongs to, as the report or its details. Returns
@@ -112,12 +112,12 @@ impl ReportName {
 
     /// Returns true for a report of this job.
     pub fn belongs_to(&self, cluster: &str, job: &str) -> bool {
-        self.cluster == encode_name(cluster) && self.job == segment(job)
+        self.cluster == encode_name(cluster) && self.job == encode_job(job)
     }
 
     /// Returns true for a report of a job of this name in any cluster.
     pub fn belongs_to_job(&self, job: &str) -> bool {
-        self.job == segment(job)
+        self.job == encode_job(job)
     }
 
     /// Returns the report's key.
@@ -137,10 +137,10 @@ impl fmt::Display for ReportName {
     }
 }
 
-/// Returns the name of the folder of a job's reports. The parent folder also contains the files of
+/// Returns a job's name as used in keys: the name of the folder of the job's reports. The parent folder also contains the files of
 /// a database with the name of the parent folder, so the result differs from the names of these
 /// files.
-fn segment(job: &str) -> String {
+pub fn encode_job(job: &str) -> String {
     match job.strip_prefix(FOLDER) {
         Some(rest) if rest.starts_with('-') => encode_reserved_name(job),
         _ => encode_name(job),

@@ -1,5 +1,5 @@
 use longshore_core::key::Timestamp;
-use longshore_core::plugin::{Ask, Identities, Passphrase};
+use longshore_core::plugin::Identities;
 use longshore_testkit::fake_stage::Xor;
 use longshore_testkit::memory::MemoryStore;
 
@@ -90,8 +90,7 @@ async fn sealed_copy_is_preferred_to_unsealed_copy() {
         job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
     }
     let app = Selector::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
-    let none =
-        Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) };
+    let none = Identities::none();
     let refused = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
     assert_eq!(choose(&config, &app, None, &refused).await.err().unwrap().kind(), Kind::Refused);
     let allowed = choose(&config, &app, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
@@ -101,12 +100,4 @@ async fn sealed_copy_is_preferred_to_unsealed_copy() {
     let policy = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
     let choice = choose(&config, &app, None, &policy).await.unwrap();
     assert!(choice.backups.iter().all(|chosen| chosen.destination == "the other"));
-}
-
-struct NoAnswer;
-
-impl Ask for NoAnswer {
-    fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
-        None
-    }
 }
