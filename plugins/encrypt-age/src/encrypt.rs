@@ -245,14 +245,13 @@ impl Encrypt for Encrypter {
 
 #[async_trait]
 impl WriteHeader for Encrypter {
-    async fn header(&self, key: stage::FileKey, subject: &str) -> Result<Bytes> {
+    async fn header(&self, key: &stage::FileKey, subject: &str) -> Result<Bytes> {
         let age_recipients = Arc::clone(&self.age_recipients);
         let name = subject.to_owned();
         let failed = |error| Error::io(Stage::Encrypt, subject, "cannot write a header for the recipients", error);
+        let key = header::from_stage(key).map_err(failed)?;
         // A plugin's program may take time, and so does a passphrase.
-        let written = tokio::task::spawn_blocking(move || {
-            header::from_stage(&key).and_then(|key| header::write(&age_recipients, &key, &name))
-        });
+        let written = tokio::task::spawn_blocking(move || header::write(&age_recipients, &key, &name));
         match written.await {
             Ok(written) => written.map(Bytes::from).map_err(failed),
             Err(error) => Err(failed(io::Error::other(error))),

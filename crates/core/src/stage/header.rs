@@ -28,7 +28,7 @@ impl FileKey {
 pub trait WriteHeader: Send + Sync {
     /// Returns a new header by which the recipients can decrypt the file with this key. `subject`
     /// is for errors.
-    async fn header(&self, key: FileKey, subject: &str) -> Result<Bytes>;
+    async fn header(&self, key: &FileKey, subject: &str) -> Result<Bytes>;
 }
 
 /// Reads headers. Holds identities.

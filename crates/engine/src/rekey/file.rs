@@ -1,6 +1,7 @@
 //! Rekeying of one file: its header is read, its key is unwrapped and wrapped for the new
 //! recipients, and the new header is stored beside the file.
 
+use chrono::TimeDelta;
 use longshore_core::header::{HeaderName, RecipientSet};
 use longshore_core::key::{Key, Timestamp};
 use longshore_core::stage::{Decrypt, Encrypt, FileKey, OpenHeader, Store};
@@ -40,10 +41,9 @@ impl FileRekeyer<'_> {
         if self.mode == Mode::DryRun && same.peek().is_some() {
             return Ok(None);
         }
-        let name = HeaderName { sealed: file.key.clone(), time: self.time, recipients: self.set.clone() };
-        let key = name.key()?;
+        let mut name = HeaderName { sealed: file.key.clone(), time: self.time, recipients: self.set.clone() };
         if self.mode == Mode::DryRun {
-            return Ok(Some(key));
+            return name.key().map(Some);
         }
         let (Some(open), Some(write)) = (self.decrypt.headers(), self.encrypt.headers()) else {
             let message = format!("files of \"{}\" have no header that can be written apart", self.encrypt.name());
@@ -51,18 +51,23 @@ impl FileRekeyer<'_> {
         };
         let file_key = self.file_key(open, store, file).await?;
         for header in same {
-            match fetch(header, &[store]).await {
-                Ok(header) if open.is_authentic(&header, &file_key) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {}
-                Err(error) => return Err(error),
+            if is_authentic(open, store, header, &file_key).await? {
+                return Ok(None);
             }
         }
-        let header = write.header(file_key, file.key.as_str()).await?;
-        match store.ship(&key, from_bytes(header)).await {
-            // Another rekey was faster.
-            Err(error) if error.kind() == Kind::AlreadyExists => Ok(None),
-            shipped => shipped.map(|()| Some(key)),
+        let header = write.header(&file_key, file.key.as_str()).await?;
+        loop {
+            let key = name.key()?;
+            match store.ship(&key, from_bytes(header.clone())).await {
+                // Another rekey was faster, or the header is forged.
+                Err(error) if error.kind() == Kind::AlreadyExists => {
+                    if is_authentic(open, store, &name, &file_key).await? {
+                        return Ok(None);
+                    }
+                    name.time = Timestamp::new(name.time.time() + TimeDelta::seconds(1));
+                }
+                shipped => return shipped.map(|()| Some(key)),
+            }
         }
     }
 
@@ -76,5 +81,14 @@ impl FileRekeyer<'_> {
             }
             found => found,
         }
+    }
+}
+
+/// Returns true if a stored header is one of the file with this key.
+async fn is_authentic(open: &dyn OpenHeader, store: &dyn Store, header: &HeaderName, key: &FileKey) -> Result<bool> {
+    match fetch(header, &[store]).await {
+        Ok(header) => Ok(open.is_authentic(&header, key)),
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => Ok(false),
+        Err(error) => Err(error),
     }
 }
