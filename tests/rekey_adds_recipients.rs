@@ -15,6 +15,7 @@ use longshore_testkit::cluster::{Cluster, Installation, contents};
 use longshore_testkit::garage::{Garage, Permission, REGION};
 use longshore_testkit::sample;
 
+use crate::differential_backups_restore;
 use crate::recovery_reaches_its_target;
 use crate::stock_tools_can_decode_every_file::{commands_in, unpack_with_the_page};
 use crate::support::{ArchiveEnv, CommandOutput, Job, RecordingProxy, TestEnv, files, finish, manifest};
@@ -229,6 +230,22 @@ fn forged_headers_change_nothing() {
     for identity in [&new, &test_env.identity()] {
         with(&test_env, identity, &["verify"]).expect(4).stdout_shows("damaged");
     }
+}
+
+#[test]
+fn difference_is_rekeyed_with_its_full_backup() {
+    let test_env = differential_backups_restore::source("custom", &[]);
+    differential_backups_restore::run(&test_env);
+    differential_backups_restore::change(&test_env, 1);
+    differential_backups_restore::run(&test_env);
+    let (new, recipient) = new_identity(&test_env.path(""), "new.txt");
+    with(&test_env, &test_env.identity(), &["rekey", "--backup", "shop", "--to", &recipient]).expect(0);
+    let of_artifacts =
+        headers(&test_env.local()).into_iter().filter(|header| !header.sealed.as_str().contains(".details."));
+    let sealed: Vec<Key> = of_artifacts.map(|header| header.sealed).collect();
+    assert_eq!(sealed.len(), 2, "{sealed:?}");
+    assert_eq!(sealed.iter().filter(|key| key.as_str().contains(".rdiff.")).count(), 1, "{sealed:?}");
+    with(&test_env, &new, &["verify", "shop"]).expect(0).shows("verified: ");
 }
 
 /// Returns the reports of rekeys in the destination.

@@ -268,6 +268,75 @@ fn forked_chains_are_found() {
 }
 
 #[test]
+fn resigned_manifests_are_found() {
+    let env = SignedEnv::new();
+    env.run();
+    env.reader("other", &["list"]).expect(0);
+    // A thief of the key exchanges a backup that other hosts saw, with a good signature.
+    let manifest = env.only("shop", ".json");
+    let before = env.snapshot();
+    env.edit(&manifest, |text| text.replace("\"run_backups\": 3", "\"run_backups\": 2"));
+    fs::remove_file(env.local(&format!("{manifest}.sig"))).unwrap();
+    let mut sign = Command::new("ssh-keygen");
+    sign.args(["-q", "-Y", "sign", "-n", "longshore-manifest", "-f"]).arg(env.path("key")).arg(env.local(&manifest));
+    finish(&mut sign).expect(0);
+    for verb in [&["list"][..], &["status"], &["verify", "--all"]] {
+        env.reader("other", verb).expect(REFUSED).shows("replaced: the manifests of main/shop/");
+    }
+    env.reset(&before);
+    env.reader("other", &["list"]).expect(0);
+}
+
+#[test]
+fn orphan_signature_hinders_no_copy() {
+    let env = SignedEnv::new();
+    let other = env.test_env.make_folder("other");
+    env.run();
+    let (local, tables) = (env.test_env.local(), env.tables("key"));
+    let more = format!("max_age = 'none'\n{tables}");
+    let ship = [("local", local.as_path()), ("other", other.as_path())];
+    env.test_env.configure(&Job { ship: &ship, more: &more, ..Job::default() });
+    // An upload that was interrupted before the manifest left a signature.
+    let manifest = env.only("shop", ".json");
+    fs::create_dir_all(other.join("main/shop")).unwrap();
+    fs::write(other.join(format!("{manifest}.sig")), "-----BEGIN SSH SIGNATURE-----").unwrap();
+    env.longshore(&["sync"]).expect(0);
+    env.longshore(&["list"]).expect(0);
+    assert_eq!(env.listed("shop")["signatures"]["other"], "signed by backup@db1");
+}
+
+#[test]
+fn dead_destination_hinders_no_acceptance() {
+    let env = SignedEnv::new();
+    env.run();
+    let text =
+        |host: &str| format!("[destination.dead]\ntype = 'sftp'\nhost = '127.0.0.1'\nport = 1\npath = '/{host}'\n");
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    env.reader("other", &["list"]).expect(0);
+    fs::remove_dir_all(env.path("state")).unwrap();
+    env.run();
+    env.reader("other", &["list"]).expect(REFUSED).shows("new chain");
+    env.reader_with("other", &text("other"), &["trust", "accept-chain", host.trim()])
+        .expect(2)
+        .shows("no SSH server listens");
+    env.reader("other", &["list"]).expect(0);
+}
+
+#[test]
+fn rekey_raises_no_alarm() {
+    let env = SignedEnv::new();
+    env.run();
+    env.reader("other", &["list"]).expect(0);
+    let recipient = finish(Command::new("bash").args(["-c", "age-keygen 2>/dev/null | age-keygen -y"])).expect(0);
+    env.test_env.run_with_identity(&["rekey", "--all", "--to", recipient.stdout.trim()]).expect(0);
+    for verb in [&["list", "--all"][..], &["status"], &["verify", "--all"]] {
+        env.longshore(verb).expect(0);
+        env.reader("other", verb).expect(0);
+    }
+    env.test_env.run_with_identity(&["drill"]).expect(0);
+}
+
+#[test]
 fn copies_of_another_cluster_are_found() {
     let (env, other) = (SignedEnv::new(), SignedEnv::new());
     env.run();

@@ -74,11 +74,16 @@ impl SignedEnv {
 
     /// Runs a verb as another host, which only reads, by the name of its state.
     pub(crate) fn reader(&self, host: &str, arguments: &[&str]) -> CommandOutput {
+        self.reader_with(host, "", arguments)
+    }
+
+    /// Runs a verb as a host that only reads, with further tables in its configuration.
+    pub(crate) fn reader_with(&self, host: &str, more: &str, arguments: &[&str]) -> CommandOutput {
         let config = self.path(&format!("{host}.toml"));
         let text = format!(
             "lock_dir = '{0}/{host}-locks'\nstate_dir = '{0}/{host}-state'\n\
              [destination.local]\ntype = 'local'\npath = '{0}/local'\n\
-             [trust]\nallowed_signers = '{0}/signers'\nrequired = true\n",
+             [trust]\nallowed_signers = '{0}/signers'\nrequired = true\n{more}",
             self.path("").display()
         );
         fs::write(&config, text).unwrap();
