@@ -24,14 +24,18 @@ impl ListedSignatures {
         signature_key(record).ok().filter(|key| self.0.contains(key))
     }
 
-    /// Verifies a record that was read. Fails if its signature cannot be fetched.
+    /// Verifies a record that was read. Fails if its signature cannot be fetched, and with
+    /// [`Kind::NotFound`] if the record was deleted with its signature since the listing.
     pub async fn verify(&self, store: &dyn Store, key: &Key, record: &[u8]) -> Result<Verdict> {
         let Some(signatures) = verifying(store) else { return Ok(Verdict::Unverified) };
         let signature = match self.key(key) {
             None => None,
             Some(signature) => match fetch(store, &signature).await {
                 Ok(signature) => Some(signature),
-                Err(error) if error.kind() == Kind::NotFound => None,
+                Err(error) if error.kind() == Kind::NotFound => {
+                    store.stat(key).await?;
+                    None
+                }
                 Err(error) if error.kind() == Kind::Corrupt => return Ok(Verdict::Bad(error.to_string())),
                 Err(error) => return Err(error),
             },

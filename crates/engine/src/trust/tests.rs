@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_catalog::mark::put;
+use longshore_catalog::signature::ListedSignatures;
 use longshore_config::{Config, Destination, TrustSettings};
 use longshore_core::Kind;
 use longshore_core::event::ignore;
@@ -18,7 +19,7 @@ use longshore_core::meter::Digest;
 use longshore_core::pipeline::{ship_record, sign_record};
 use longshore_core::plugin::Identities;
 use longshore_core::run_report::Outcome;
-use longshore_core::signature::signature_key;
+use longshore_core::signature::{Verdict, signature_key};
 use longshore_core::stream::from_bytes;
 use longshore_core::subject::Subject;
 use longshore_retention::Policy;
@@ -371,6 +372,21 @@ async fn repair_in_progress_is_no_deletion() {
     world.look(0, "after the repair").await;
     world.stores[0].lose(&manifest);
     assert!(world.problems(0).await.contains("1 backup is missing"), "{}", world.problems(0).await);
+}
+
+#[tokio::test]
+async fn record_deleted_with_its_signature_is_not_unsigned() {
+    let mut world = World::new(21);
+    world.run(0).await;
+    let store = world.readers[0].destination(PLACES[0]).unwrap().open().unwrap();
+    let keys = world.stores[0].keys();
+    let manifest = keys.iter().find(|key| BackupName::from_manifest_key(key).is_some()).unwrap();
+    let content = world.stores[0].get(manifest).unwrap();
+    let listed = ListedSignatures::of(&keys);
+    world.stores[0].lose(&signature_key(manifest).unwrap());
+    assert_eq!(listed.verify(&*store, manifest, &content).await.unwrap(), Verdict::Unsigned);
+    world.stores[0].lose(manifest);
+    assert_eq!(listed.verify(&*store, manifest, &content).await.unwrap_err().kind(), Kind::NotFound);
 }
 
 mod slow {

@@ -26,7 +26,7 @@ fn header_length(decrypter: &dyn Decrypt, file: &[u8]) -> Result<usize> {
 pub(crate) async fn rekey(decrypter: &dyn Decrypt, encrypter: &dyn Encrypt, file: &[u8]) -> Result<Bytes> {
     let own = file[..header_length(decrypter, file)?].to_vec();
     let key = decrypter.headers().unwrap().file_key(own.into(), Vec::new(), "file").await?;
-    encrypter.headers().unwrap().header(key, "file").await
+    encrypter.headers().unwrap().header(&key, "file").await
 }
 
 /// Decrypts a file by the first of these headers that an identity opens.
@@ -64,7 +64,7 @@ async fn new_header_opens_files_of_both_programs() {
             let own = Bytes::copy_from_slice(&file[..header_length(&*new_reader, &file).unwrap()]);
             let key = new_reader.headers().unwrap().file_key(own, headers.to_vec(), "file").await.unwrap();
             let (third, third_recipient) = folder.identity("third");
-            let header = encrypter_for(&third_recipient).headers().unwrap().header(key, "file").await.unwrap();
+            let header = encrypter_for(&third_recipient).headers().unwrap().header(&key, "file").await.unwrap();
             assert!(folder.age_opens(&third, &spliced(&*old_reader, &header, &file)).unwrap() == plaintext);
         }
     }
