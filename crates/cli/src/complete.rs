@@ -158,6 +158,7 @@ mod tests {
         "jobs",
         "parallel",
         "stall_timeout",
+        "hello_timeout",
         "recover_to",
         "why",
         "every",

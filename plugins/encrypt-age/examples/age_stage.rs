@@ -40,8 +40,13 @@ async fn main() {
         }
         _ => {
             let files = vec![words[2].clone().into()];
-            let identities =
-                Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoTerminal) };
+            let identities = Identities {
+                files,
+                texts: Vec::new(),
+                passphrase: Passphrase::Unused,
+                ask: Arc::new(NoTerminal),
+                programs: Default::default(),
+            };
             let decrypter: Box<dyn Decrypt> = AgeDecrypt::default().build(&identities).unwrap();
             decrypter.decrypt(stdin(), "stdin").await.unwrap()
         }

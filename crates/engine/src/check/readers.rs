@@ -1,6 +1,7 @@
 //! The identities that can decrypt a job's backups: the number of its recipients, and whether the
 //! identities of drills still open the oldest backup. No payload is read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -62,10 +63,15 @@ async fn check_offline(
     encryption: &str,
     recipients: &[String],
 ) -> Option<Finding> {
-    let none =
-        Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) };
+    let none = Identities {
+        files: Vec::new(),
+        texts: Vec::new(),
+        passphrase: Passphrase::Unused,
+        ask: Arc::new(NoAnswer),
+        programs: BTreeMap::new(),
+    };
     let configured = drill_identities(&none, &job.drill, config).await.ok()?;
-    let decrypt = registry.decrypt.build(encryption, &configured).ok()?;
+    let decrypt = registry.decryption(encryption, &configured).ok()?;
     let here = decrypt.headers()?.recipients();
     let all_here = recipients.len() > 1 && recipients.iter().all(|recipient| here.contains(recipient));
     all_here.then(|| {
@@ -119,7 +125,8 @@ async fn check_oldest(
             let remedy = format!("`longshore rekey {} -i OLD_IDENTITY` adds them", job.name);
             findings.push(Finding::warning(&subject, message, remedy));
         }
-        if !identities.is_empty() {
+        let encryption = oldest.manifest.artifact.encryption.as_deref().unwrap_or_default();
+        if registry.can_decrypt(encryption, &identities) {
             findings.extend(check_identity(registry, &*store, &oldest, &identities, &subject).await);
         }
     }
@@ -174,7 +181,7 @@ async fn check_identity(
     let artifact = &oldest.manifest.artifact;
     let opened = async {
         let encryption = artifact.encryption.as_deref().unwrap_or_default();
-        let decrypt = registry.decrypt.build(encryption, identities)?;
+        let decrypt = registry.decryption(encryption, identities)?;
         opens(&*decrypt, store, oldest).await
     };
     let key = artifact.key.as_str();

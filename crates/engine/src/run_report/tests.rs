@@ -58,6 +58,7 @@ impl Case {
             texts: Vec::new(),
             passphrase: Passphrase::Unused,
             ask: std::sync::Arc::new(Silent),
+            programs: Default::default(),
         };
         let at = [catalogued(&self.store).await];
         let (mut all, errors) = last_runs(&self.config, &Registry::default(), &identities, &at, None).await;

@@ -37,8 +37,13 @@ fn registry() -> Registry {
 async fn read(at: &Catalogued) -> Option<VerifyResult> {
     let registry = registry();
     let config = Config::default();
-    let identities =
-        Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) };
+    let identities = Identities {
+        files: Vec::new(),
+        texts: Vec::new(),
+        passphrase: Passphrase::Unused,
+        ask: Arc::new(NoAnswer),
+        programs: Default::default(),
+    };
     let verifier = BackupVerifier {
         config: &config,
         registry: &registry,

@@ -97,7 +97,13 @@ impl Ask for Silent {
 /// Returns the identity that decrypts the backups.
 pub(crate) fn identities() -> Identities {
     let text = IdentityText { name: "test".to_owned(), text: "key".into() };
-    Identities { files: Vec::new(), texts: vec![text], passphrase: Passphrase::Unused, ask: Arc::new(Silent) }
+    Identities {
+        files: Vec::new(),
+        texts: vec![text],
+        passphrase: Passphrase::Unused,
+        ask: Arc::new(Silent),
+        programs: Default::default(),
+    }
 }
 
 fn registry() -> Registry {

@@ -90,8 +90,13 @@ async fn sealed_copy_is_preferred_to_unsealed_copy() {
         job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
     }
     let app = Selector::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
-    let none =
-        Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) };
+    let none = Identities {
+        files: Vec::new(),
+        texts: Vec::new(),
+        passphrase: Passphrase::Unused,
+        ask: Arc::new(NoAnswer),
+        programs: Default::default(),
+    };
     let refused = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
     assert_eq!(choose(&config, &app, None, &refused).await.err().unwrap().kind(), Kind::Refused);
     let allowed = choose(&config, &app, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
