@@ -133,6 +133,53 @@ fn restore_page_undoes_gpg() {
     assert_eq!(rows(&target), rows(&test_env.cluster));
 }
 
+/// A program of the protocol that encrypts, and finds modifications by a digest at the end.
+const XOR: &str = r#"#!/usr/bin/env python3
+import hashlib, json, os, sys
+control = os.fdopen(3, "rb")
+send = lambda **message: os.write(3, (json.dumps(message) + "\n").encode())
+flipped = lambda data: bytes(byte ^ 0x55 for byte in data)
+control.readline()
+send(type="hello", protocol="longshore-exec/1", name="xor", version="1", roles=["encrypt", "decrypt"])
+start = json.loads(control.readline())
+data = sys.stdin.buffer.read()
+if start["role"] == "encrypt":
+    out = flipped(data) + hashlib.sha256(data).digest()
+else:
+    out = flipped(data[:-32])
+    if hashlib.sha256(out).digest() != data[-32:]:
+        send(type="error", kind="corrupt", message="the file was modified")
+        sys.exit(1)
+sys.stdout.buffer.write(out)
+sys.stdout.buffer.flush()
+send(type="done", bytes_in=len(data), bytes_out=len(out))
+"#;
+
+#[test]
+fn programs_of_the_protocol_encrypt_and_decrypt() {
+    let programs = Programs::new();
+    let path = programs.script("xor", "");
+    fs::write(&path, XOR).unwrap();
+    let test = ["plugin", "test", &path, "--hello-timeout", "60s"];
+    programs.run(&test).expect(0).shows("decrypt: fails for a modified file").omits("FAILED");
+    let program = format!("program = ['{path}'], protocol = 'longshore-exec/1', hello_timeout = '60s'");
+    let decrypt = "[decrypt.xor]\ntype = 'exec'\n".to_owned() + &program.replace("], ", "]\n").replace("', ", "'\n");
+    programs.configure_script("seq 1000", &decrypt);
+    let config = programs.env.path("config.toml");
+    let seal = format!("{{ type = 'exec', extension = 'xor', undo = 'xor', {program} }}");
+    fs::write(&config, fs::read_to_string(&config).unwrap().replace("{ type = 'none' }", &seal)).unwrap();
+    programs.run(&["check"]).expect(0).shows("decrypts new backups");
+    programs.run(&["run"]).expect(0);
+    let out = programs.env.path("out").display().to_string();
+    programs.run(&["restore", "wiki", "--output", &out]).expect(0);
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().last(), Some("1000"));
+    // A program that accepts modified files, and one that encrypts nothing.
+    fs::write(&path, XOR.replace("!= data[-32:]", "is None")).unwrap();
+    programs.run(&test).expect(2).shows("FAILED   decrypt: fails for a modified file");
+    fs::write(&path, XOR.replace("byte ^ 0x55", "byte")).unwrap();
+    programs.run(&test).expect(2).shows("FAILED   encrypt: reads 100 bytes");
+}
+
 #[test]
 fn missing_decryption_is_named() {
     let programs = Programs::new();

@@ -3,11 +3,11 @@
 use longshore_catalog::catalog::Backup;
 use longshore_catalog::copy::is_damage;
 use longshore_config::registry::Registry;
+use longshore_core::Result;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::Identities;
 use longshore_core::provenance::Mismatch;
 use longshore_core::stage::{RestoreRequest, Store};
-use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 
 use crate::details::{Details, expect_details, fetch_details};

@@ -11,7 +11,7 @@ use longshore_core::manifest::Verification;
 use longshore_core::pipeline::Depth;
 use longshore_core::subject::Subject;
 use longshore_core::wal_key::{WalFolder, WalKey};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Kind, Result};
 use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::segment::SegmentSize;
 
