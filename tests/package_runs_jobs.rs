@@ -172,6 +172,9 @@ END";
             .shows("OnCalendar");
         let schema = host_copy.run("cat /usr/share/longshore/config.schema.json").expect(0);
         assert_eq!(schema.stdout, include_str!("../crates/cli/config.schema.json"));
+        host_copy
+            .run("cd /usr/share/doc/longshore/examples/exec; test -x rclone -a -x gpg-encrypt; cat README.md")
+            .expect(0);
         host_copy.run(CONFIGURE).expect(0);
         // As bash loads and calls the completions of a package.
         let complete = "cd /usr/share; . bash-completion/completions/longshore; COMP_WORDS=(longshore run n) \

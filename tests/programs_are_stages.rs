@@ -7,56 +7,8 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::offline_env::OfflineEnv;
-use crate::support::{CommandOutput, files};
-
-/// Returns the path of a shipped example.
-fn example(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/exec-examples").join(name);
-    path.canonicalize().unwrap().display().to_string()
-}
-
-/// An environment with programs.
-struct Programs {
-    env: OfflineEnv,
-}
-
-impl Programs {
-    fn new() -> Self {
-        Self { env: OfflineEnv::new("") }
-    }
-
-    /// Creates an executable script, and returns its path.
-    fn script(&self, name: &str, body: &str) -> String {
-        let path = self.env.path(name);
-        fs::write(&path, format!("#!/bin/bash\n{body}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
-        path.display().to_string()
-    }
-
-    /// Configures the job `wiki` with the fields of its dump, and more lines.
-    fn configure(&self, dump: &str, more: &str) {
-        self.env.configure(&format!(
-            "[cluster.wiki]\n[job.wiki]\ncluster = 'wiki'\nencrypt = {{ type = 'none' }}\nship = ['disk']\nmax_age = '1d'\n\
-             dump = [{{ type = 'exec', subject = 'wiki', format = 'test', undo = 'cat', {dump} }}]\n{more}"
-        ));
-    }
-
-    /// Configures a dump by a script.
-    fn configure_script(&self, body: &str, more: &str) {
-        let program = self.script("dump", body);
-        self.configure(&format!("program = ['{program}'], stall_timeout = '1s'"), more);
-    }
-
-    fn run(&self, arguments: &[&str]) -> CommandOutput {
-        self.env.longshore(arguments)
-    }
-
-    /// Returns the files of backups.
-    fn backups(&self) -> Vec<String> {
-        files(&self.env.path("disk")).into_iter().filter(|file| file.starts_with("wiki/wiki/")).collect()
-    }
-}
+use crate::support::files;
+use crate::support::programs::{Programs, example};
 
 /// Creates a database of SQLite with these rows.
 fn sqlite(path: &Path, rows: u32) {
@@ -266,7 +218,7 @@ fn rclone_is_a_destination() {
     let more = format!(
         "[job.copy]\ncluster = 'wiki'\nencrypt = {{ type = 'none' }}\nship = ['cloud', 'disk']\n\
          dump = [{{ type = 'exec', subject = 'wiki', format = 'test', undo = 'cat', program = ['{program}'] }}]\n\
-         [destination.cloud]\ntype = 'exec'\nprogram = ['{}']\nprotocol = 'longshore-exec/1'\n\
+         [destination.cloud]\ntype = 'exec'\nprogram = ['{}']\nprotocol = 'longshore-exec/1'\nhello_timeout = '60s'\n\
          settings = {{ remote = '{}' }}\nenv = {{ RCLONE_CONFIG = '/dev/null' }}\n",
         example("rclone"),
         remote.display()
@@ -390,9 +342,9 @@ fn expect_skeleton_passes(language: &str) {
     programs.run(&["plugin", "new", "--language", language, &path]).expect(0);
     programs.run(&["plugin", "new", "--language", language, &path]).expect(6);
     let setting = format!("path={}", folder.display());
-    let tested = programs.run(&["plugin", "test", &path, "--setting", &setting]);
+    let tested = programs.run(&["plugin", "test", &path, "--setting", &setting, "--hello-timeout", "60s"]);
     tested.expect(0).shows("never overwrites").omits("FAILED");
-    assert_eq!(files(&folder), [""; 0]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the test left a folder");
 }
 
 #[test]
@@ -413,7 +365,7 @@ fn suite_finds_a_program_that_publishes_too_early() {
     assert_ne!(hasty, text);
     fs::write(&path, hasty.replace("ln \"$temp\" \"$path/$key\" 2>/dev/null", "true")).unwrap();
     let setting = format!("path={}", folder.display());
-    let output = programs.run(&["plugin", "test", &path, "--setting", &setting]);
+    let output = programs.run(&["plugin", "test", &path, "--setting", &setting, "--hello-timeout", "60s"]);
     output
         .expect(2)
         .shows("FAILED   ship: publishes nothing if Longshore dies")
@@ -436,7 +388,7 @@ mod slow {
         fs::create_dir(&folder).unwrap();
         let remote = format!("remote={}", folder.display());
         let rclone = ["plugin", "test", &example("rclone"), "--setting", &remote, "--env", "RCLONE_CONFIG=/dev/null"];
-        programs.run(&rclone).expect(0).omits("FAILED");
-        assert_eq!(files(&folder), [""; 0]);
+        programs.run(&[&rclone[..], &["--hello-timeout", "60s"]].concat()).expect(0).omits("FAILED");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the test left a folder");
     }
 }

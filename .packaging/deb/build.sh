@@ -62,6 +62,11 @@ mkdir -p "$(dirname "$schema")"
 
 doc=$root/usr/share/doc/longshore
 install -D -m 644 "$repository/config.example.toml" "$doc/examples/config.toml"
+for file in "$repository"/plugins/exec-examples/*; do
+    mode=755
+    case $file in *.md) mode=644 ;; esac
+    install -D -m "$mode" "$file" "$doc/examples/exec/$(basename "$file")"
+done
 install -D -m 644 "$here/copyright" "$doc/copyright"
 printf 'longshore (%s) unstable; urgency=medium\n\n  * Release %s.\n\n -- %s  %s\n' \
     "$version" "$version" "$maintainer" "$(date -R --date "@${SOURCE_DATE_EPOCH:-0}")" | gzip -9n >"$doc/changelog.Debian.gz"

@@ -7,6 +7,7 @@ pub(crate) mod faulty_programs;
 pub(crate) mod host_copy;
 pub(crate) mod offline_env;
 pub(crate) mod packaging;
+pub(crate) mod programs;
 mod recording_proxy;
 mod remote;
 pub(crate) mod service;

@@ -26,6 +26,7 @@ mod trust;
 mod verify;
 mod wal;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,7 +104,7 @@ pub(crate) async fn execute(
         Verb::Schedule(schedule) => async { schedule::schedule(&context()?, &schedule, stop).await }.await,
         Verb::Wal(wal) => async { wal::wal(&context()?, &wal, stop).await }.await,
         Verb::Notify(notify) => async { notify::notify(&context()?, &notify).await }.await,
-        Verb::Plugin(what) => plugin::plugin(what, *output).await,
+        Verb::Plugin(what) => plugin::plugin(what, &path, *output).await,
         Verb::Serve(serve) => serve::serve(&path, &serve, *output, stop).await,
         Verb::Completions { shell } => man::completions(shell, *output),
         Verb::Man { folder } => man::man(&folder, *output),
@@ -188,12 +189,18 @@ fn expect_readable(identity: &Identity) -> Result<()> {
 /// Returns the identities of the command line, with a prompt for their passphrases.
 fn given_identities(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
-    Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(TerminalPrompt) }
+    Identities { files: identity.files.clone(), passphrase, ..no_identities() }
 }
 
 /// Returns no identities, and no prompt for any.
 pub(crate) fn no_identities() -> Identities {
-    Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(TerminalPrompt) }
+    Identities {
+        files: Vec::new(),
+        texts: Vec::new(),
+        passphrase: Passphrase::Unused,
+        ask: Arc::new(TerminalPrompt),
+        programs: BTreeMap::new(),
+    }
 }
 
 /// Returns the default path of the configuration.

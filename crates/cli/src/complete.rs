@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     /// The arguments whose values are no names of the configuration, and no files.
-    const FREE: [&str; 43] = [
+    const FREE: [&str; 44] = [
         "file",
         "host",
         "setting",
@@ -158,6 +158,7 @@ mod tests {
         "jobs",
         "parallel",
         "stall_timeout",
+        "hello_timeout",
         "recover_to",
         "why",
         "every",

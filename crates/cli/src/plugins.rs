@@ -10,6 +10,7 @@ use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stage::Encrypt;
 use longshore_core::stream::ByteStream;
+use longshore_core::unit::TimeSpan;
 use longshore_engine::inspect::local_time::to_local_time;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
@@ -42,7 +43,9 @@ pub(crate) fn registry() -> Registry {
     registry.verify.add::<longshore_verify_pg_base::PgBase>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
     registry.encrypt.add::<longshore_encrypt_age::Age>();
+    registry.encrypt.add::<longshore_encrypt_exec::Exec>();
     registry.decrypt.add::<longshore_encrypt_age::AgeDecrypt>();
+    registry.decrypt_program.add::<longshore_encrypt_exec::ExecDecrypt>();
     registry.store.add::<longshore_ship_azure::Azure>();
     registry.store.add::<longshore_ship_exec::Exec>();
     registry.store.add::<longshore_ship_gcs::Gcs>();
@@ -193,6 +196,8 @@ pub(crate) struct TestedProgram {
     pub(crate) secret: Vec<(String, String)>,
     /// Variables that are added to its environment.
     pub(crate) env: Vec<(String, String)>,
+    /// The time in which it sends its first message.
+    pub(crate) hello_timeout: TimeSpan,
 }
 
 /// Tests a program of the protocol, with a sound plaintext for its verifier. Returns true if it has
@@ -206,6 +211,7 @@ pub(crate) async fn test_program(tested: TestedProgram, sample: Option<Vec<u8>>)
         secrets: tested.secret.into_iter().map(|(name, path)| (name, path.into())).collect(),
         env: tested.env.into_iter().collect(),
         stall_timeout: TEST_STALL_TIMEOUT,
+        hello_timeout: Some(tested.hello_timeout.duration()),
         ..longshore_exec::ExecProgram::default()
     };
     program.validate()?;

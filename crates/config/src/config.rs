@@ -7,18 +7,20 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use longshore_core::meter::Digest;
+use longshore_core::stage::Decrypt;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_retention::{Policy, RecoveryWindow};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::adopt::{self, Adoption};
+use crate::decryption;
 use crate::destination::{Destination, destination};
 use crate::error::ConfigError;
 use crate::identity::{self, IdentitySource};
 use crate::job::{Job, References};
 use crate::notify::{self, NoticeChannel};
-use crate::registry::Registry;
+use crate::registry::{Builder, Registry};
 use crate::serve::{self, ServeSettings};
 use crate::table::{read, section, unknown_name_hint};
 use crate::trust::TrustSettings;
@@ -36,8 +38,12 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// The file that receives metrics after each run, if any.
     pub metrics_file: Option<PathBuf>,
+    /// The folder of programs of the operator that are named without a slash.
+    pub plugin_dir: Option<PathBuf>,
     /// The identities that decrypt backups, unless the command line names some.
     pub identity: IdentitySource,
+    /// The programs that decrypt the files of other encryptions, by the name of the encryption.
+    pub decrypt: BTreeMap<String, Builder<dyn Decrypt>>,
     /// The signatures that this host makes and verifies.
     pub trust: TrustSettings,
     /// Destinations by name.
@@ -88,10 +94,16 @@ impl Config {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
-        let mut sections = ["cluster", "destination", "retention", "adopt", "job", "identity", "notify", "serve"]
-            .map(|name| top.remove(name));
-        let [clusters, destinations, policies, adoptions, jobs, identity, notify, service] = &mut sections;
+        let mut sections =
+            ["cluster", "destination", "retention", "adopt", "job", "identity", "decrypt", "notify", "serve"]
+                .map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs, identity, decrypt, notify, service] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
+        let plugin_dir = settings.plugin_dir.as_deref();
+        if plugin_dir.is_some_and(Path::is_relative) {
+            return Err(ConfigError::at(whole, "plugin_dir must be an absolute path"));
+        }
+        let decrypt = section(decrypt.take(), |name, value| decryption::program(name, value, registry, plugin_dir))?;
 
         let identity = match identity.take() {
             None => IdentitySource::default(),
@@ -109,7 +121,7 @@ impl Config {
         })?;
         let trust = TrustSettings::resolve(settings.signing, settings.trust);
         let destinations = section(destinations.take(), |name, value| {
-            destination(name, value, registry).map(|destination| destination.with_trust(&trust))
+            destination(name, value, (registry, plugin_dir)).map(|destination| destination.with_trust(&trust))
         })?;
         let policies = section(policies.take(), |name, value| {
             let span = value.span();
@@ -122,10 +134,10 @@ impl Config {
         })?;
         let adoptions =
             section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
-        let references = References { clusters, destinations: &destinations, policies: &policies };
+        let references = References { clusters, destinations: &destinations, policies: &policies, plugin_dir };
         let mut jobs = section(jobs.take(), |name, value| references.job(name, value, registry))?;
         let archives = archives.into_inner().into_iter().map(|(cluster, value)| {
-            let archive = wal::archive(&cluster, value, &destinations, registry)?;
+            let archive = wal::archive(&cluster, value, &destinations, (registry, plugin_dir))?;
             Ok((cluster, archive))
         });
         let wal: BTreeMap<String, WalArchive> = archives.collect::<Result<_, ConfigError>>()?;
@@ -148,7 +160,9 @@ impl Config {
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
             metrics_file: settings.metrics_file,
+            plugin_dir: settings.plugin_dir,
             identity,
+            decrypt,
             trust,
             destinations,
             policies,

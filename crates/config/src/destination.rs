@@ -1,5 +1,6 @@
 //! A destination of the configuration.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ impl Destination {
 pub(crate) fn destination(
     name: &str,
     value: Spanned<DeValue<'_>>,
-    registry: &Registry,
+    (registry, plugin_dir): (&Registry, Option<&Path>),
 ) -> std::result::Result<Destination, ConfigError> {
     let span = value.span();
     let DeValue::Table(mut table) = value.into_inner() else {
@@ -94,7 +95,7 @@ pub(crate) fn destination(
     }
     let (limits, orphan_grace) = (settings.store_settings(), settings.orphan_grace());
     let stall_timeout = limits.stall_timeout;
-    let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
+    let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)), plugin_dir)?;
     let name = name.to_owned();
     let store: Builder<dyn Store> = Arc::new(move |context| {
         let store: Arc<dyn Store> = Arc::from(plugin(context)?);

@@ -104,7 +104,7 @@ pub(crate) fn drill_settings(
     let span = value.span();
     let invalid = |message: &str| ConfigError::at(span.clone(), format!("job \"{name}\": drill: {message}"));
     let DeValue::Table(mut table) = value.into_inner() else { return Err(invalid("must be a table")) };
-    let scratch = table.remove("scratch").map(|scratch| registry.scratch.read(scratch)).transpose()?;
+    let scratch = table.remove("scratch").map(|scratch| registry.scratch.read(scratch, None)).transpose()?;
     let written: Written = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
     if written.identity.is_some() && written.identity_command.is_some() {
         return Err(invalid("has both identity and identity_command: remove one"));

@@ -1,6 +1,7 @@
 //! A job of the configuration.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::TimeDelta;
 use longshore_core::plugin::{Cluster, CompressBy, JobContext};
@@ -66,6 +67,7 @@ pub(crate) struct References<'a> {
     pub(crate) clusters: BTreeMap<String, written::Cluster>,
     pub(crate) destinations: &'a BTreeMap<String, Destination>,
     pub(crate) policies: &'a BTreeMap<String, Policy>,
+    pub(crate) plugin_dir: Option<&'a Path>,
 }
 
 impl References<'_> {
@@ -76,12 +78,15 @@ impl References<'_> {
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(invalid("must be a table".to_owned()));
         };
+        let plugin_dir = self.plugin_dir;
         let [dump, verify, encrypt, drill, schedule, hooks] =
             ["dump", "verify", "encrypt", "drill", "schedule", "hook"].map(|setting| table.remove(setting));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
         let dump = dump
-            .map(|dump| list_of("dump", "dump = [{ type = \"pg_dump\" }]", dump, |value| registry.dump.read(value)))
+            .map(|dump| {
+                list_of("dump", "dump = [{ type = \"pg_dump\" }]", dump, |value| registry.dump.read(value, plugin_dir))
+            })
             .transpose()?
             .unwrap_or_default();
         if dump.is_empty() {
@@ -89,7 +94,9 @@ impl References<'_> {
         }
         let verify = verify
             .map(|verify| {
-                list_of("verify", "verify = [{ type = \"pg_archive\" }]", verify, |value| registry.verify.read(value))
+                list_of("verify", "verify = [{ type = \"pg_archive\" }]", verify, |value| {
+                    registry.verify.read(value, plugin_dir)
+                })
             })
             .transpose()?;
         let encrypt = match encrypt {
@@ -98,7 +105,7 @@ impl References<'_> {
                 return Err(invalid(message.to_owned()));
             }
             Some(encrypt) if is_none(&encrypt) => None,
-            Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
+            Some(encrypt) => Some(registry.encrypt.read(encrypt, plugin_dir)?),
         };
         let hook = |value: Spanned<DeValue<'_>>| {
             let span = value.span();

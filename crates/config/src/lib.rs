@@ -9,7 +9,8 @@
 //! | `hook`, `notify` | the tables about hooks and notices |
 //! | `incremental` | the setting about incremental base backups |
 //! | `differential` | the setting about dumps stored as differences |
-//! | `adopt`, `drill`, `identity` | the tables about foreign files, drills and identities |
+//! | `adopt`, `drill` | the tables about foreign files and drills |
+//! | `identity`, `decryption` | the tables about identities and programs that decrypt |
 //! | `trust` | the tables about signatures |
 //! | `timetable` | the schedules of a job |
 //! | `error` | mistakes in the configuration, and their positions in the file |
@@ -20,6 +21,7 @@
 
 mod adopt;
 mod config;
+mod decryption;
 mod destination;
 mod differential;
 mod drill;

@@ -78,6 +78,8 @@ references! {
     Verify = "verify";
     /// An encryption, or none.
     Encrypt = "encrypt";
+    /// A decryption by a program.
+    Decrypt = "decrypt";
     /// A destination.
     Destination = "destination";
     /// A server for drills.

@@ -1,9 +1,11 @@
 //! The known plugins, by the `type` that names them in the configuration.
 
+mod decryption;
 mod restore;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::Path;
 use std::sync::Arc;
 
 use longshore_core::format::Format;
@@ -24,7 +26,7 @@ pub use self::restore::RestorePlugins;
 /// Parsed settings from which a stage can be built any number of times.
 pub type Builder<S> = Arc<dyn Fn(&<S as PluginKind>::Context) -> Result<Box<S>> + Send + Sync>;
 
-type Read<S> = dyn Fn(Spanned<DeValue<'_>>) -> Result<Builder<S>, ConfigError> + Send + Sync;
+type Read<S> = dyn Fn(Spanned<DeValue<'_>>, Option<&Path>) -> Result<Builder<S>, ConfigError> + Send + Sync;
 
 /// Reads the settings of a plugin, as written in the configuration beside `type`, and knows their
 /// JSON Schema.
@@ -40,8 +42,22 @@ impl<S: PluginKind + ?Sized + 'static> Reader<S> {
         T: DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static,
         B: Fn(T, &S::Context) -> Result<Box<S>> + Clone + Send + Sync + 'static,
     {
-        let read = move |settings: Spanned<DeValue<'_>>| {
+        Self::located(|settings, _| settings, build)
+    }
+
+    /// Returns a reader like [`new`](Self::new), whose settings name programs that `locate` finds
+    /// in the folder of such programs.
+    fn located<T, B>(locate: fn(T, &Path) -> T, build: B) -> Self
+    where
+        T: DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static,
+        B: Fn(T, &S::Context) -> Result<Box<S>> + Clone + Send + Sync + 'static,
+    {
+        let read = move |settings: Spanned<DeValue<'_>>, plugin_dir: Option<&Path>| {
             let settings: T = read_setting(settings)?;
+            let settings = match plugin_dir {
+                Some(plugin_dir) => locate(settings, plugin_dir),
+                None => settings,
+            };
             let build = build.clone();
             let builder: Builder<S> = Arc::new(move |context: &S::Context| build(settings.clone(), context));
             Ok(builder)
@@ -64,7 +80,7 @@ impl<S: PluginKind + ?Sized> Default for Plugins<S> {
 impl<S: PluginKind + ?Sized + 'static> Plugins<S> {
     /// Registers a plugin of this program.
     pub fn add<P: Plugin<S>>(&mut self) {
-        self.readers.insert(P::TYPE.to_owned(), Reader::<S>::new(P::build));
+        self.readers.insert(P::TYPE.to_owned(), Reader::<S>::located(P::in_plugin_dir, P::build));
     }
 
     /// Registers a plugin that is known only at run time, such as an external program.
@@ -86,8 +102,13 @@ impl<S: PluginKind + ?Sized + 'static> Plugins<S> {
         }
     }
 
-    /// Reads a table whose `type` names the plugin.
-    pub(crate) fn read(&self, settings: Spanned<DeValue<'_>>) -> Result<Builder<S>, ConfigError> {
+    /// Reads a table whose `type` names the plugin. Programs named without a slash are in
+    /// `plugin_dir`.
+    pub(crate) fn read(
+        &self,
+        settings: Spanned<DeValue<'_>>,
+        plugin_dir: Option<&Path>,
+    ) -> Result<Builder<S>, ConfigError> {
         let span = settings.span();
         let known = || self.readers.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let DeValue::Table(mut table) = settings.into_inner() else {
@@ -107,7 +128,7 @@ impl<S: PluginKind + ?Sized + 'static> Plugins<S> {
             let message = format!("type {} is unknown; {correction} {}", quote_unless_secret(type_name), known());
             return Err(ConfigError::at(name.span(), message));
         };
-        (reader.read)(Spanned::new(span, DeValue::Table(table)))
+        (reader.read)(Spanned::new(span, DeValue::Table(table)), plugin_dir)
     }
 
     /// Returns the name of each plugin and the JSON Schema of its settings, without `type`.
@@ -119,7 +140,7 @@ impl<S: PluginKind + ?Sized + 'static> Plugins<S> {
     pub fn build(&self, name: &str, context: &S::Context) -> Result<Box<S>> {
         let unknown = || Error::new(Stage::Config, Kind::Refused, name, "this program has no such plugin");
         let reader = self.readers.get(name).ok_or_else(unknown)?;
-        let builder = (reader.read)(Spanned::new(0..0, DeValue::Table(DeTable::new())));
+        let builder = (reader.read)(Spanned::new(0..0, DeValue::Table(DeTable::new())), None);
         builder.map_err(|error| unknown().because(error.message().to_owned()))?(context)
     }
 }
@@ -137,6 +158,8 @@ pub struct Registry {
     pub encrypt: Plugins<dyn Encrypt>,
     /// Decryption, by the name in a manifest.
     pub decrypt: Plugins<dyn Decrypt>,
+    /// Decryption by programs, which a table `[decrypt.NAME]` configures.
+    pub decrypt_program: Plugins<dyn Decrypt>,
     /// Destinations.
     pub store: Plugins<dyn Store>,
     /// Restore programs, by the format in a manifest.
@@ -214,7 +237,7 @@ mod tests {
     fn read(plugins: &Plugins<dyn Encrypt>, settings: &str) -> Result<Builder<dyn Encrypt>, ConfigError> {
         let text = format!("it = {settings}");
         let mut table = DeTable::parse(&text).unwrap().into_inner();
-        plugins.read(table.remove("it").unwrap())
+        plugins.read(table.remove("it").unwrap(), None)
     }
 
     fn read_error(plugins: &Plugins<dyn Encrypt>, settings: &str) -> String {

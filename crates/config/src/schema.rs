@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
 use crate::reference::{
-    Destination, Drill, Dump, Encrypt, Hook, Identity, Notify, Schedule, Scratch, Serve, Verify, WalArchive,
+    Decrypt, Destination, Drill, Dump, Encrypt, Hook, Identity, Notify, Schedule, Scratch, Serve, Verify, WalArchive,
 };
 use crate::registry::Registry;
 use crate::{drill, hook, identity, notify, serve, timetable, wal, written};
@@ -34,6 +34,7 @@ pub fn schema(registry: &Registry) -> Schema {
         (Dump::NAME, one_of(registry.dump.schemas(&mut generator), None)),
         (Verify::NAME, one_of(registry.verify.schemas(&mut generator), None)),
         (Encrypt::NAME, one_of(encrypt, None)),
+        (Decrypt::NAME, one_of(registry.decrypt_program.schemas(&mut generator), None)),
         (Destination::NAME, one_of(registry.store.schemas(&mut generator), Some(&common))),
         (Scratch::NAME, one_of(registry.scratch.schemas(&mut generator), None)),
         (Notify::NAME, one_of(channels, Some(&notice))),

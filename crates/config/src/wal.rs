@@ -1,6 +1,7 @@
 //! `[cluster.NAME.wal]`: the archive of a cluster's WAL.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -163,7 +164,7 @@ pub(crate) fn archive(
     cluster: &str,
     value: Spanned<DeValue<'_>>,
     destinations: &BTreeMap<String, Destination>,
-    registry: &Registry,
+    (registry, plugin_dir): (&Registry, Option<&Path>),
 ) -> Result<WalArchive, ConfigError> {
     let span = value.span();
     let invalid = |message: String| ConfigError::at(span.clone(), format!("cluster \"{cluster}\": wal: {message}"));
@@ -174,7 +175,7 @@ pub(crate) fn archive(
             return Err(invalid(message.to_owned()));
         }
         Some(encrypt) if is_none(&encrypt) => None,
-        Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
+        Some(encrypt) => Some(registry.encrypt.read(encrypt, plugin_dir)?),
     };
     let Written { ship, required, recovery_window, max_age, receive, .. } =
         read(Spanned::new(span.clone(), DeValue::Table(table)))?;

@@ -37,6 +37,8 @@ pub(crate) struct Top {
     pub(crate) state_dir: Option<PathBuf>,
     /// The file for metrics, written after each run, drill and verification.
     pub(crate) metrics_file: Option<PathBuf>,
+    /// The folder of programs of `type = "exec"` that are named without a slash.
+    pub(crate) plugin_dir: Option<PathBuf>,
     /// The key that signs the records of this host.
     pub(crate) signing: Option<WrittenSigning>,
     /// The signers whose records this host trusts.
@@ -44,6 +46,11 @@ pub(crate) struct Top {
     #[serde(rename = "identity")]
     #[schemars(with = "Option<reference::Identity>")]
     _identity: Option<IgnoredAny>,
+    /// The programs that decrypt the files of other encryptions than age, by the name of the
+    /// encryption.
+    #[serde(rename = "decrypt")]
+    #[schemars(with = "Option<reference::Named<reference::Decrypt>>")]
+    _decrypt: Option<IgnoredAny>,
     /// The PostgreSQL servers to back up, by name.
     #[serde(rename = "cluster")]
     #[schemars(with = "Option<reference::Named<Cluster>>")]

@@ -56,6 +56,6 @@ pub mod temp_name;
 
 pub use longshore_model::{Error, Kind, Result, SqlState, Stage};
 pub use longshore_model::{
-    adopted_from, base, clock, comparison, digest, drill, error, format, header, key, left_out, manifest, mark, phase,
-    provenance, run_report, series, signature, source, sqlstate, subject, terms, unit, wal_key,
+    adopted_from, base, clock, comparison, digest, drill, encryption_name, error, format, header, key, left_out,
+    manifest, mark, phase, provenance, run_report, series, signature, source, sqlstate, subject, terms, unit, wal_key,
 };

@@ -1,8 +1,10 @@
 //! Plugins: settings from the configuration, from which stages are built.
 
+mod decryption;
 mod target;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Ver
 use crate::store::STALL_TIMEOUT;
 use crate::unit::TimeSpan;
 
+pub use self::decryption::{DecryptProgram, IDENTITY_HINT, decryption_hint};
 pub use self::target::{
     Cleanup, DataDirectory, DatabaseTarget, ExistingFiles, Owners, Privileges, RESTORE_STALL_TIMEOUT, Scripts,
     SearchPath, Section, Selection, Start, Statistics, Target, TargetContent, TargetDatabase,
@@ -72,6 +75,13 @@ impl PluginKind for dyn Examine {
 pub trait Plugin<S: PluginKind + ?Sized>: DeserializeOwned + JsonSchema + Clone + Send + Sync + 'static {
     /// The plugin's name in the configuration.
     const TYPE: &'static str;
+
+    /// Finds the programs that the settings name without a slash in this folder. Settings without
+    /// programs remain as they are.
+    #[must_use]
+    fn in_plugin_dir(self, _plugin_dir: &Path) -> Self {
+        self
+    }
 
     /// Builds the stage.
     fn build(self, context: &S::Context) -> Result<Box<S>>;
@@ -148,22 +158,9 @@ pub struct Identities {
     pub passphrase: Passphrase,
     /// The prompt for a passphrase.
     pub ask: Arc<dyn Ask>,
-}
-
-/// The hint of errors about a missing identity.
-pub const IDENTITY_HINT: &str =
-    "pass an identity that decrypts it: --identity FILE, or [identity] in the configuration";
-
-impl Identities {
-    /// Returns no identities, with a prompt that cannot be answered.
-    pub fn none() -> Self {
-        Self { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) }
-    }
-
-    /// Returns true if no identity and no passphrase are available.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.texts.is_empty() && self.passphrase == Passphrase::Unused
-    }
+    /// The decryption of files that programs of the operator encrypted, by the name of the
+    /// encryption.
+    pub programs: BTreeMap<String, DecryptProgram>,
 }
 
 /// The text of an identity file that exists only in memory.
@@ -188,13 +185,4 @@ pub enum Passphrase {
 pub trait Ask: Send + Sync {
     /// Returns the answer to `question`, or `None` if no prompt is possible.
     fn secret(&self, question: &str) -> Option<SecretString>;
-}
-
-/// A prompt that cannot be answered.
-struct NoAnswer;
-
-impl Ask for NoAnswer {
-    fn secret(&self, _: &str) -> Option<SecretString> {
-        None
-    }
 }

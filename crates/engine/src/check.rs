@@ -15,10 +15,11 @@ use futures_util::StreamExt;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, Job};
 use longshore_core::check::{Finding, Outcome};
+use longshore_core::format::Format;
 use longshore_core::key::{Key, Timestamp};
 use longshore_core::meter::Digest;
 use longshore_core::plugin::Identities;
-use longshore_core::stage::{Encrypt, Store};
+use longshore_core::stage::{Encrypt, Store, Verify};
 use longshore_core::stream::{collect, from_bytes};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -124,7 +125,11 @@ async fn check_stages(registry: &Registry, job: &Job, identities: &Identities) -
             "remove verify to use the default verifier",
         )),
         Ok(verifiers) => {
-            for verifier in verifiers {
+            let formats = foreign_formats(job);
+            let is_used = |verifier: &Arc<dyn Verify>| {
+                formats.as_ref().is_none_or(|formats| formats.iter().any(|format| verifier.verifies(format)))
+            };
+            for verifier in verifiers.into_iter().filter(is_used) {
                 findings.extend(verifier.check().await);
             }
         }
@@ -141,6 +146,12 @@ async fn check_stages(registry: &Registry, job: &Job, identities: &Identities) -
     findings
 }
 
+/// Returns the formats of the job's dumps, if all are those of other programs.
+fn foreign_formats(job: &Job) -> Option<Vec<Format>> {
+    // Another finding reports a dump that cannot be built.
+    job.dump.iter().map(|dump| dump(&job.site).ok()?.foreign_format()).collect()
+}
+
 /// Checks that recipients parse, and that the identities given decrypt new backups.
 async fn check_encryption(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
     let subject = format!("job {}", job.name);
@@ -153,17 +164,18 @@ async fn check_encryption(registry: &Registry, job: &Job, identities: &Identitie
         Err(error) => return vec![Finding::failed(subject, &error)],
     };
     let mut findings = encrypt.check().await;
-    if !identities.is_empty() {
+    if registry.can_decrypt(encrypt.name(), identities) {
+        let by = if identities.programs.contains_key(encrypt.name()) { "decrypt" } else { "identity" };
         findings.push(match decrypt_probe(registry, &*encrypt, identities).await {
-            Ok(()) => Finding::good("identity", "decrypts new backups"),
-            Err(error) => Finding::failed("identity", &error),
+            Ok(()) => Finding::good(by, "decrypts new backups"),
+            Err(error) => Finding::failed(by, &error),
         });
     }
     findings
 }
 
 async fn decrypt_probe(registry: &Registry, encrypt: &dyn Encrypt, identities: &Identities) -> Result<()> {
-    let decrypt = registry.decrypt.build(encrypt.name(), identities)?;
+    let decrypt = registry.decryption(encrypt.name(), identities)?;
     let plain = decrypt.decrypt(encrypt.encrypt(from_bytes(PROBE), "probe"), "probe").await?;
     expect_probe(&collect(plain, PROBE.len(), Stage::Decrypt, "probe").await?)
 }

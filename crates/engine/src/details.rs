@@ -4,7 +4,7 @@ use longshore_catalog::catalog::Backup;
 use longshore_config::registry::Registry;
 use longshore_core::manifest::{Manifest, Verification};
 use longshore_core::meter::expect;
-use longshore_core::plugin::{IDENTITY_HINT, Identities};
+use longshore_core::plugin::Identities;
 use longshore_core::provenance::{Mismatch, Provenance};
 use longshore_core::stage::Store;
 use longshore_core::stream::collect;
@@ -57,8 +57,8 @@ pub(crate) async fn fetch_details(
         (None, _) => sealed,
         (Some(_), Some(decryptor)) => decryptor.decrypt(sealed, key).await?,
         (Some(encryption), None) => {
-            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("encrypted with {encryption}"));
-            return Err(error.hint(IDENTITY_HINT));
+            let by_hand = backup.manifest.artifact.decryption.as_deref();
+            return Err(registry.missing_decryption(encryption, by_hand, key));
         }
     };
     let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;

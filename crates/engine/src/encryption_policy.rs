@@ -34,14 +34,16 @@ impl<'a> EncryptionPolicy<'a> {
     /// Expects encrypted backups of all jobs that encrypt, and, if there are identities, of jobs
     /// that are not in the configuration.
     pub fn new(config: &'a Config, identities: &Identities, unsealed: Unsealed) -> Self {
-        let identity = if identities.is_empty() { Identity::None } else { Identity::Given };
+        let is_given = !identities.is_empty() || !identities.programs.is_empty();
+        let identity = if is_given { Identity::Given } else { Identity::None };
         Self { config, identity, unsealed }
     }
 
     /// Creates the same rules with the identity of the configuration, and allows
     /// unencrypted backups.
     pub fn of_config(config: &'a Config) -> Self {
-        let identity = if config.identity.is_empty() { Identity::None } else { Identity::Given };
+        let is_given = !config.identity.is_empty() || !config.decrypt.is_empty();
+        let identity = if is_given { Identity::Given } else { Identity::None };
         Self { config, identity, unsealed: Unsealed::Allowed }
     }
 

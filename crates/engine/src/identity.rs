@@ -16,17 +16,18 @@ const MAX_IDENTITY_BYTES: usize = 1 << 20;
 /// The name that `init` gives an identity file, beside the configuration.
 const DEFAULT_FILE: &str = "identity.txt";
 
-/// Returns the given identities, or those of `[identity]` in the configuration.
+/// Returns the given identities, or those of `[identity]` in the configuration, and the programs of
+/// `[decrypt.NAME]`.
 ///
 /// # Errors
 ///
 /// Fails if the command that prints the identity fails.
 pub async fn identities(given: &Identities, config: &Config) -> Result<Identities> {
-    load(given, &config.identity).await
+    load(given, &config.identity, config).await
 }
 
 /// Returns the given identities, or those of the job's drill settings, or those of `[identity]` in
-/// the configuration.
+/// the configuration, and the programs of `[decrypt.NAME]`.
 pub(crate) async fn drill_identities(
     given: &Identities,
     drilling: &DrillSettings,
@@ -37,7 +38,7 @@ pub(crate) async fn drill_identities(
         command: drilling.identity_command.clone().map(IdentityCommand::Shell),
         name: "identity_command",
     };
-    load(given, if own.is_empty() { &config.identity } else { &own }).await
+    load(given, if own.is_empty() { &config.identity } else { &own }, config).await
 }
 
 /// Returns the identity file beside the configuration, if one is there.
@@ -46,8 +47,9 @@ pub fn default_file(config: &Config) -> Option<PathBuf> {
     Some(folder.join(DEFAULT_FILE)).filter(|file| file.is_file())
 }
 
-async fn load(given: &Identities, source: &IdentitySource) -> Result<Identities> {
+async fn load(given: &Identities, source: &IdentitySource, config: &Config) -> Result<Identities> {
     let mut all = given.clone();
+    all.programs.extend(config.decrypt.iter().map(|(name, program)| (name.clone(), program.clone())));
     if all.is_empty() {
         all.files.extend(source.file.iter().cloned());
         if let Some(command) = &source.command {

@@ -117,6 +117,11 @@ impl Rekeyer<'_> {
     /// Fails if there is no identity, if the encryption has no headers, or if no backup has the
     /// requested name. Other errors are part of the result.
     pub async fn rekey(&self, scope: &RekeyScope<'_>, only: Option<&str>) -> Result<Rekeyed> {
+        if self.encrypt.headers().is_none() {
+            let message = "its files have no headers to which recipients could be added";
+            return Err(Error::new(Stage::Encrypt, Kind::Refused, self.encrypt.name(), message)
+                .hint("only backups encrypted with age can be rekeyed: wait until the older ones expire"));
+        }
         if self.identities.is_empty() && self.mode == Mode::Act {
             let message = "there is no identity that decrypts the backups now";
             return Err(Error::new(Stage::Decrypt, Kind::Usage, "rekey", message).hint(IDENTITY_HINT));

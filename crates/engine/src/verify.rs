@@ -193,7 +193,8 @@ impl BackupVerifier<'_> {
     /// Returns true if a backup is decoded, and not only compared with the digest of its
     /// stored bytes.
     fn decodes(&self, backup: &Backup) -> bool {
-        backup.manifest.artifact.encryption.is_none() || !self.identities.is_empty()
+        let encryption = backup.manifest.artifact.encryption.as_deref();
+        encryption.is_none_or(|encryption| self.identities.are_for(encryption))
     }
 
     /// Verifies one backup. Returns `None` if the backup was deleted meanwhile.

@@ -22,6 +22,10 @@ pub enum Role {
     /// Restores a plaintext from standard input. Only plain commands have this role.
     #[serde(skip_deserializing)]
     Restore,
+    /// Encrypts standard input to standard output.
+    Encrypt,
+    /// Decrypts standard input to standard output, and fails if it is incomplete or modified.
+    Decrypt,
     /// Stores standard input under a key, once the upload is committed.
     Ship,
     /// Writes an object, or a part of it, to standard output.
@@ -43,6 +47,8 @@ impl Role {
             Self::Dump => "dump",
             Self::Verify => "verify",
             Self::Restore => "restore",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
             Self::Ship => "ship",
             Self::Fetch => "fetch",
             Self::List => "list",
@@ -54,12 +60,12 @@ impl Role {
 
     /// Returns true if the program reads standard input.
     pub fn reads(self) -> bool {
-        matches!(self, Self::Verify | Self::Restore | Self::Ship)
+        matches!(self, Self::Verify | Self::Restore | Self::Encrypt | Self::Decrypt | Self::Ship)
     }
 
     /// Returns true if the program writes bytes to standard output.
     pub fn writes(self) -> bool {
-        matches!(self, Self::Dump | Self::Fetch)
+        matches!(self, Self::Dump | Self::Encrypt | Self::Decrypt | Self::Fetch)
     }
 }
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use longshore_core::child_log::ChildLog;
 use longshore_core::{Error, Result, Stage};
-use longshore_program::{inherited_environment, read_last_lines};
+use longshore_program::{ProcessGroup, inherited_environment, read_last_lines};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, test_kill_process_group};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -40,7 +40,7 @@ const PIPE_BYTES: usize = 1 << 20;
 pub(crate) struct Process {
     pub(crate) child: Child,
     log: ChildLog,
-    group: Option<Pid>,
+    group: Option<ProcessGroup>,
     grace_period: Duration,
     /// The exit status, once the program has ended.
     pub(crate) exit: Option<ExitStatus>,
@@ -123,7 +123,7 @@ impl Process {
         });
         Ok(Self {
             log: ChildLog::started(subject, child.id()),
-            group: child.id().and_then(|id| Pid::from_raw(id.cast_signed())),
+            group: ProcessGroup::of(&child),
             child,
             grace_period: GRACE_PERIOD.min(program.stall_timeout),
             exit: None,
@@ -144,7 +144,7 @@ impl Process {
         let Some(group) = self.group else { return };
         // Processes that end together with the program may take a moment.
         let mut wait = Duration::from_millis(1);
-        while is_alive(group) {
+        while is_alive(group.id()) {
             if wait > LEFTOVER_WAIT {
                 self.left_processes = true;
                 break;
@@ -153,24 +153,15 @@ impl Process {
             wait *= 2;
         }
         self.group = None;
-        // The group may have no process left.
-        kill_process_group(group, Signal::KILL).ok();
+        group.kill();
     }
 
     /// Ends the process group: asks it first, then kills it. Its input is still open.
     pub(crate) async fn end(&mut self) {
         let Some(group) = self.group else { return };
         self.log.aborted();
-        // Signalling a group that has ended is harmless.
-        kill_process_group(group, Signal::TERM).ok();
-        let status = timeout(self.grace_period, self.child.wait()).await;
+        group.end(&mut self.child, self.grace_period).await;
         self.group = None;
-        // The group may have no process left.
-        kill_process_group(group, Signal::KILL).ok();
-        if status.is_err() {
-            // Nothing survives SIGKILL, and its status does not matter.
-            self.child.wait().await.ok();
-        }
     }
 
     /// Returns the number of bytes on standard input that the program has not read.
@@ -195,8 +186,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if let Some(group) = self.group.take() {
             self.log.aborted();
-            // Signalling a group that has ended is harmless.
-            kill_process_group(group, Signal::KILL).ok();
+            group.kill();
         }
         if let Some(stderr) = self.stderr.take() {
             stderr.abort();

@@ -19,7 +19,7 @@ use tokio::io;
 use self::pipes::{read_output, write_input};
 use crate::message::{Done, FromProgram, Level, ObjectEntry, Role, ToProgram};
 use crate::process::{Pipes, Process, description};
-use crate::settings::{ExecProgram, Protocol};
+use crate::settings::{ExecProgram, HELLO_TIMEOUT, Protocol};
 
 /// The time for the rest of the output and messages after the end of a program, and for the end of
 /// a program after its last message.
@@ -90,6 +90,7 @@ pub struct Session {
     program: String,
     protocol: Protocol,
     stall_timeout: Duration,
+    hello_timeout: Duration,
     /// The part of the current chunk that the program has not taken.
     unsent: Bytes,
     /// The current chunk.
@@ -178,6 +179,7 @@ impl Session {
             program: program.path().display().to_string(),
             protocol: program.protocol,
             stall_timeout: program.stall_timeout,
+            hello_timeout: program.hello_timeout.unwrap_or(HELLO_TIMEOUT),
             unsent: Bytes::new(),
             chunk: Bytes::new(),
             bytes_in: 0,

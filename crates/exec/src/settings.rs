@@ -19,6 +19,9 @@ use sha2::{Digest, Sha256};
 /// The default time without progress after which a program is ended.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// The default time in which a program of the protocol sends its first message.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The protocol of a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Protocol {
@@ -50,6 +53,16 @@ pub struct ExecProgram {
     pub secrets: BTreeMap<String, PathBuf>,
     /// The longest time without progress.
     pub stall_timeout: Duration,
+    /// The time in which a program of the protocol sends its first message, if not
+    /// [`HELLO_TIMEOUT`].
+    pub hello_timeout: Option<Duration>,
+}
+
+/// Finds a program that is named without a slash in the folder of such programs.
+pub fn locate(argv: &mut [String], plugin_dir: &Path) {
+    if let Some(program) = argv.first_mut().filter(|program| !program.is_empty() && !program.contains('/')) {
+        *program = plugin_dir.join(&*program).display().to_string();
+    }
 }
 
 impl ExecProgram {
@@ -86,8 +99,8 @@ impl ExecProgram {
         };
         if !self.path().is_absolute() {
             return usage(
-                "program must begin with an absolute path",
-                "write program = [\"/path/to/program\", \"argument\"]",
+                "program must begin with an absolute path, or with the name of a program in plugin_dir",
+                "write program = [\"/path/to/program\", \"argument\"], or set plugin_dir to the folder of the program",
             );
         }
         if self.protocol == Protocol::None && !(self.settings.is_empty() && self.secrets.is_empty()) {
@@ -96,12 +109,21 @@ impl ExecProgram {
                 "set protocol = \"longshore-exec/1\", or pass arguments in program and variables in env",
             );
         }
+        if self.protocol == Protocol::None && self.hello_timeout.is_some() {
+            return usage(
+                "hello_timeout needs a program of the protocol",
+                "set protocol = \"longshore-exec/1\", or remove hello_timeout",
+            );
+        }
         let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if self.sha256.as_ref().is_some_and(|text| !is_digest(text)) {
             return usage("sha256 must have 64 hexadecimal digits", "copy the output of `sha256sum PROGRAM`");
         }
         if self.stall_timeout.is_zero() {
             return usage("stall_timeout must be longer than zero", "write a duration such as \"10m\"");
+        }
+        if self.hello_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return usage("hello_timeout must be longer than zero", "write a duration such as \"5s\"");
         }
         Ok(())
     }
@@ -166,7 +188,8 @@ macro_rules! program_settings {
         #[schemars(crate = "longshore_exec::schemars")]
         pub struct $name {
             $($(#[$field_meta])* $field: $type,)*
-            /// The program's absolute path, and its arguments. No shell is used.
+            /// The program's absolute path, or its name in `plugin_dir`, and its arguments. No
+            /// shell is used.
             #[schemars(length(min = 1))]
             program: Vec<String>,
             /// The protocol: `"none"` for a plain command, or `"longshore-exec/1"`.
@@ -188,9 +211,19 @@ macro_rules! program_settings {
             /// secrets.
             #[serde(default)]
             secrets: std::collections::BTreeMap<String, std::path::PathBuf>,
+            /// The time in which a program of the protocol sends its first message, by default
+            /// `"5s"`.
+            #[serde(default)]
+            hello_timeout: Option<$crate::longshore_core::unit::TimeSpan>,
         }
 
         impl $name {
+            /// Finds the program in the folder of programs that are named without a slash.
+            fn locate(mut self, plugin_dir: &std::path::Path) -> Self {
+                $crate::settings::locate(&mut self.program, plugin_dir);
+                self
+            }
+
             /// Returns the program, after a check of its settings.
             fn program(
                 &self,
@@ -205,6 +238,7 @@ macro_rules! program_settings {
                     settings: self.settings.clone(),
                     secrets: self.secrets.clone(),
                     stall_timeout,
+                    hello_timeout: self.hello_timeout.map($crate::longshore_core::unit::TimeSpan::duration),
                 };
                 program.validate()?;
                 Ok(program)
@@ -245,10 +279,24 @@ mod tests {
             (ExecProgram { secrets, ..program(Protocol::None) }, "protocol"),
             (ExecProgram { sha256: Some("ab".to_owned()), ..program(Protocol::None) }, "64"),
             (ExecProgram { stall_timeout: Duration::ZERO, ..program(Protocol::None) }, "longer than zero"),
+            (ExecProgram { hello_timeout: Some(Duration::ZERO), ..program(Protocol::V1) }, "longer than zero"),
+            (ExecProgram { hello_timeout: Some(HELLO_TIMEOUT), ..program(Protocol::None) }, "hello_timeout needs"),
         ] {
             let error = wrong.validate().unwrap_err();
             assert!(error.kind() == Kind::Usage && error.to_string().contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn only_names_without_a_slash_are_located() {
+        for (program, expected) in
+            [("rclone", "/usr/lib/x/rclone"), ("./rclone", "./rclone"), ("/bin/true", "/bin/true"), ("", "")]
+        {
+            let mut argv = vec![program.to_owned(), "rclone".to_owned()];
+            locate(&mut argv, Path::new("/usr/lib/x"));
+            assert_eq!(argv, [expected, "rclone"]);
+        }
+        locate(&mut [], Path::new("/usr/lib/x"));
     }
 
     #[test]

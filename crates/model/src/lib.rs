@@ -8,6 +8,7 @@
 //! | [`base`] | the facts of a base backup |
 //! | [`difference`] | a backup stored as its difference from a full one |
 //! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
+//! | [`encryption_name`] | the names of encryptions by programs |
 //! | [`source`], [`provenance`] | the properties of a dumped database; the origin of details |
 //! | [`header`] | headers that give other recipients access to encrypted files |
 //! | [`mark`] | later events of a backup: held, verified, damaged |
@@ -29,6 +30,7 @@ pub mod comparison;
 pub mod difference;
 pub mod digest;
 pub mod drill;
+pub mod encryption_name;
 pub mod error;
 pub mod format;
 pub mod header;

@@ -161,9 +161,13 @@ pub struct Artifact {
     /// The compression after the dump: `zstd`, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
-    /// The encryption: `age`, or absent.
+    /// The encryption: `age`, the name of an encryption by a program, such as `gpg`, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
+    /// The way to decrypt the files of the backup if a program encrypted them, in the words of the
+    /// configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<String>,
     /// The difference that the artifact contains; absent if it contains the whole dump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<Box<Difference>>,

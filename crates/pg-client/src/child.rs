@@ -7,17 +7,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::{ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use longshore_core::child_log::ChildLog;
 use longshore_core::stream::{BufferPool, ByteStream, CHUNK_BYTES, StreamWriter, from_bytes, transform};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_program::ProcessGroup;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -183,20 +183,11 @@ impl Drop for Process {
     /// Sends SIGTERM to the whole process group, so that `pg_dump` can cancel its query on the
     /// server. Kills the group after a grace period.
     fn drop(&mut self) {
-        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
+        let Some(group) = ProcessGroup::of(&self.child) else {
             return; // The child has ended and was waited for.
         };
         self.log.aborted();
-        // Signalling a group that has ended is harmless.
-        kill_process_group(group, Signal::TERM).ok();
-        let started = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if started.elapsed() > GRACE_PERIOD {
-                kill_process_group(group, Signal::KILL).ok();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        group.end_blocking(&mut self.child, GRACE_PERIOD);
     }
 }
 

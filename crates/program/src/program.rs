@@ -5,15 +5,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use longshore_core::child_log::ChildLog;
 use longshore_core::{Error, Kind, Result, Stage};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::group::ProcessGroup;
 use crate::last_lines::read as read_last_lines;
 use crate::permissions;
 
@@ -174,44 +174,22 @@ struct Group {
 }
 
 impl Group {
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            // Signalling a group that has ended is harmless.
-            kill_process_group(group, signal).ok();
-        }
-    }
-
-    /// Ends the process group: asks it first, then kills it. The group lives on if its leader has
-    /// ended alone, so it is killed in any case.
+    /// Ends the process group.
     async fn end(&mut self) {
-        let group = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         self.log.aborted();
-        self.signal(Signal::TERM);
-        let ended = timeout(GRACE_PERIOD, self.child.wait()).await;
-        if let Some(group) = group {
-            // The group may have no process left.
-            kill_process_group(group, Signal::KILL).ok();
-        }
-        if ended.is_err() {
-            // Nothing survives SIGKILL, and its status does not matter.
-            self.child.wait().await.ok();
+        if let Some(group) = ProcessGroup::of(&self.child) {
+            group.end(&mut self.child, GRACE_PERIOD).await;
         }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
+        let Some(group) = ProcessGroup::of(&self.child) else {
             return; // The program has ended and was waited for.
         };
         self.log.aborted();
-        self.signal(Signal::TERM);
-        let started = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && started.elapsed() < GRACE_PERIOD {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // The group may have no process left.
-        kill_process_group(group, Signal::KILL).ok();
+        group.end_blocking(&mut self.child, GRACE_PERIOD);
     }
 }
 
@@ -219,7 +197,9 @@ impl Drop for Group {
 mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::time::Instant;
 
+    use rustix::process::{Pid, Signal};
     use tempfile::TempDir;
 
     use super::*;

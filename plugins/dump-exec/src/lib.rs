@@ -111,6 +111,10 @@ impl Dump for ProgramDump {
         })
     }
 
+    fn foreign_format(&self) -> Option<Format> {
+        Some(Format::Other(self.format.clone()))
+    }
+
     fn restore_programs(&self, subject: &Subject) -> Option<RestorePrograms> {
         (*subject == self.subject).then(|| self.programs.clone())
     }

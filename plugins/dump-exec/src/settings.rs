@@ -1,12 +1,14 @@
 //! The settings.
 
+use std::path::Path;
+
 use longshore_core::format::FormatName;
 use longshore_core::plugin::{CompressBy, JobContext, Plugin};
 use longshore_core::stage::{Dump, RestorePrograms};
 use longshore_core::subject::Subject;
 use longshore_core::unit::TimeSpan;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_exec::settings::STALL_TIMEOUT;
+use longshore_exec::settings::{STALL_TIMEOUT, locate};
 
 use crate::{ProgramDump, target};
 
@@ -44,6 +46,13 @@ longshore_exec::program_settings! {
 
 impl Plugin<dyn Dump> for Exec {
     const TYPE: &'static str = "exec";
+
+    fn in_plugin_dir(mut self, plugin_dir: &Path) -> Self {
+        for argv in [&mut self.restore, &mut self.drill].into_iter().flatten() {
+            locate(argv, plugin_dir);
+        }
+        self.locate(plugin_dir)
+    }
 
     fn build(self, site: &JobContext) -> Result<Box<dyn Dump>> {
         let usage =

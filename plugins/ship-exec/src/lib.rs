@@ -10,6 +10,7 @@ mod objects;
 mod upload;
 
 use std::ops::Range;
+use std::path::Path;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -36,6 +37,10 @@ longshore_exec::program_settings! {
 
 impl Plugin<dyn Store> for Exec {
     const TYPE: &'static str = "exec";
+
+    fn in_plugin_dir(self, plugin_dir: &Path) -> Self {
+        self.locate(plugin_dir)
+    }
 
     fn build(self, context: &StoreContext) -> Result<Box<dyn Store>> {
         let program = self.program(context.stall_timeout)?;

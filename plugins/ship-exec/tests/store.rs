@@ -19,6 +19,7 @@ fn store(program: &Path, settings: impl Fn(&Path) -> Value) -> (TempDir, Box<dyn
     let settings = json!({
         "program": [program],
         "protocol": "longshore-exec/1",
+        "hello_timeout": "60s",
         "settings": settings(folder.path()),
         "env": { "RCLONE_CONFIG": "/dev/null" },
     });

@@ -8,6 +8,7 @@
 mod digest;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -42,6 +43,10 @@ longshore_exec::program_settings! {
 
 impl Plugin<dyn Verify> for Exec {
     const TYPE: &'static str = "exec";
+
+    fn in_plugin_dir(self, plugin_dir: &Path) -> Self {
+        self.locate(plugin_dir)
+    }
 
     fn build(self, _: &JobContext) -> Result<Box<dyn Verify>> {
         let program = self.program(self.stall_timeout.map_or(STALL_TIMEOUT, TimeSpan::duration))?;

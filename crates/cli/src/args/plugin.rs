@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use longshore_core::unit::TimeSpan;
+
+use super::quantity;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
@@ -17,7 +20,7 @@ pub(crate) enum Plugin {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PluginTest {
-    /// The program, and its arguments.
+    /// The program, or its name in plugin_dir, and its arguments.
     #[arg(required = true, value_hint = ValueHint::ExecutablePath)]
     pub(crate) program: Vec<String>,
     /// Pass a setting to the program. Can be repeated.
@@ -29,6 +32,9 @@ pub(crate) struct PluginTest {
     /// Add a variable to the environment of the program. Can be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) env: Vec<(String, String)>,
+    /// The time in which the program sends its first message.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = quantity::<TimeSpan>)]
+    pub(crate) hello_timeout: TimeSpan,
     /// Verify this file as a sound plaintext [default: the output of the role dump].
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) sample: Option<PathBuf>,

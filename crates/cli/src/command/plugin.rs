@@ -3,36 +3,50 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use longshore_config::Config;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::args::plugin::{Plugin, PluginNew, PluginTest};
 use crate::exit_code::Exit;
 use crate::output::Output;
-use crate::plugins::{TestedProgram, skeleton, test_program};
+use crate::plugins::{TestedProgram, registry, skeleton, test_program};
 
-pub(super) async fn plugin(args: Plugin, output: Output) -> Result<Exit> {
+pub(super) async fn plugin(args: Plugin, config: &Path, output: Output) -> Result<Exit> {
     match args {
-        Plugin::Test(test) => run_test(test, output).await,
+        Plugin::Test(test) => run_test(test, config, output).await,
         Plugin::New(new) => write_skeleton(&new, output),
     }
 }
 
-async fn run_test(args: PluginTest, output: Output) -> Result<Exit> {
-    let PluginTest { mut program, setting, secret, env, sample } = args;
+async fn run_test(args: PluginTest, config: &Path, output: Output) -> Result<Exit> {
+    let PluginTest { mut program, setting, secret, env, hello_timeout, sample } = args;
     if let Some(path) = program.first_mut() {
-        let absolute = std::path::absolute(&*path)
-            .map_err(|error| Error::io(Stage::Config, path.clone(), "cannot find the program", error))?;
-        *path = absolute.display().to_string();
+        *path = located(path, config)?.display().to_string();
     }
     let sample = sample.map(|path| {
         std::fs::read(&path)
             .map_err(|error| Error::io(Stage::Config, path.display().to_string(), "cannot read the sample", error))
     });
     let (passed, lines) =
-        test_program(TestedProgram { argv: program, setting, secret, env }, sample.transpose()?).await?;
+        test_program(TestedProgram { argv: program, setting, secret, env, hello_timeout }, sample.transpose()?).await?;
     lines.into_iter().for_each(|line| output.line(line));
     Ok(if passed { Exit::Done } else { Exit::Failed })
+}
+
+/// Returns the absolute path of a program. A name without a slash is in `plugin_dir`, if the
+/// configuration has one.
+fn located(program: &str, config: &Path) -> Result<PathBuf> {
+    let plugin_dir = match !program.contains('/') && config.exists() {
+        true => Config::load(config, &registry())?.plugin_dir,
+        false => None,
+    };
+    match plugin_dir {
+        Some(plugin_dir) => Ok(plugin_dir.join(program)),
+        None => std::path::absolute(program)
+            .map_err(|error| Error::io(Stage::Config, program, "cannot find the program", error)),
+    }
 }
 
 fn write_skeleton(args: &PluginNew, output: Output) -> Result<Exit> {

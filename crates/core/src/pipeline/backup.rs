@@ -238,6 +238,7 @@ impl Pipeline {
                 format,
                 compression: (compression != Compression::None).then(|| "zstd".to_owned()),
                 encryption: self.encrypt.as_ref().map(|encrypt| encrypt.name().to_owned()),
+                decryption: self.encrypt.as_ref().and_then(|encrypt| encrypt.undo().map(str::to_owned)),
                 difference: difference.map(Box::new),
                 plaintext: digest_of(&plaintext)?,
                 sealed: digest_of(&sealed)?,

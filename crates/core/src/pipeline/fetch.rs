@@ -12,7 +12,7 @@ use crate::event::{Event, Observer};
 use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::meter::expect;
-use crate::plugin::IDENTITY_HINT;
+use crate::plugin::decryption_hint;
 use crate::stage::{Decrypt, Store, Verify, VerifyReport, verifiers_of};
 use crate::stream::{ByteStream, drain};
 
@@ -118,7 +118,7 @@ pub async fn decode(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dy
         (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
         (Some(encryption), None) => {
             let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("encrypted with {encryption}"));
-            return Err(error.hint(IDENTITY_HINT));
+            return Err(error.hint(decryption_hint(encryption, artifact.decryption.as_deref())));
         }
     };
     let plain = match artifact.compression.as_deref() {

@@ -70,6 +70,11 @@ pub trait Dump: Check {
         None
     }
 
+    /// Returns the format of all dumps of the stage, if it is that of another program.
+    fn foreign_format(&self) -> Option<Format> {
+        None
+    }
+
     /// Returns the programs that restore and drill backups of the subject, if the stage is a
     /// program of the operator that dumps the subject.
     fn restore_programs(&self, _subject: &Subject) -> Option<RestorePrograms> {

@@ -12,8 +12,14 @@ pub trait Encrypt: Check {
     /// Returns the name for the manifest, such as `age`.
     fn name(&self) -> &str;
 
-    /// Returns the suffix of an encrypted file's name, such as `.age`.
+    /// Returns the suffix of an encrypted file's name: a dot and the name, such as `.age`.
     fn extension(&self) -> &str;
+
+    /// Returns the way to decrypt a file by hand, for the manifest, unless the name alone describes
+    /// it.
+    fn undo(&self) -> Option<&str> {
+        None
+    }
 
     /// Returns a fingerprint of each recipient, by which to find the matching identity.
     fn recipients(&self) -> Vec<String>;

@@ -60,7 +60,7 @@ async fn check_offline(
 ) -> Option<Finding> {
     let none = Identities::none();
     let configured = drill_identities(&none, &job.drill, config).await.ok()?;
-    let decrypt = registry.decrypt.build(encryption, &configured).ok()?;
+    let decrypt = registry.decryption(encryption, &configured).ok()?;
     let here = decrypt.headers()?.recipients();
     let all_here = recipients.len() > 1 && recipients.iter().all(|recipient| here.contains(recipient));
     all_here.then(|| {
@@ -105,7 +105,8 @@ async fn check_oldest(
             let remedy = format!("`longshore rekey {} -i OLD_IDENTITY` adds them", job.name);
             findings.push(Finding::warning(&subject, message, remedy));
         }
-        if !identities.is_empty() {
+        let encryption = oldest.manifest.artifact.encryption.as_deref().unwrap_or_default();
+        if registry.can_decrypt(encryption, &identities) {
             findings.extend(check_identity(registry, &*store, &oldest, &identities, &subject).await);
         }
     }
@@ -160,7 +161,7 @@ async fn check_identity(
     let artifact = &oldest.manifest.artifact;
     let opened = async {
         let encryption = artifact.encryption.as_deref().unwrap_or_default();
-        let decrypt = registry.decrypt.build(encryption, identities)?;
+        let decrypt = registry.decryption(encryption, identities)?;
         opens(&*decrypt, store, oldest).await
     };
     let key = artifact.key.as_str();

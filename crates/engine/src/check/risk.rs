@@ -66,6 +66,12 @@ fn is_same_file_system(one: &Path, other: &Path) -> bool {
 /// Warns if no destination has a mark of a drill of the cluster. If no destination may be listed,
 /// the drills are another host's task.
 async fn check_drills(config: &Config, job: &Job) -> Option<Finding> {
+    let remedy = match foreign_drills(job).await {
+        None => format!("`longshore drill {}` restores the newest run into a scratch cluster", job.name),
+        Some(true) => format!("`longshore drill {}` passes the newest run to its drill programs", job.name),
+        // Another finding reports that no program drills the backups.
+        Some(false) => return None,
+    };
     let mut listed = false;
     for name in &job.ship {
         let Some(Ok(store)) = config.destinations.get(name).map(|destination| destination.open()) else { continue };
@@ -81,9 +87,23 @@ async fn check_drills(config: &Config, job: &Job) -> Option<Finding> {
         Finding::warning(
             format!("job {}", job.name),
             "was never drilled: no drill has proved that its backups can be restored",
-            format!("`longshore drill {}` restores the newest run into a scratch cluster", job.name),
+            remedy,
         )
     })
+}
+
+/// Returns true if programs drill the dumps of the job, or `None` if some of its dumps are of
+/// PostgreSQL.
+async fn foreign_drills(job: &Job) -> Option<bool> {
+    let mut has_drill = false;
+    for dump in &job.dump {
+        // Another finding reports a dump that cannot be built.
+        let dump = dump(&job.site).ok().filter(|dump| dump.foreign_format().is_some())?;
+        let subjects = dump.discover().await.map(|discovery| discovery.subjects).unwrap_or_default();
+        let programs = subjects.iter().filter_map(|found| dump.restore_programs(&found.subject));
+        has_drill |= programs.into_iter().any(|programs| programs.drill.is_some());
+    }
+    Some(has_drill)
 }
 
 async fn has_drill(store: &dyn Store, cluster: &str) -> Result<bool> {
@@ -113,7 +133,15 @@ fn check_identities(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
             "keep it where it survives the loss of this host, and delete it here: making backups needs only recipients";
         Finding::warning("identity", message, remedy)
     };
-    files.iter().filter(|file| encrypts && file.is_file()).map(warn).collect()
+    let mut findings: Vec<_> = files.iter().filter(|file| encrypts && file.is_file()).map(warn).collect();
+    let encryptions = jobs.iter().filter_map(|job| Some(job.encrypt.as_ref()?(&()).ok()?.name().to_owned()));
+    for name in encryptions.collect::<BTreeSet<_>>().iter().filter(|name| config.decrypt.contains_key(*name)) {
+        let message =
+            format!("[decrypt.{name}] is on this host: anyone who takes over the host may decrypt every backup");
+        let remedy = "configure it on the host that restores: making backups needs no program that decrypts";
+        findings.push(Finding::warning("decrypt", message, remedy));
+    }
+    findings
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ async fn check_arrival(
         let arrived = async {
             let archive = archive.as_ref().map_err(Clone::clone)?;
             let file = arrival(archive, name, deadline).await?;
-            if settings.encrypt.is_some() && identities.is_empty() {
+            if reader.encryption(&file)?.is_some_and(|encryption| !identities.are_for(encryption)) {
                 return Ok::<_, Error>("is archived".to_owned());
             }
             let begun = Instant::now();

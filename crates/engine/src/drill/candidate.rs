@@ -3,11 +3,11 @@
 use longshore_catalog::catalog::Backup;
 use longshore_catalog::copy::is_damage;
 use longshore_config::registry::Registry;
+use longshore_core::Result;
 use longshore_core::manifest::Manifest;
-use longshore_core::plugin::{IDENTITY_HINT, Identities};
+use longshore_core::plugin::Identities;
 use longshore_core::provenance::Mismatch;
 use longshore_core::stage::{RestoreRequest, Store};
-use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 
 use crate::details::{Details, expect_details, fetch_details};
@@ -61,9 +61,10 @@ pub(super) async fn read_all(
 ) -> Result<Vec<DrillCandidate>> {
     let mut candidates = Vec::new();
     for (backup, earlier) in backups.into_iter().zip(earlier) {
-        if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
-            let message = format!("encrypted with {encryption}");
-            return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(IDENTITY_HINT));
+        let artifact = &backup.manifest.artifact;
+        if let Some(encryption) = artifact.encryption.as_deref().filter(|name| !identities.are_for(name)) {
+            let (by_hand, subject) = (artifact.decryption.as_deref(), backup.name.as_str());
+            return Err(registry.missing_decryption(encryption, by_hand, subject));
         }
         let read = async {
             expect_details(&backup.manifest)?;

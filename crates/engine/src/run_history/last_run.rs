@@ -233,8 +233,8 @@ async fn read_details(
     let stream = at.store.fetch(key, None).await?;
     let plaintext = match key.as_str().strip_prefix(plain.as_str()).and_then(|sealing| sealing.strip_prefix('.')) {
         None => stream,
-        Some(_) if identities.is_empty() => return Ok(None),
-        Some(encryption) => registry.decrypt.build(encryption, identities)?.decrypt(stream, key.as_str()).await?,
+        Some(encryption) if !registry.can_decrypt(encryption, identities) => return Ok(None),
+        Some(encryption) => registry.decryption(encryption, identities)?.decrypt(stream, key.as_str()).await?,
     };
     let bytes = collect(plaintext, MAX_REPORT_BYTES, Stage::Catalog, key.as_str()).await?;
     Ok(serde_json::from_slice(&bytes).ok())

@@ -9,10 +9,9 @@ use longshore_core::event::Event;
 use longshore_core::key::encode_name;
 use longshore_core::manifest::Verification;
 use longshore_core::pipeline::Depth;
-use longshore_core::plugin::IDENTITY_HINT;
 use longshore_core::subject::Subject;
 use longshore_core::wal_key::{WalFolder, WalKey};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Kind, Result};
 use longshore_pg_wal::ArchiveName;
 use longshore_pg_wal::segment::SegmentSize;
 
@@ -62,14 +61,16 @@ impl BackupVerifier<'_> {
             size: recorded.unwrap_or_else(|| segment_size(files)),
         };
         let mut selected = select(scope, &folder, files);
-        if self.identities.is_empty() {
-            let readable = |key: &&WalKey| matches!(reader.encryption(key), Ok(None));
-            if matches!(scope, Scope::Named(_)) && !selected.is_empty() && !selected.iter().any(readable) {
-                let message = "encrypted, and there is no identity";
-                return Err(Error::new(Stage::Decrypt, Kind::Usage, name, message).hint(IDENTITY_HINT));
-            }
-            selected.retain(readable);
+        let readable = |key: &&WalKey| match reader.encryption(key) {
+            Ok(None) => true,
+            Ok(Some(encryption)) => self.identities.are_for(encryption),
+            Err(_) => !self.identities.is_empty(),
+        };
+        if let (Scope::Named(_), Some(first), false) = (scope, selected.first(), selected.iter().any(readable)) {
+            let encryption = reader.encryption(first)?.unwrap_or_default();
+            return Err(self.registry.missing_decryption(encryption, None, &name));
         }
+        selected.retain(readable);
         let archive = ArchiveAt::new(&at.name, Arc::clone(&at.store), folder);
         if recorded.is_none() {
             // The names alone permit larger segments, too.

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, WalArchive};
 use longshore_core::compress::decompress;
-use longshore_core::plugin::{IDENTITY_HINT, Identities};
+use longshore_core::plugin::Identities;
 use longshore_core::stage::Decrypt;
 use longshore_core::stream::{ByteStream, collect, from_bytes};
 use longshore_core::wal_key::{WalFolder, WalKey};
@@ -226,11 +226,10 @@ impl Reader<'_> {
         let subject = file.key.as_str();
         match self.encryption(file)? {
             None => Ok(None),
-            Some(_) if self.identities.is_empty() => {
-                let message = "encrypted, and there is no identity";
-                Err(Error::new(Stage::Decrypt, Kind::Usage, subject, message).hint(IDENTITY_HINT))
+            Some(encryption) if !self.identities.are_for(encryption) => {
+                Err(self.registry.missing_decryption(encryption, None, subject))
             }
-            Some(encryption) => self.registry.decrypt.build(encryption, self.identities).map(Some),
+            Some(encryption) => self.registry.decryption(encryption, self.identities).map(Some),
         }
     }
 

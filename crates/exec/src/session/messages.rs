@@ -10,10 +10,6 @@ use crate::control::Control;
 use crate::message::{FromProgram, PROTOCOL, Role, ToProgram};
 use crate::process::description;
 
-/// The time that a program may take to send its first message, unless its time without progress is
-/// shorter.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
-
 impl Session {
     /// Fails if the program does not implement the role.
     pub(super) fn expect_role(&self, roles: &[Role]) -> Result<()> {
@@ -29,7 +25,7 @@ impl Session {
         let hello = ToProgram::Hello { protocol: PROTOCOL, longshore: env!("CARGO_PKG_VERSION") };
         // A program that has ended is reported below.
         let sent = self.control()?.send(&hello).await;
-        let limit = HELLO_TIMEOUT.min(self.stall_timeout);
+        let limit = self.hello_timeout;
         let first = tokio::time::timeout(limit, async {
             match self.control() {
                 Ok(control) => control.next().await,
@@ -37,8 +33,16 @@ impl Session {
             }
         })
         .await;
-        let hint = "a program without the protocol needs protocol = \"none\"; `longshore plugin test PROGRAM` tests \
-                    one with the protocol";
+        let hint = match first {
+            Err(_) => {
+                "raise hello_timeout if the program needs more time to begin; a program without the protocol needs \
+                 protocol = \"none\""
+            }
+            Ok(_) => {
+                "a program without the protocol needs protocol = \"none\"; `longshore plugin test PROGRAM` tests one \
+                 with the protocol"
+            }
+        };
         let problem = match first {
             Err(_) => format!("sent no hello within {} s on descriptor 3", limit.as_secs_f64()),
             Ok(Err(problem)) => problem,

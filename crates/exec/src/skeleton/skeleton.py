@@ -110,10 +110,12 @@ def stat(path, start):
     send(type="done")
 
 
-def remove(path, start):  # of a key, or of a temporary file
+def remove(path, start):  # of a key, of a temporary file, or of an empty folder
     file = os.path.join(path, start["key"])
     if os.path.isfile(file):
         os.unlink(file)
+    elif os.path.isdir(file) and not os.listdir(file):
+        os.rmdir(file)
     send(type="done")
 
 

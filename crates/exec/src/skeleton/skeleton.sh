@@ -55,8 +55,9 @@ case $(field .role) in
     stat)
         if [ -f "$path/$key" ]; then printf '%s\t%s\n' "$key" "$(stat --printf '%s\t%Y' "$path/$key")" | entries; fi
         send '{type: "done"}' ;;
-    remove)                                                # of a key, or of a temporary file
+    remove)                                 # of a key, of a temporary file, or of an empty folder
         if [ -f "$path/$key" ]; then rm --force "$path/$key"; fi
+        if [ -d "$path/$key" ]; then rmdir --ignore-fail-on-non-empty "$path/$key"; fi
         send '{type: "done"}' ;;
     check)
         [ -w "$path" ] || fail denied "$path is not writable"

@@ -1,5 +1,7 @@
 //! The roles of a destination.
 
+use std::collections::BTreeSet;
+
 use longshore_core::digest::hex;
 use longshore_core::{Kind, Result};
 use serde_json::Value;
@@ -192,11 +194,18 @@ async fn remove(tester: &Tester<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes everything that the tests stored, hidden files included.
+/// Removes everything that the tests stored, hidden files included, and then the folders.
 async fn clean_up(tester: &Tester<'_>) -> Result<(), String> {
     let listed = async || tester.entries(Role::List, "under", tester.unique).await.map_err(|error| error.chain());
+    let mut folders = BTreeSet::from([tester.unique.to_owned()]);
     for entry in listed().await? {
+        let inner = entry.key.match_indices('/').filter(|(end, _)| *end > tester.unique.len());
+        folders.extend(inner.map(|(end, _)| entry.key[..end].to_owned()));
         tester.run(Role::Remove, &[("key", entry.key.into())], no_input()).await?;
+    }
+    for folder in folders.into_iter().rev() {
+        // Not all destinations have folders, so a program need not remove them.
+        tester.run(Role::Remove, &[("key", folder.into())], no_input()).await.ok();
     }
     match listed().await?.first() {
         Some(left) => Err(format!("{} is still listed", left.key)),

@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const REQUIRED: [Package; 22] = [
+pub(super) const REQUIRED: [Package; 23] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -38,6 +38,7 @@ pub(super) const REQUIRED: [Package; 22] = [
     Package::new("mariadb-server", "mariadbd"), // dumped by a program
     Package::new("rclone", "rclone"),           // reached by an example of a program
     Package::new("sqlite3", "sqlite3"),
+    Package::new("gnupg", "gpg"),               // encrypts by an example of a program
     Package::new("pass", "pass"),               // prints an identity, as in the manual
     Package::new("pgbouncer", "pgbouncer"),     // a pooler, which backups must refuse
     Package::new("systemd", "systemd-analyze"), // checks units, and computes the times of timers

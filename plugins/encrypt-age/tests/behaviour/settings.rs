@@ -184,6 +184,7 @@ fn builds_decrypter_without_identity() {
         files: Vec::new(),
         passphrase: Passphrase::AskFor,
         ask: std::sync::Arc::new(crate::support::FixedAnswer::none()),
+        programs: Default::default(),
     };
     assert!(AgeDecrypt::default().build(&context).is_ok());
 }

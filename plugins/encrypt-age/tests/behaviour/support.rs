@@ -41,6 +41,7 @@ pub(crate) fn decrypter_with_prompt(files: &[&Path], ask: &Arc<FixedAnswer>) -> 
         files: files.iter().map(|file| file.to_path_buf()).collect(),
         passphrase: Passphrase::AskFor,
         ask: Arc::clone(ask) as Arc<dyn Ask>,
+        programs: Default::default(),
     };
     toml::from_str::<AgeDecrypt>("").unwrap().build(&context)
 }
