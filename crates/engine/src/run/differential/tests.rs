@@ -192,12 +192,12 @@ async fn destination_without_a_good_full_backup_makes_one() {
     let env = Env::weekly();
     let full = env.run(&rows(0)).await.name;
     // Pruned by hand at one destination.
-    for end in [".json", ".dump"] {
+    for end in [".json", ".dump.zst"] {
         env.far.lose(&key(&full, end));
     }
     env.expect_full("destination \"far\" lacks").await;
     let full = newest_full(&env.near).await;
-    env.near.damage(&key(&full, ".dump"), |bytes| bytes.truncate(9));
+    env.near.damage(&key(&full, ".dump.zst"), |bytes| bytes.truncate(9));
     env.expect_full("at destination \"near\" is damaged").await;
 }
 
