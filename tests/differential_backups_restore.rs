@@ -320,35 +320,30 @@ mod slow {
         Manifest,
     }
 
-    /// Returns true if a run has reached the step.
-    fn is_reached(test_env: &TestEnv, step: Step, before: usize) -> bool {
-        let state = test_env.path("state").join("differential");
-        if step == Step::Digests {
-            let new = |file: &String| file.contains("shop.new-");
-            let bytes = |file: &String| fs::metadata(state.join(file)).map_or(0, |found| found.len());
-            return files(&state).iter().filter(|file| new(file)).any(|file| bytes(file) > 0);
-        }
-        let folder = fs::read_dir(test_env.local().join("main/shop")).unwrap();
-        let names: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        let count = |is: &dyn Fn(&str) -> bool| names.iter().filter(|name| is(name)).count();
-        let artifacts = count(&|name| name.contains(".dump.") && name.ends_with(".age"));
-        let manifests = count(&|name| name.ends_with(".json") && name.matches('.').count() == 1);
-        match step {
-            Step::Digests => false,
-            Step::Upload => count(&|name| name.ends_with(".partial")) > 0,
-            Step::Artifact => artifacts > before,
-            Step::Manifest => manifests > before,
-        }
+    /// Returns the number of files of a step.
+    fn count(test_env: &TestEnv, step: Step) -> usize {
+        let folder = match step {
+            Step::Digests => test_env.path("state").join("differential"),
+            _ => test_env.local().join("main/shop"),
+        };
+        let is_of_step = |name: &String| match step {
+            Step::Digests => {
+                name.contains("shop.new-") && fs::metadata(folder.join(name)).is_ok_and(|found| found.len() > 0)
+            }
+            Step::Upload => name.ends_with(".partial"),
+            Step::Artifact => name.contains(".dump.") && name.ends_with(".age"),
+            Step::Manifest => name.ends_with(".json") && name.matches('.').count() == 1,
+        };
+        files(&folder).iter().filter(|name| is_of_step(name)).count()
     }
 
     /// Kills a run at a step. Returns false if the run ended before.
     fn kill_at(test_env: &TestEnv, arguments: &[&str], step: Step) -> bool {
         thread::sleep(Duration::from_millis(1050));
-        let folder = test_env.local().join("main/shop");
-        let artifacts = files(&folder).iter().filter(|name| name.contains(".dump.")).count();
+        let before = count(test_env, step);
         let mut run = test_env.start(arguments);
         loop {
-            if is_reached(test_env, step, artifacts) {
+            if count(test_env, step) > before {
                 run.kill().unwrap();
                 run.wait().unwrap();
                 return true;

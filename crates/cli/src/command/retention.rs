@@ -12,7 +12,7 @@ use indicatif::HumanBytes;
 use longshore_core::unit::format_age;
 use longshore_core::{Error, Result, Stage};
 use longshore_engine::simulate::{Differences, Scenario, Simulation, simulate as run};
-use longshore_retention::{CalendarUnit, Policy};
+use longshore_retention::{CalendarUnit, Policy, describe_reasons};
 use serde::Serialize;
 
 use crate::args::{Retention, Simulate};
@@ -117,7 +117,7 @@ fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
             local(survivor.time).format("%a %Y-%m-%d %H:%M").to_string().into(),
             format_age(simulation.end - survivor.time).into(),
             if survivor.is_difference { "difference" } else { "" }.into(),
-            survivor.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into(),
+            describe_reasons(&survivor.reasons).into(),
         ]
     });
     let columns = [

@@ -204,10 +204,12 @@ impl StateFolder {
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
-    /// Begins the state after a backup. Removes what killed runs left.
+    /// Begins the state after a backup. Removes what killed runs left, but not the digests that the
+    /// facts name: until the new backup is stored, the last full one is that of the facts.
     pub(super) fn create(&self, subject: &Subject, compared: Option<FullState>) -> Result<NewState> {
         let created = || -> io::Result<NewState> {
-            self.remove_unused(subject, compared.as_ref().map(|state| &state.full))?;
+            let known = self.read(subject).ok().flatten();
+            self.remove_unused(subject, compared.as_ref().or(known.as_ref()).map(|state| &state.full))?;
             let mut key = [0; 32];
             File::open("/dev/urandom")?.read_exact(&mut key)?;
             let blocks = tempfile::Builder::new().prefix(&new_prefix(subject)).tempfile_in(&self.0)?;
