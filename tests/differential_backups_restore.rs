@@ -244,6 +244,12 @@ fn retention_keeps_full_backups_of_kept_differences() {
     run(&test_env).stdout_shows("shop, difference");
     let names: Vec<_> = backups(&test_env.local()).into_iter().map(|made| made.name).collect();
     assert!(names.len() == 2 && !names.contains(&made[0].name), "{names:?}");
+    // A held full backup stays without its differences.
+    test_env.longshore(&["hold", &names[0], "--why", "test"]).expect(0);
+    thread::sleep(Duration::from_millis(1050));
+    test_env.longshore(&["run", "--no-differential"]).expect(0);
+    let left: Vec<_> = backups(&test_env.local()).into_iter().map(|made| made.name).collect();
+    assert!(left.len() == 2 && left[0] == names[0] && left[1] != names[1], "{left:?}");
 }
 
 #[test]

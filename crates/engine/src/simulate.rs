@@ -278,7 +278,15 @@ mod tests {
 
     fn scenario<'a>(policy: &'a Policy, every: &str, lasting: &str) -> Scenario<'a> {
         let (every, lasting) = (span(every), span(lasting));
-        Scenario { policy, start: at("2026-01-01T00:00:00Z"), every, lasting, size: None, differences: None, until: None }
+        Scenario {
+            policy,
+            start: at("2026-01-01T00:00:00Z"),
+            every,
+            lasting,
+            size: None,
+            differences: None,
+            until: None,
+        }
     }
 
     fn daily(count: u32) -> Policy {

@@ -32,9 +32,9 @@ pub(super) async fn check_differential(config: &Config, job: &Job, survey: &JobS
         destinations: job.ship.iter().filter_map(open).collect(),
         needed_wal: None,
     };
-    let found = (&*survey.subjects, &*survey.missing);
-    let planned = Differentials::plan((config, job), found, &pipeline, Differences::AsConfigured, Utc::now()).await;
-    let differentials = match planned {
+    let (subjects, missing, configured) = (&survey.subjects, &survey.missing, Differences::AsConfigured);
+    let planned = Differentials::plan((config, job), subjects, missing, &pipeline, configured, Utc::now());
+    let differentials = match planned.await {
         Ok((Some(differentials), _)) => differentials,
         // Another finding reports a state_dir that cannot be written to.
         Ok((None, _)) => return Vec::new(),

@@ -62,7 +62,8 @@ impl<'a> Differentials<'a> {
     /// Fails with [`Usage`](Kind::Usage) if the job dumps no database.
     pub(crate) async fn plan(
         (config, job): (&'a Config, &'a Job),
-        (subjects, missing): (&[(Arc<dyn Dump>, DiscoveredSubject)], &[(Subject, Error)]),
+        subjects: &[(Arc<dyn Dump>, DiscoveredSubject)],
+        missing: &[(Subject, Error)],
         pipeline: &Pipeline,
         differences: Differences,
         now: DateTime<Utc>,
@@ -108,13 +109,15 @@ impl<'a> Differentials<'a> {
     /// there is one, and warnings.
     pub(crate) fn preview(&self) -> Vec<(Option<&BackupName>, Vec<String>)> {
         let plans = self.plans.iter();
-        plans.map(|(subject, planned)| {
-            let missing = planned.full.as_ref().and_then(|state| self.folder.expect_blocks(subject, state).err());
-            let full = planned.full.as_ref().filter(|_| missing.is_none());
-            let warnings = planned.warnings.iter().cloned().chain(missing.map(|error| full_warning(&error.chain())));
-            (full.map(|state| &state.full), warnings.collect())
-        })
-        .collect()
+        plans
+            .map(|(subject, planned)| {
+                let missing = planned.full.as_ref().and_then(|state| self.folder.expect_blocks(subject, state).err());
+                let full = planned.full.as_ref().filter(|_| missing.is_none());
+                let warnings =
+                    planned.warnings.iter().cloned().chain(missing.map(|error| full_warning(&error.chain())));
+                (full.map(|state| &state.full), warnings.collect())
+            })
+            .collect()
     }
 
     /// Returns the size of the digests of full backups of this size, in bytes, and the free space for
@@ -219,7 +222,8 @@ impl<'a> Differentials<'a> {
                 let encrypt = pipeline.encrypt.as_deref();
                 let state = FullState::new(manifest, destinations, encrypt, &new, self.settings, *summary)?;
                 self.folder.write(new, &state)?;
-                Ok(compared.map(|full| full_warning(&format!("the beginning of the dump has nothing in common with {full}"))))
+                Ok(compared
+                    .map(|full| full_warning(&format!("the beginning of the dump has nothing in common with {full}"))))
             }
         }
     }

@@ -208,6 +208,7 @@ impl StateFolder {
     /// facts name: until the new backup is stored, the last full one is that of the facts.
     pub(super) fn create(&self, subject: &Subject, compared: Option<FullState>) -> Result<NewState> {
         let created = || -> io::Result<NewState> {
+            // Facts that cannot be read name no digests.
             let known = self.read(subject).ok().flatten();
             self.remove_unused(subject, compared.as_ref().or(known.as_ref()).map(|state| &state.full))?;
             let mut key = [0; 32];

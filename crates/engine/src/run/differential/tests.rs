@@ -62,7 +62,7 @@ impl Env {
         let dump: Arc<dyn Dump> = Arc::new(dump);
         let subjects = survey(&[dump]).await.unwrap().subjects;
         let (differentials, warning) =
-            Differentials::plan((&self.config, job), (&subjects, &[]), &pipeline, differences, time.time())
+            Differentials::plan((&self.config, job), &subjects, &[], &pipeline, differences, time.time())
                 .await
                 .unwrap();
         assert_eq!(warning, None);
@@ -95,7 +95,7 @@ impl Env {
         let subjects = survey(&[dump]).await.unwrap().subjects;
         let now = "2026-06-03T03:00:00Z".parse().unwrap();
         let configured = Differences::AsConfigured;
-        Differentials::plan((&self.config, job), (&subjects, &[]), &pipeline, configured, now).await.unwrap().0.unwrap()
+        Differentials::plan((&self.config, job), &subjects, &[], &pipeline, configured, now).await.unwrap().0.unwrap()
     }
 
     /// Returns the only file of the state with this end.
@@ -226,7 +226,8 @@ async fn unlisted_destination_makes_a_full_backup_unless_trusted() {
 /// Returns a dump that is longer than the part that is held back, so that its kind is decided before
 /// its end. Most of it is compressed to nothing; the rest depends on the seed.
 fn mostly_blank(seed: u64) -> Bytes {
-    let noise = (0..30_000_u64).map(|row| format!("{row}\t{}\n", (row ^ seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let noise =
+        (0..30_000_u64).map(|row| format!("{row}\t{}\n", (row ^ seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     let blank = |rows: std::ops::Range<u32>| rows.map(|row| format!("{row}{}\n", " ".repeat(500)));
     blank(0..10_000).chain(noise).chain(blank(10_000..20_000)).collect::<String>().into()
 }
@@ -263,7 +264,7 @@ async fn job_without_databases_is_refused() {
     let env = Env::weekly();
     let (pipeline, job) = (pipeline([("near", env.near.clone())]), env.config.jobs.values().next().unwrap());
     let plan = async |missing: &[(Subject, Error)]| {
-        Differentials::plan((&env.config, job), (&[], missing), &pipeline, Differences::AsConfigured, Utc::now()).await
+        Differentials::plan((&env.config, job), &[], missing, &pipeline, Differences::AsConfigured, Utc::now()).await
     };
     let error = plan(&[]).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Usage);

@@ -1,6 +1,5 @@
 //! Random edits of archives made by every release of PostgreSQL, applied here and by Debian's
 //! `rdiff`, in both directions.
-#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::io::ErrorKind;
@@ -157,7 +156,11 @@ fn reconstruct_edits(releases: Vec<Installation>, cases: u32) {
     }
     let [delta, new, patched] = ["delta", "new", "patched"].map(path);
     // `rdiff` does not overwrite.
-    let vacate = |path: &Path| if path.exists() { fs::remove_file(path).unwrap() };
+    let vacate = |path: &Path| {
+        if path.exists() {
+            fs::remove_file(path).unwrap()
+        }
+    };
     let config = ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         ..ProptestConfig::with_cases(cases)
@@ -192,7 +195,10 @@ fn reconstruct_edits(releases: Vec<Installation>, cases: u32) {
                 Ok(_) => prop_assert!(out == edited, "{}: of a delta of rdiff", name),
                 // Some blocks are the same by chance.
                 Err(error) => {
-                    prop_assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::InvalidData, "the delta copies backward"));
+                    prop_assert_eq!(
+                        (error.kind(), &*error.to_string()),
+                        (ErrorKind::InvalidData, "the delta copies backward")
+                    );
                     backward.set(backward.get() + 1);
                 }
             }
