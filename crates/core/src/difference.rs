@@ -7,10 +7,10 @@
 //! The choice of a full backup or a difference depends on the first [`HELD_BYTES`] of a run's dump,
 //! which are held back: a dump that is no longer is stored as a full backup if its difference,
 //! compressed, is larger than half of the compressed dump, and so is a longer one of which not one
-//! block is known. Later, the bytes that the difference copies are lost, so that a full backup would
-//! need a second dump. The difference then continues: copies never cost more than the data, so that
-//! it stays smaller than the full backup would be. The caller compares stored sizes afterwards, and
-//! makes the next backup a full one.
+//! block is known. Later, the bytes that the difference copies are lost, so that a full backup
+//! would need a second dump. The difference then continues: copies never cost more than the data,
+//! so that it stays smaller than the full backup would be. The caller compares stored sizes
+//! afterwards, and makes the next backup a full one.
 
 mod differ;
 

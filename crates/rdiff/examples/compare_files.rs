@@ -1,6 +1,6 @@
 //! Prints the size of the difference between two files, and the speed of the signature and of the
-//! encoder on one core: `compare_files OLD NEW [BLOCK [DIFFERENCE]]`. Writes the difference to a file
-//! if one is named.
+//! encoder on one core: `compare_files OLD NEW [BLOCK [DIFFERENCE]]`. Writes the difference to a
+//! file if one is named.
 #![allow(clippy::print_stdout, reason = "its purpose")]
 
 use std::fs::File;

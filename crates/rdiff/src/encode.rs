@@ -167,7 +167,7 @@ impl<P: Positioned> Encoder<P> {
         let (block, rest) = self.pending.get(self.position..)?.split_at_checked(self.hasher.block_bytes())?;
         let following = rest.get(..block.len());
         let (expected, hasher) = (self.expected, &self.hasher);
-        // Most slots that are not empty have other digests, so that strong digests are rarely needed.
+        // Most slots that are not empty have other digests: strong ones are rarely needed.
         let strong = LazyCell::new(|| hasher.strong(block));
         let strong_of_following = LazyCell::new(|| following.map(|block| hasher.strong(block)));
         let is_confirmed = |number: u64, next: Option<Entry>| {

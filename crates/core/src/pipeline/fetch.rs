@@ -54,9 +54,9 @@ pub struct Source {
     pub store: Arc<dyn Store>,
 }
 
-/// Opens a backup as [`open_content`] does, from the first of several destinations with the same stored
-/// bytes. If a destination fails midway, continues from the next one at the same offset. Calls
-/// `on_switch` with the error and the next destination.
+/// Opens a backup as [`open_content`] does, from the first of several destinations with the same
+/// stored bytes. If a destination fails midway, continues from the next one at the same offset.
+/// Calls `on_switch` with the error and the next destination.
 pub async fn open_from(
     sources: &[Source],
     manifest: &Manifest,

@@ -1,5 +1,5 @@
-//! Checks of what differences need: databases, destinations that can be listed, the block digests of
-//! full backups on this host, and space for new ones.
+//! Checks of what differences need: databases, destinations that can be listed, the block digests
+//! of full backups on this host, and space for new ones.
 
 use std::sync::Arc;
 

@@ -120,8 +120,8 @@ impl<'a> Differentials<'a> {
             .collect()
     }
 
-    /// Returns the size of the digests of full backups of this size, in bytes, and the free space for
-    /// them.
+    /// Returns the size of the digests of full backups of this size, in bytes, and the free space
+    /// for them.
     pub(crate) fn space(&self, plaintext_bytes: u64) -> Result<(u64, u64)> {
         let blocks = plaintext_bytes / u64::from(self.settings.block_bytes());
         Ok((signature_bytes(blocks), self.folder.free_bytes()?))

@@ -104,9 +104,9 @@ impl FullState {
         })
     }
 
-    /// Returns true if the next backup must be a full one by the settings, or if the next difference
-    /// is expected to be larger than half of the full backup, as stored. A full backup that a wrong clock dated in the future is
-    /// no base, either.
+    /// Returns true if the next backup must be a full one by the settings, or if the next
+    /// difference is expected to be larger than half of the full backup, as stored. A full backup
+    /// that a wrong clock dated in the future is no base, either.
     pub(super) fn is_full_due(&self, settings: &Settings, now: DateTime<Utc>) -> bool {
         let Some(time) = self.full.time().map(|time| time.time()) else { return true };
         now - time >= settings.full_age() || time >= now || self.exceeds_half()

@@ -223,8 +223,8 @@ async fn unlisted_destination_makes_a_full_backup_unless_trusted() {
     }
 }
 
-/// Returns a dump that is longer than the part that is held back, so that its kind is decided before
-/// its end. Most of it is compressed to nothing; the rest depends on the seed.
+/// Returns a dump that is longer than the part that is held back, so that its kind is decided
+/// before its end. Most of it is compressed to nothing; the rest depends on the seed.
 fn mostly_blank(seed: u64) -> Bytes {
     let noise =
         (0..30_000_u64).map(|row| format!("{row}\t{}\n", (row ^ seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
