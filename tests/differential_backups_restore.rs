@@ -103,7 +103,10 @@ fn difference_restores_as_dumped() {
         let bytes = |made: &Made| fs::metadata(&made.artifact).unwrap().len();
         assert!(bytes(&made[1]) * 5 < bytes(&made[0]), "{format}: {} of {}", bytes(&made[1]), bytes(&made[0]));
         assert!(made[1].artifact.to_str().unwrap().ends_with(".rdiff.zst.age"), "{made:?}");
-        test_env.longshore(&["list", "--all"]).expect(0).stdout_shows("difference");
+        test_env.longshore(&["list", "--all"]).expect(0).stdout_shows("difference").stdout_shows("SAVED");
+        let listed = test_env.json(&["list", "shop", "--all", "--json"]);
+        let saved: Vec<_> = listed.as_array().unwrap().iter().map(|backup| backup["saved_bytes"].as_u64()).collect();
+        assert_eq!(saved, [None, Some(bytes(&made[0]) - bytes(&made[1]))]);
         test_env.run_with_identity(&["verify", "--all"]).expect(0).stdout_omits("not decoded");
         test_env.run_with_identity(&["inspect", &made[1].name, "--check"]).expect(0).stdout_shows("read to its end");
         if format == "custom" {
@@ -241,6 +244,12 @@ fn retention_keeps_full_backups_of_kept_differences() {
     run(&test_env).stdout_shows("shop, difference");
     let names: Vec<_> = backups(&test_env.local()).into_iter().map(|made| made.name).collect();
     assert!(names.len() == 2 && !names.contains(&made[0].name), "{names:?}");
+    // A held full backup stays without its differences.
+    test_env.longshore(&["hold", &names[0], "--why", "test"]).expect(0);
+    thread::sleep(Duration::from_millis(1050));
+    test_env.longshore(&["run", "--no-differential"]).expect(0);
+    let left: Vec<_> = backups(&test_env.local()).into_iter().map(|made| made.name).collect();
+    assert!(left.len() == 2 && left[0] == names[0] && left[1] != names[1], "{left:?}");
 }
 
 #[test]
@@ -281,4 +290,106 @@ fn compression_by_pg_dump_excludes_differences() {
     let test_env = source("custom", &[]);
     configure(&test_env, "custom", &[], &format!("{WEEKLY}compression = {{ by = 'pg_dump', method = 'gzip' }}"));
     test_env.longshore(&["run"]).expect(1).shows("differential needs dumps that pg_dump does not compress");
+}
+
+#[test]
+fn check_shows_the_kind_of_the_next_backups() {
+    let test_env = source("custom", &[]);
+    test_env.longshore(&["check"]).expect(0).stdout_shows("the next run stores every database in full");
+    run(&test_env);
+    let full = &backups(&test_env.local())[0].name;
+    let found = test_env.longshore(&["check"]).expect(0);
+    found.stdout_shows(&format!("the next run stores 1 of 1 databases as differences, from {full}"));
+    let digests = files(&test_env.path("state").join("differential"));
+    let digests = digests.iter().find(|file| file.ends_with(".blocks")).unwrap();
+    fs::remove_file(test_env.path("state").join("differential").join(digests)).unwrap();
+    test_env.longshore(&["check"]).shows("a full backup instead of a difference").shows("every database in full");
+    // Globals alone are never differences.
+    test_env.configure(&Job { dump: "[{ type = 'pg_dumpall' }]", more: WEEKLY, ..Job::default() });
+    test_env.longshore(&["check"]).expect(2).shows("differential needs a dump of databases");
+    test_env.longshore(&["run"]).expect(1).shows("differential needs a dump of databases");
+}
+
+mod slow {
+    use super::*;
+
+    /// The moment at which a run is killed.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Step {
+        /// The digests of a new full backup are being written.
+        Digests,
+        /// A part of the artifact is uploaded.
+        Upload,
+        /// The artifact is complete, and has no manifest.
+        Artifact,
+        /// The manifest is there, and this host may not know it yet.
+        Manifest,
+    }
+
+    /// Returns the number of files of a step.
+    fn count(test_env: &TestEnv, step: Step) -> usize {
+        let folder = match step {
+            Step::Digests => test_env.path("state").join("differential"),
+            _ => test_env.local().join("main/shop"),
+        };
+        let is_of_step = |name: &String| match step {
+            Step::Digests => {
+                name.contains("shop.new-") && fs::metadata(folder.join(name)).is_ok_and(|found| found.len() > 0)
+            }
+            Step::Upload => name.ends_with(".partial"),
+            Step::Artifact => name.contains(".dump.") && name.ends_with(".age"),
+            Step::Manifest => name.ends_with(".json") && name.matches('.').count() == 1,
+        };
+        files(&folder).iter().filter(|name| is_of_step(name)).count()
+    }
+
+    /// Kills a run at a step. Returns false if the run ended before.
+    fn kill_at(test_env: &TestEnv, arguments: &[&str], step: Step) -> bool {
+        thread::sleep(Duration::from_millis(1050));
+        let before = count(test_env, step);
+        let mut run = test_env.start(arguments);
+        loop {
+            if count(test_env, step) > before {
+                run.kill().unwrap();
+                run.wait().unwrap();
+                return true;
+            }
+            if run.try_wait().unwrap().is_some() {
+                return false;
+            }
+        }
+    }
+
+    #[test]
+    fn run_killed_at_any_step_loses_nothing() {
+        let test_env = source("custom", &[]);
+        run(&test_env);
+        let slow = [("local", "max_rate = '32KiB'")];
+        let dump = "[{ type = 'pg_dump', databases = ['shop'] }]";
+        let (difference, full) = (&["run"][..], &["run", "--no-differential"][..]);
+        let steps = [
+            (difference, Step::Upload),
+            (difference, Step::Artifact),
+            (difference, Step::Manifest),
+            (full, Step::Digests),
+            (full, Step::Upload),
+            (full, Step::Artifact),
+            (full, Step::Manifest),
+        ];
+        for (round, (arguments, step)) in (0..).zip(steps) {
+            change(&test_env, round);
+            let settings = if step == Step::Upload { &slow[..] } else { &[] };
+            test_env.configure(&Job { dump, settings, more: WEEKLY, ..Job::default() });
+            let is_killed = (0..20).any(|_| kill_at(&test_env, arguments, step));
+            assert!(is_killed, "{arguments:?} {step:?}");
+            test_env.configure(&Job { dump, more: WEEKLY, ..Job::default() });
+            // What is listed is complete, the last full backup is known, and the next run is good.
+            test_env.run_with_identity(&["verify", "--all"]).expect(0);
+            run(&test_env).omits("instead of a difference").stdout_shows("shop, difference");
+            test_env.run_with_identity(&["verify", "--all"]).expect(0);
+            let left = files(&test_env.path("state").join("differential"));
+            assert!(left.len() == 2, "{arguments:?} {step:?}: {left:?}");
+        }
+        assert!(restored(&test_env, "shop") == contents(&test_env.cluster, "shop"));
+    }
 }

@@ -54,6 +54,30 @@ fn slow_destination_does_not_fill_memory() {
     assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
 }
 
+#[test]
+fn differences_take_at_most_16_mb_more_memory() {
+    let test_env = TestEnv::new();
+    test_env.cluster.create_database("bulk");
+    test_env.cluster.psql(
+        "bulk",
+        "create unlogged table bulk as select i, repeat(md5(i::text), 10) || i text from generate_series(1, 300000) i",
+    );
+    let peak = |more: &str| {
+        let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
+        test_env.configure(&Job { dump, more, ..Job::default() });
+        std::thread::sleep(std::time::Duration::from_millis(1050));
+        let (report, peak) = run(&test_env);
+        (report["artifacts"][0]["difference"].is_object(), peak)
+    };
+    let differential = "differential = { full_every = '7d' }";
+    let (_, without) = peak("");
+    let (is_difference, full) = peak(differential);
+    assert!(!is_difference && full <= without + (16 << 10), "{full} KiB instead of {without} KiB");
+    test_env.cluster.psql("bulk", "update bulk set text = 'changed' where i % 100 = 0");
+    let (is_difference, difference) = peak(differential);
+    assert!(is_difference && difference <= without + (16 << 10), "{difference} KiB instead of {without} KiB");
+}
+
 /// Backs up and restores a cluster with this number of files, which the server takes for relations.
 fn files_of_a_base_backup_fit(count: u32, limit_kib: u64) {
     let test_env = TestEnv::new();

@@ -27,3 +27,34 @@ fn simulation_prints_table_json_and_chart() {
     let none = ["retention", "simulate", "--policy", "none", "--every", "1d", "--for", "1y"];
     test_env.longshore(&none).expect(1).shows("the policies are \"two\"");
 }
+
+#[test]
+fn simulated_differences_keep_their_full_backup() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job { more: "retention = 'daily'\n[retention.daily]\nkeep_daily = 3", ..Job::default() });
+    let simulate = [
+        "retention",
+        "simulate",
+        "--policy",
+        "daily",
+        "--every",
+        "1d",
+        "--for",
+        "12d",
+        "--start",
+        "2026-01-01",
+        "--full-every",
+        "7d",
+        "--size",
+        "1GB",
+        "--difference-size",
+        "50MB",
+    ];
+    let result = test_env.longshore(&simulate).expect(0).shows("4 backups (1.07 GiB) of 12 runs; at most 5 (2.00 GiB)");
+    result.shows("difference").shows("Thu 2026-01-08 00:00").shows("needed by");
+    test_env
+        .longshore(&simulate[..12].iter().copied().chain(["--difference-size", "50MB"]).collect::<Vec<_>>())
+        .expect(0);
+    let without: Vec<_> = simulate[..10].iter().copied().chain(["--difference-size", "50MB"]).collect();
+    test_env.longshore(&without).expect(1).shows("--full-every");
+}

@@ -14,7 +14,7 @@ pub struct Differential {
     /// The time between two full dumps of a database.
     full_every: TimeSpan,
     /// The size of the compared blocks, from 128 B to 64 KiB. Smaller ones make smaller
-    /// differences, but more digests in state_dir: 20 bytes a block.
+    /// differences, but more digests in state_dir: 16 bytes a block.
     #[serde(default = "default_block")]
     block: ByteSize,
     /// The kind of backup if a destination does not show the full backup.
@@ -23,7 +23,7 @@ pub struct Differential {
 }
 
 fn default_block() -> ByteSize {
-    ByteSize::new(512)
+    ByteSize::new(384)
 }
 
 impl Differential {
@@ -33,7 +33,7 @@ impl Differential {
             return Err("full_every must be longer than zero, such as \"7d\"".to_owned());
         }
         if !(u64::from(MIN_BLOCK_BYTES)..=u64::from(MAX_BLOCK_BYTES)).contains(&self.block.bytes()) {
-            return Err("block must be from 128B to 64KiB, such as \"512B\"".to_owned());
+            return Err("block must be from 128B to 64KiB, such as \"384B\"".to_owned());
         }
         Ok(())
     }
@@ -59,9 +59,9 @@ mod tests {
     }
 
     #[test]
-    fn blocks_have_512_bytes_by_default() {
+    fn blocks_have_384_bytes_by_default() {
         let settings = parse("full_every = '7d'").unwrap();
-        assert_eq!((settings.block_bytes(), settings.parent_unseen), (512, ParentUnseen::Full));
+        assert_eq!((settings.block_bytes(), settings.parent_unseen), (384, ParentUnseen::Full));
         assert_eq!(settings.full_age(), TimeDelta::days(7) - TimeDelta::hours(1));
         let settings = parse("full_every = '1d'\nblock = '1KiB'\nparent_unseen = 'trust'").unwrap();
         settings.check().unwrap();

@@ -73,6 +73,19 @@ impl Compression {
     }
 }
 
+impl Compression {
+    /// Returns about the number of bytes to which the parts of a file are compressed, at
+    /// [`DEFAULT_LEVEL`] or less.
+    pub(crate) fn compressed_bytes<'a>(self, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<u64> {
+        let Self::Zstd { level, .. } = self else { return Ok(parts.map(|part| part.len() as u64).sum()) };
+        let mut encoder = zstd::Encoder::new(Vec::new(), level.min(DEFAULT_LEVEL))?;
+        for part in parts {
+            encoder.write_all(part)?;
+        }
+        Ok(encoder.finish()?.len() as u64)
+    }
+}
+
 /// Compresses the input as one frame with a checksum. Returns the time that the other stages waited
 /// for compression.
 fn encode(reader: &mut StreamReader, writer: &mut StreamWriter, threads: u32, level: i32) -> io::Result<Duration> {

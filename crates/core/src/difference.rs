@@ -5,11 +5,12 @@
 //! forward ([`reconstruct`]). Neither needs scratch space, or the other backup in memory.
 //!
 //! The choice of a full backup or a difference depends on the first [`HELD_BYTES`] of a run's dump,
-//! which are held back: a dump that is no longer, and is not at least halved, is stored as a full
-//! backup, and so is a longer one of which not one block is known. Later, the bytes that the
-//! difference copies are lost, so that a full backup would need a second dump. The difference then
-//! continues: copies never cost more than the data, so that it stays smaller than the full backup
-//! would be, and the caller makes the next backup a full one.
+//! which are held back: a dump that is no longer is stored as a full backup if its difference,
+//! compressed, is larger than half of the compressed dump, and so is a longer one of which not one
+//! block is known. Later, the bytes that the difference copies are lost, so that a full backup
+//! would need a second dump. The difference then continues: copies never cost more than the data,
+//! so that it stays smaller than the full backup would be. The caller compares stored sizes
+//! afterwards, and makes the next backup a full one.
 
 mod differ;
 
@@ -20,7 +21,7 @@ use crate::stream::{ByteStream, combine};
 
 pub use self::differ::{Choice, Differ, Encoded, FullBlocks, HELD_BYTES, Outcome};
 pub use longshore_model::difference::{Difference, EXTENSION};
-pub use longshore_rdiff::signature::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES};
+pub use longshore_rdiff::signature::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, signature_bytes};
 pub use longshore_rdiff::{Key, Signature, Summary};
 
 /// Returns the plaintext of a backup stored as a difference: `full` is the plaintext of the full

@@ -5,5 +5,7 @@ mod fetch;
 mod record;
 
 pub use backup::{BackupSpec, Delivery, Destination, NeededWal, Pipeline, Shipped, encrypt_json};
-pub use fetch::{Depth, FullBackup, ReadBack, Source, decode, fetch, open, open_from, read_back, read_back_with};
+pub use fetch::{
+    Depth, FullBackup, ReadBack, Source, decode, fetch, open, open_content, open_from, read_back, read_back_with,
+};
 pub use record::{has_file, ship_record, sign_record, stored_bytes};

@@ -1,6 +1,7 @@
 //! Tests of everything that the next run depends on: every stage checks its requirements, and every
 //! destination stores, returns and deletes a probe.
 
+mod differential;
 mod readers;
 mod risk;
 mod schedule;

@@ -43,6 +43,9 @@ pub struct ListedBackup {
     pub verified_at: Vec<String>,
     /// The destinations from which a drill restored the backup.
     pub drilled_at: Vec<String>,
+    /// The number of bytes that a difference takes less than its full backup, as stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_bytes: Option<u64>,
     /// The result for the signature at each destination, if this host verifies signatures.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub signatures: BTreeMap<String, String>,
@@ -171,6 +174,7 @@ impl ListedBackup {
             held: None,
             verified_at: Vec::new(),
             drilled_at: Vec::new(),
+            saved_bytes: None,
             signatures: BTreeMap::new(),
             description,
         }
@@ -248,6 +252,16 @@ impl ListedBackup {
         match &self.description {
             Description::Backup(manifest) => manifest.artifact.sealed.bytes,
             Description::Adopted(file) => file.bytes,
+        }
+    }
+
+    /// Records the number of bytes that a difference saves. `full_bytes` has the size of each full
+    /// backup at a destination, as stored.
+    pub fn compare_with_full(&mut self, full_bytes: &HashMap<&BackupName, u64>) {
+        let Description::Backup(manifest) = &self.description else { return };
+        let full = manifest.artifact.difference.as_ref().and_then(|difference| full_bytes.get(&difference.full));
+        if let Some(full) = full {
+            self.saved_bytes = Some(full.saturating_sub(self.bytes()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
-mod differential;
+pub(crate) mod differential;
 pub(crate) mod incremental;
 mod recovery_conflict;
 mod snapshot;
@@ -92,7 +92,7 @@ pub async fn run(
     let (incrementals, more) = Incrementals::plan((config, job), &dumps, &pipeline, &server, lock.time.time()).await?;
     warnings.extend(more);
     let (differentials, more) =
-        Differentials::plan((config, job), &subjects, &pipeline, differences, lock.time.time()).await;
+        Differentials::plan((config, job), &subjects, &missing, &pipeline, differences, lock.time.time()).await?;
     warnings.extend(more);
     let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     observer.event(&Event::RunPlanned(&surveyed));

@@ -32,10 +32,21 @@ pub struct Scenario<'a> {
     pub every: TimeSpan,
     /// The period in which runs occur, beginning with the first run.
     pub lasting: TimeSpan,
-    /// The size of each backup.
+    /// The size of each full backup.
     pub size: Option<ByteSize>,
+    /// The backups that are stored as differences, if any are.
+    pub differences: Option<Differences>,
     /// The time at which the simulation ends: no run is later.
     pub until: Option<DateTime<Utc>>,
+}
+
+/// Backups that are stored as differences from the last full one.
+#[derive(Debug, Clone, Copy)]
+pub struct Differences {
+    /// The time between two full backups.
+    pub full_every: TimeSpan,
+    /// The size of each difference.
+    pub size: Option<ByteSize>,
 }
 
 /// The backups that a policy keeps of one series, over time and at the end.
@@ -50,11 +61,14 @@ pub struct Simulation {
     /// The time zone of the policy's calendar.
     #[serde(serialize_with = "serialize_zone")]
     pub timezone: Tz,
-    /// The size of each backup in bytes, if given.
+    /// The size of each full backup in bytes, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_bytes: Option<u64>,
     /// The maximum number of backups at any time: after a run, before its prune.
     pub most: usize,
+    /// The maximum size of all backups at any time, if sizes are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_bytes: Option<u64>,
     /// The state after the last run of each day.
     pub days: Vec<Day>,
     /// The backups at the end, newest first.
@@ -68,6 +82,9 @@ pub struct Day {
     pub time: DateTime<Utc>,
     /// The number of backups.
     pub backups: usize,
+    /// The size of all backups in bytes, if sizes are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// The time of the oldest backup.
     pub oldest: DateTime<Utc>,
 }
@@ -77,15 +94,23 @@ pub struct Day {
 pub struct Survivor {
     /// The time of the backup.
     pub time: DateTime<Utc>,
+    /// True for a difference from a full backup.
+    #[serde(rename = "difference", skip_serializing_if = "std::ops::Not::not")]
+    pub is_difference: bool,
     /// All reasons for keeping the backup.
     #[serde(serialize_with = "serialize_reasons")]
     pub reasons: Vec<Reason>,
 }
 
 impl Simulation {
-    /// Returns the size of this many backups in bytes, if the size of one was given.
-    pub fn bytes_of(&self, backups: usize) -> Option<u64> {
-        self.backup_bytes.map(|bytes| bytes.saturating_mul(backups as u64))
+    /// Returns the size of all backups at the end in bytes, if sizes were given.
+    pub fn bytes(&self) -> Option<u64> {
+        self.days.last().and_then(|day| day.bytes)
+    }
+
+    /// Returns true if any backup at the end is a difference.
+    pub fn has_differences(&self) -> bool {
+        self.survivors.iter().any(|survivor| survivor.is_difference)
     }
 
     /// Returns the state after the last run of each of these periods.
@@ -105,14 +130,24 @@ impl Simulation {
 pub fn simulate(scenario: &Scenario<'_>) -> Result<Simulation> {
     let (first, every, runs) = runs(scenario)?;
     let policy = scenario.policy;
-    let bytes = scenario.size.map_or(0, ByteSize::bytes);
+    let sizes = Sizes::of(scenario);
+    let mut full: Option<Candidate> = None;
     let mut history = [History { backups: Vec::new(), series_mode: SeriesMode::Policy }];
     let mut decisions: Vec<Decision> = Vec::new();
-    let (mut days, mut most, mut decided, mut now) = (Vec::<Day>::new(), 0, 0, first);
+    let (mut days, mut most, mut most_bytes, mut decided, mut now) = (Vec::<Day>::new(), 0, 0, 0, first);
     for run in 0..runs {
         now = first + every * run;
-        history[0].backups.push(candidate(now, bytes)?);
+        let compared = scenario.differences.and_then(|differences| {
+            let every = TimeDelta::from_std(differences.full_every.duration()).unwrap_or(TimeDelta::MAX);
+            full.as_ref().filter(|full| now - full.time < every)
+        });
+        let made = candidate(now, compared.map(|full| &full.name), &sizes)?;
+        if compared.is_none() {
+            full = Some(made.clone());
+        }
+        history[0].backups.push(made);
         most = most.max(history[0].backups.len());
+        most_bytes = most_bytes.max(bytes_of(&history[0].backups));
         decided += history[0].backups.len();
         if decided > MAX_DECISIONS {
             let message = format!("the policy keeps too many backups to simulate: {most} by {now}");
@@ -127,15 +162,18 @@ pub fn simulate(scenario: &Scenario<'_>) -> Result<Simulation> {
         }
         decisions = plan.decisions.remove(0);
         let oldest = history[0].backups.first().map_or(now, |oldest| oldest.time);
-        let day = Day { time: now, backups: history[0].backups.len(), oldest };
+        let bytes = sizes.are_known.then(|| bytes_of(&history[0].backups));
+        let day = Day { time: now, backups: history[0].backups.len(), bytes, oldest };
         let period = |time| CalendarUnit::Day.period(time, policy.timezone);
         match days.last_mut() {
             Some(last) if period(last.time) == period(now) => *last = day,
             _ => days.push(day),
         }
     }
-    let survivors = decisions.into_iter().filter_map(|decision| match decision.action {
-        Action::Keep(reasons) => Some(Survivor { time: decision.time, reasons }),
+    let differences: HashSet<_> =
+        history[0].backups.iter().filter(|backup| !backup.needs.is_empty()).map(|backup| backup.time).collect();
+    let survivors = decisions.into_iter().filter_map(|Decision { time, action, .. }| match action {
+        Action::Keep(reasons) => Some(Survivor { time, is_difference: differences.contains(&time), reasons }),
         Action::Remove(_) => None,
     });
     Ok(Simulation {
@@ -145,6 +183,7 @@ pub fn simulate(scenario: &Scenario<'_>) -> Result<Simulation> {
         timezone: policy.timezone,
         backup_bytes: scenario.size.map(ByteSize::bytes),
         most,
+        most_bytes: sizes.are_known.then_some(most_bytes),
         days,
         survivors: survivors.collect(),
     })
@@ -182,11 +221,35 @@ fn runs(scenario: &Scenario<'_>) -> Result<(DateTime<Utc>, TimeDelta, i32)> {
     }
 }
 
-fn candidate(time: DateTime<Utc>, bytes: u64) -> Result<Candidate> {
+/// The sizes of the simulated backups, in bytes.
+struct Sizes {
+    full: u64,
+    difference: u64,
+    are_known: bool,
+}
+
+impl Sizes {
+    fn of(scenario: &Scenario<'_>) -> Self {
+        let difference = scenario.differences.and_then(|differences| differences.size);
+        let bytes = |size: Option<ByteSize>| size.map_or(0, ByteSize::bytes);
+        Self {
+            full: bytes(scenario.size),
+            difference: bytes(difference),
+            are_known: scenario.size.is_some() && (difference.is_some() || scenario.differences.is_none()),
+        }
+    }
+}
+
+fn bytes_of(backups: &[Candidate]) -> u64 {
+    backups.iter().map(|backup| backup.bytes).sum()
+}
+
+/// Returns a full backup, or a difference from one.
+fn candidate(time: DateTime<Utc>, full: Option<&BackupName>, sizes: &Sizes) -> Result<Candidate> {
     Ok(Candidate {
         name: BackupName::new("simulated", "backup", Timestamp::new(time))?,
         time,
-        bytes,
+        bytes: if full.is_some() { sizes.difference } else { sizes.full },
         good: true,
         verified: false,
         drilled: false,
@@ -194,8 +257,8 @@ fn candidate(time: DateTime<Utc>, bytes: u64) -> Result<Candidate> {
         locked_until: None,
         restoring_until: None,
         begins_window: false,
-        continues_others: false,
-        needs: Vec::new(),
+        continues_others: full.is_some(),
+        needs: full.cloned().into_iter().collect(),
     })
 }
 
@@ -215,7 +278,15 @@ mod tests {
 
     fn scenario<'a>(policy: &'a Policy, every: &str, lasting: &str) -> Scenario<'a> {
         let (every, lasting) = (span(every), span(lasting));
-        Scenario { policy, start: at("2026-01-01T00:00:00Z"), every, lasting, size: None, until: None }
+        Scenario {
+            policy,
+            start: at("2026-01-01T00:00:00Z"),
+            every,
+            lasting,
+            size: None,
+            differences: None,
+            until: None,
+        }
     }
 
     fn daily(count: u32) -> Policy {
@@ -290,10 +361,10 @@ mod tests {
     fn size_enables_max_total_size() {
         let policy = Policy { max_total_size: Some(ByteSize::new(3_000)), ..daily(7) };
         let unbounded = simulate(&scenario(&policy, "1d", "30d")).unwrap();
-        assert_eq!((unbounded.survivors.len(), unbounded.bytes_of(7)), (7, None));
+        assert_eq!((unbounded.survivors.len(), unbounded.bytes()), (7, None));
         let size = Some(ByteSize::new(1_000));
         let simulation = simulate(&Scenario { size, ..scenario(&policy, "1d", "30d") }).unwrap();
-        assert_eq!((simulation.survivors.len(), simulation.bytes_of(3)), (3, Some(3_000)));
+        assert_eq!((simulation.survivors.len(), simulation.bytes()), (3, Some(3_000)));
     }
 
     #[test]
@@ -321,5 +392,23 @@ mod tests {
         let simulation = simulate(&scenario(&policy, "1h", "90d")).unwrap();
         // The eight hourly backups are of one of the seven days.
         assert_eq!((simulation.runs, simulation.survivors.len()), (2_160, 8 + 6));
+    }
+
+    #[test]
+    fn kept_difference_keeps_its_full_backup() {
+        let policy = daily(3);
+        let differences = Some(Differences { full_every: span("7d"), size: Some(ByteSize::new(50)) });
+        let size = Some(ByteSize::new(1_000));
+        let simulation = simulate(&Scenario { size, differences, ..scenario(&policy, "1d", "12d") }).unwrap();
+        // Fulls are of the 1st and the 8th: the days 10 to 12 are differences from the latter.
+        assert_eq!(times(&simulation), ["01-12 00", "01-11 00", "01-10 00", "01-08 00"]);
+        let kinds: Vec<_> = simulation.survivors.iter().map(|survivor| survivor.is_difference).collect();
+        assert_eq!(kinds, [true, true, true, false]);
+        let needed = |reason: &Reason| matches!(reason, Reason::NeededBy(_));
+        assert!(simulation.survivors[3].reasons.iter().all(needed), "{:?}", simulation.survivors);
+        assert_eq!((simulation.bytes(), simulation.most_bytes), (Some(1_150), Some(2_150)));
+        let differences = Some(Differences { full_every: span("7d"), size: None });
+        let simulation = simulate(&Scenario { size, differences, ..scenario(&policy, "1d", "12d") }).unwrap();
+        assert_eq!(simulation.bytes(), None, "the sizes of differences are unknown");
     }
 }

@@ -57,6 +57,7 @@ pub fn page(context: &Context<'_>, name: &str) -> Option<String> {
         every: TimeSpan::new(DAY),
         lasting: TimeSpan::new(DAY * DAYS),
         size: None,
+        differences: None,
         until: None,
     };
     let simulation = match simulate(&scenario) {

@@ -58,6 +58,7 @@ fn listed(hours: i64, condition: Condition) -> ListedBackup {
         damaged: condition == Condition::Damaged,
         held: Some(Held { why: HOSTILE.to_owned(), until: None, destinations: vec!["disk".to_owned()] }),
         verified_at: vec![HOSTILE.to_owned()],
+        saved_bytes: None,
         drilled_at: vec![HOSTILE.to_owned()],
         signatures: std::collections::BTreeMap::from([(HOSTILE.to_owned(), HOSTILE.to_owned())]),
         description: Description::Backup(Arc::new(manifest)),

@@ -1,7 +1,13 @@
 //! The digests of a block.
 
 /// The size of an entry in a signature, in bytes: the rolling digest and the strong one.
-pub const ENTRY_BYTES: usize = 20;
+pub const ENTRY_BYTES: usize = 16;
+
+/// The size of a strong digest in bytes.
+const STRONG_BYTES: usize = 12;
+
+/// A strong digest: the beginning of the keyed BLAKE3 of a block.
+pub(crate) type Strong = [u8; STRONG_BYTES];
 
 /// A secret key. Without it, the digest of a block does not help to guess its content, and no
 /// other content of the same digest can be found.
@@ -14,13 +20,13 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// The digests of one block.
+/// The digests of one block, of 128 bits together. Both are keyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The rolling digest.
     pub rolling: u32,
-    /// The keyed BLAKE3 of the block, of 128 bits.
-    pub strong: [u8; 16],
+    /// The first 96 bits of the keyed BLAKE3 of the block.
+    pub strong: [u8; STRONG_BYTES],
 }
 
 impl Entry {
@@ -84,10 +90,10 @@ impl BlockHasher {
 
     /// Returns the strong digest of a block.
     #[inline]
-    pub(crate) fn strong(&self, block: &[u8]) -> [u8; 16] {
+    pub(crate) fn strong(&self, block: &[u8]) -> Strong {
         let digest = blake3::keyed_hash(&self.key, block);
-        let mut strong = [0; 16];
-        strong.copy_from_slice(&digest.as_bytes()[..16]);
+        let mut strong = [0; STRONG_BYTES];
+        strong.copy_from_slice(&digest.as_bytes()[..STRONG_BYTES]);
         strong
     }
 

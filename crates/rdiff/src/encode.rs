@@ -5,6 +5,8 @@
 //! old file. Where even that fails for long (a table was dropped, or many rows deleted), landmarks,
 //! blocks at equal distances in the whole old file, find the position again.
 
+use std::cell::LazyCell;
+
 use crate::block::{BlockHasher, Entry, upper};
 use crate::command::{Command, MAGIC};
 use crate::index::Index;
@@ -164,16 +166,18 @@ impl<P: Positioned> Encoder<P> {
     fn find(&mut self, rolling: u32, is_lost: bool) -> Option<u64> {
         let (block, rest) = self.pending.get(self.position..)?.split_at_checked(self.hasher.block_bytes())?;
         let following = rest.get(..block.len());
-        let strong = self.hasher.strong(block);
         let (expected, hasher) = (self.expected, &self.hasher);
+        // Most slots that are not empty have other digests: strong ones are rarely needed.
+        let strong = LazyCell::new(|| hasher.strong(block));
+        let strong_of_following = LazyCell::new(|| following.map(|block| hasher.strong(block)));
         let is_confirmed = |number: u64, next: Option<Entry>| {
             let is_near = number - expected < NEAR_BLOCKS;
-            is_near || following.zip(next).is_none_or(|(block, next)| hasher.strong(block) == next.strong)
+            is_near || strong_of_following.zip(next).is_none_or(|(strong, next)| strong == next.strong)
         };
         let Window { entries, first, index } = &mut self.window;
         let entry = |number: u64| entries.get(usize::try_from(number.checked_sub(*first)?).ok()?).copied();
         let found = index.find(rolling, expected, |number| {
-            entry(number).is_some_and(|entry| entry.strong == strong) && is_confirmed(number, entry(number + 1))
+            entry(number).is_some_and(|entry| entry.strong == *strong) && is_confirmed(number, entry(number + 1))
         });
         if found.is_some() || !is_lost {
             return found;
@@ -183,7 +187,7 @@ impl<P: Positioned> Encoder<P> {
         let found = landmarks.find(rolling, expected, |number| {
             // Data becomes literal if the signature can no longer be read.
             self.signature.read(number, 2, &mut pair).is_ok()
-                && pair.first().is_some_and(|entry| entry.strong == strong)
+                && pair.first().is_some_and(|entry| entry.strong == *strong)
                 && is_confirmed(number, pair.get(1).copied())
         });
         self.signature.landmarks = landmarks;

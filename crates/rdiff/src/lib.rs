@@ -4,7 +4,7 @@
 //! | module | contents |
 //! | --- | --- |
 //! | [`command`] | the commands of a delta: copies and literal data |
-//! | [`block`] | the digests of a block: a keyed 128-bit one, and one that rolls |
+//! | [`block`] | the digests of a block: a strong one, and one that rolls |
 //! | [`signature`] | the digests of all blocks of a file, written and read |
 //! | [`encode`] | a new file, encoded against the signature of an old one |
 //! | [`patch`](mod@patch) | an old file and a delta, merged into the new file |

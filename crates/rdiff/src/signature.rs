@@ -3,7 +3,7 @@
 //! ```text
 //! LSBLOCKS            8 bytes
 //! block size          4 bytes, little-endian
-//! rolling, strong     4 and 16 bytes for each block
+//! rolling, strong     4 and 12 bytes for each block
 //! ```
 //! The bytes after the last whole block have no digest. A keyed digest of the whole signature is
 //! kept elsewhere, so that a changed, truncated or exchanged signature is detected before its use.
@@ -219,6 +219,11 @@ impl<P: Positioned> Signature<P> {
         into.extend(bytes.as_chunks::<ENTRY_BYTES>().0.iter().map(Entry::from_bytes));
         Ok(())
     }
+}
+
+/// Returns the size of a signature of this many blocks, in bytes.
+pub fn signature_bytes(blocks: u64) -> u64 {
+    offset_of(blocks)
 }
 
 fn offset_of(block: u64) -> u64 {

@@ -1,12 +1,13 @@
 //! Differences between real sequences of bytes, applied here and by Debian's `rdiff`.
 #![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use longshore_rdiff::signature::sign;
-use longshore_rdiff::{Encoder, Key, Signature, patch};
+use longshore_rdiff::{BlockHasher, Encoder, Key, Signature, patch};
 use proptest::prelude::*;
 
 const KEY: Key = Key([7; 32]);
@@ -218,4 +219,21 @@ fn tiny_files_are_reconstructed() {
     for (old, new) in [(&b""[..], &b""[..]), (b"", b"abc"), (b"abc", b""), (b"abc", b"abc"), (&[1; 513], &[1; 512])] {
         assert_eq!(patched(old, &encode(old, new, 512, 100)), new);
     }
+}
+
+/// Without the strong digest, the block would be copied in place of the other.
+#[test]
+fn block_with_the_same_rolling_digest_is_not_copied() {
+    let hasher = BlockHasher::new(&KEY, 128);
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut seen = HashMap::new();
+    let forged = (0..400_000).find_map(|_| {
+        let block: [u8; 128] = std::array::from_fn(|_| random.u8(..));
+        let other = seen.insert(hasher.entry(&block).rolling, block);
+        other.filter(|other| *other != block).map(|other| (other, block))
+    });
+    let (old, new) = forged.expect("two of 400,000 blocks have the same 32 bits");
+    assert_ne!(hasher.entry(&old).strong, hasher.entry(&new).strong);
+    let delta = encode(&old, &new, 128, 100);
+    assert!(delta.len() > 128 && patched(&old, &delta) == new);
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use longshore_core::base::BaseFacts;
 use longshore_core::check::{Check, Finding};
-use longshore_core::compress::Compression;
+use longshore_core::compress::{Compression, DEFAULT_LEVEL};
 use longshore_core::event::Observer;
 use longshore_core::key::Timestamp;
 use longshore_core::manifest::{Cluster, Format, Server, Tool, Verification};
@@ -76,6 +76,7 @@ fn server() -> Server {
 #[derive(Debug, Clone, Default)]
 pub struct FakeDump {
     subjects: Vec<(Subject, Content)>,
+    is_compressed: bool,
 }
 
 /// The content of a subject in a [`FakeDump`].
@@ -90,7 +91,12 @@ pub enum Content {
 impl FakeDump {
     /// Returns a dump of these subjects, in this order.
     pub fn new(subjects: impl IntoIterator<Item = (Subject, Content)>) -> Self {
-        Self { subjects: subjects.into_iter().collect() }
+        Self { subjects: subjects.into_iter().collect(), is_compressed: false }
+    }
+
+    /// Returns the dump with the default compression of its backups.
+    pub fn compressed(self) -> Self {
+        Self { is_compressed: true, ..self }
     }
 }
 
@@ -128,7 +134,11 @@ impl Dump for FakeDump {
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         let content = self.subjects.iter().find(|(known, _)| known == subject);
         match content {
-            Some((_, Content::Whole(bytes))) => Ok(dumped(from_bytes(bytes.clone()))),
+            Some((_, Content::Whole(bytes))) => {
+                let zstd = Compression::Zstd { level: DEFAULT_LEVEL, threads: 1 };
+                let compression = if self.is_compressed { zstd } else { Compression::None };
+                Ok(Dumped { compression, ..dumped(from_bytes(bytes.clone())) })
+            }
             Some((_, Content::FailsAfter(length))) => Ok(dumped(fails_after(*length))),
             None => Err(Error::new(Stage::Dump, Kind::NotFound, subject.to_string(), "no such subject")),
         }

@@ -28,9 +28,15 @@ pub(crate) struct Simulate {
     /// Start on this UTC day [default: today].
     #[arg(long, value_name = "DATE")]
     pub(crate) start: Option<NaiveDate>,
-    /// Assume this size for each backup, such as 10GB or 256MiB.
+    /// Assume this size for each full backup, such as 10GB or 256MiB.
     #[arg(long, value_name = "SIZE", value_parser = quantity::<ByteSize>)]
     pub(crate) size: Option<ByteSize>,
+    /// Simulate differences, with a full backup at this interval, such as 7d.
+    #[arg(long, value_name = "TIME", value_parser = quantity::<TimeSpan>)]
+    pub(crate) full_every: Option<TimeSpan>,
+    /// Assume this size for each difference.
+    #[arg(long, value_name = "SIZE", requires = "full_every", value_parser = quantity::<ByteSize>)]
+    pub(crate) difference_size: Option<ByteSize>,
     /// Show the backups at the end of this UTC day [default: the last].
     #[arg(long, value_name = "DATE")]
     pub(crate) on: Option<NaiveDate>,

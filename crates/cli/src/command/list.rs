@@ -5,7 +5,7 @@ mod filter;
 mod series;
 mod snapshots;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use longshore_core::key::BackupName;
@@ -87,6 +87,14 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
     Ok(listing.exit)
 }
 
+/// Returns the stored size of each full backup that has differences at a destination.
+fn full_bytes(at: &Catalogued) -> HashMap<&BackupName, u64> {
+    let differences = at.catalog.backups().filter_map(|backup| backup.manifest.artifact.difference.as_ref());
+    let fulls: HashSet<&BackupName> = differences.map(|difference| &difference.full).collect();
+    let backups = at.catalog.backups().filter(|backup| fulls.contains(&backup.name));
+    backups.map(|backup| (&backup.name, backup.manifest.artifact.sealed.bytes)).collect()
+}
+
 impl Listing {
     /// Adds the backups of one destination.
     fn add(
@@ -117,9 +125,12 @@ impl Listing {
         }
         let policy = EncryptionPolicy::of_config(&context.config);
         let destination = Arc::from(at.name.as_str());
+        let full_bytes = full_bytes(&at);
         for backup in at.catalog.backups().filter(|backup| filter.matches(backup)) {
             let listed = || ListedBackup::of(backup).into();
-            entries.entry(backup.name.clone()).or_insert_with(listed).add_copy(&destination, backup, &policy);
+            let entry = entries.entry(backup.name.clone()).or_insert_with(listed);
+            entry.add_copy(&destination, backup, &policy);
+            entry.compare_with_full(&full_bytes);
         }
         for file in at.catalog.adopted.values().flatten().filter(|file| filter.matches_adopted(file)) {
             let listed = || ListedBackup::of_adopted(file).into();

@@ -11,8 +11,8 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use longshore_core::unit::format_age;
 use longshore_core::{Error, Result, Stage};
-use longshore_engine::simulate::{Scenario, Simulation, simulate as run};
-use longshore_retention::{CalendarUnit, Policy};
+use longshore_engine::simulate::{Differences, Scenario, Simulation, simulate as run};
+use longshore_retention::{CalendarUnit, Policy, describe_reasons};
 use serde::Serialize;
 
 use crate::args::{Retention, Simulate};
@@ -46,6 +46,7 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Exit> {
         every: args.every,
         lasting: args.lasting,
         size: args.size,
+        differences: args.full_every.map(|full_every| Differences { full_every, size: args.difference_size }),
         until: args.on.map(end_of),
     })?;
     let report = SimulationReport {
@@ -89,7 +90,7 @@ fn save(path: &Path, chart: &str) -> Result<()> {
 fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
     let simulation = report.simulation;
     let local = |time: DateTime<Utc>| time.with_timezone(&simulation.timezone);
-    let sized = |backups| simulation.bytes_of(backups).map(|bytes| HumanBytes(bytes).to_string());
+    let sized = |bytes: Option<u64>| bytes.map(|bytes| HumanBytes(bytes).to_string());
     output.line(format_args!("policy {}: {}\n", report.policy, report.rules));
     let (heading, every) = steps(simulation.end - simulation.start);
     let ends = simulation.ends_of(every);
@@ -97,7 +98,7 @@ fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
         vec![
             local(day.time).format("%Y-%m-%d").to_string().into(),
             day.backups.to_string().into(),
-            sized(day.backups).unwrap_or_default().into(),
+            sized(day.bytes).unwrap_or_default().into(),
             local(day.oldest).format("%Y-%m-%d").to_string().into(),
             format_age(day.time - day.oldest).into(),
         ]
@@ -115,23 +116,25 @@ fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
         vec![
             local(survivor.time).format("%a %Y-%m-%d %H:%M").to_string().into(),
             format_age(simulation.end - survivor.time).into(),
-            survivor.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ").into(),
+            if survivor.is_difference { "difference" } else { "" }.into(),
+            describe_reasons(&survivor.reasons).into(),
         ]
     });
     let columns = [
         Column::fixed(format!("BACKUP ({})", simulation.timezone.name())),
         Column::number("AGE").priority(Priority::High),
+        Column::fixed("TYPE").priority(Priority::High).unless_blank(),
         Column::sentence("KEPT BY"),
     ];
     output.table(&Table::new(columns).rows(rows));
-    let comes_to = |backups| sized(backups).map(|size| format!(" ({size})")).unwrap_or_default();
+    let comes_to = |bytes| sized(bytes).map(|size| format!(" ({size})")).unwrap_or_default();
     let left = simulation.survivors.len();
     output.line(format_args!(
         "\n{left} backups{} of {} runs; at most {}{} at once, between a run and its prune",
-        comes_to(left),
+        comes_to(simulation.bytes()),
         simulation.runs,
         simulation.most,
-        comes_to(simulation.most)
+        comes_to(simulation.most_bytes)
     ));
     if policy.max_total_size.is_some() && simulation.backup_bytes.is_none() {
         output.note("max_total_size is ignored without --size");

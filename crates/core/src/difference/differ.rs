@@ -7,6 +7,7 @@ use bytes::Bytes;
 use longshore_rdiff::{Encoder, Key, Signature, SignatureWriter, Summary};
 use tokio::sync::oneshot;
 
+use crate::compress::Compression;
 use crate::digest::Digest;
 use crate::error::{Error, Stage};
 use crate::key::BackupName;
@@ -59,12 +60,7 @@ pub enum Outcome {
     /// A full backup, with the facts of its digests, or the error if they could not be written.
     Full(io::Result<Summary>),
     /// A difference.
-    Difference {
-        /// The size of the dump in bytes.
-        plaintext_bytes: u64,
-        /// The size of the difference in bytes.
-        encoded_bytes: u64,
-    },
+    Difference,
 }
 
 /// A dump in its stored form, before compression.
@@ -78,15 +74,16 @@ pub struct Encoded {
 }
 
 impl Differ {
-    /// Decides the kind of the backup, and begins its stream. Reads at most [`HELD_BYTES`] and a
-    /// chunk before that. An error of the dump becomes an error of the stream.
-    pub async fn begin(self, dump: ByteStream, subject: &str) -> Encoded {
+    /// Decides the kind of the backup, which will be compressed so, and begins its stream. Reads at
+    /// most [`HELD_BYTES`] and a chunk before that. An error of the dump becomes an error of the
+    /// stream.
+    pub async fn begin(self, dump: ByteStream, compression: Compression, subject: &str) -> Encoded {
         let outcome = OnEnd::new();
         let (on_end, subject) = (outcome.clone(), subject.to_owned());
         let (decided, decision) = oneshot::channel();
         let wrap = move |error| Error::io(Stage::Compress, subject, "cannot compare with the full backup", error);
         let stream = transform(dump, wrap, move |reader, writer| {
-            on_end.set(self.encode(reader, writer, decided)?);
+            on_end.set(self.encode(reader, writer, compression, decided)?);
             Ok(())
         });
         // A dump that fails early makes no decision: its stream has the error.
@@ -98,6 +95,7 @@ impl Differ {
         self,
         reader: &mut StreamReader,
         writer: &mut StreamWriter,
+        compression: Compression,
         decided: oneshot::Sender<Choice>,
     ) -> io::Result<Outcome> {
         let Self { full, key, block_bytes, signature } = self;
@@ -108,12 +106,20 @@ impl Differ {
             let block_bytes = signature.block_bytes();
             let mut encoder = Encoder::new(signature);
             let has_ended = hold(reader, &mut encoder, &mut held, &mut delta)?;
-            let is_half = encoder.encoded_bytes() <= encoder.read_bytes() / 2;
-            let is_worthwhile = encoder.copied_bytes() > 0 && (is_half || !has_ended);
-            if is_worthwhile {
+            let choice = Choice::Difference { full: name, full_plaintext: plaintext, block_bytes };
+            if encoder.copied_bytes() > 0 && !has_ended {
                 drop(held);
-                decide(Choice::Difference { full: name, full_plaintext: plaintext, block_bytes });
+                decide(choice);
                 return write_difference(reader, writer, encoder, delta);
+            }
+            if encoder.copied_bytes() > 0 {
+                encoder.finish(&mut delta);
+                let full_bytes = compression.compressed_bytes(held.iter().map(Bytes::as_ref))?;
+                if 2 * compression.compressed_bytes([&*delta].into_iter())? <= full_bytes {
+                    decide(choice);
+                    writer.write_all(&delta)?;
+                    return Ok(Outcome::Difference);
+                }
             }
         }
         decide(Choice::Full);
@@ -153,7 +159,6 @@ fn write_difference(
     mut encoder: Encoder<File>,
     mut delta: Vec<u8>,
 ) -> io::Result<Outcome> {
-    let mut encoded_bytes = 0;
     loop {
         let chunk = next_chunk(reader)?;
         encoder.push(&chunk, &mut delta);
@@ -161,17 +166,14 @@ fn write_difference(
             break;
         }
         if delta.len() >= CHUNK_BYTES {
-            encoded_bytes += delta.len() as u64;
             writer.write_all(&delta)?;
             delta.clear();
             delta.shrink_to(2 * CHUNK_BYTES);
         }
     }
-    let plaintext_bytes = encoder.read_bytes();
     encoder.finish(&mut delta);
-    encoded_bytes += delta.len() as u64;
     writer.write_all(&delta)?;
-    Ok(Outcome::Difference { plaintext_bytes, encoded_bytes })
+    Ok(Outcome::Difference)
 }
 
 fn write_full(

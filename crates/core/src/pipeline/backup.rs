@@ -171,7 +171,7 @@ impl Pipeline {
         let (stream, reports) = self.verify_stream(&spec.subject, &format, stream, observer);
         let (stream, choice, outcome) = match differ {
             Some(differ) => {
-                let Encoded { stream, choice, outcome } = differ.begin(stream, &label).await;
+                let Encoded { stream, choice, outcome } = differ.begin(stream, compression, &label).await;
                 (stream, choice, Some(outcome))
             }
             None => (stream, Choice::Full, None),

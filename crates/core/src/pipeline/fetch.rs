@@ -26,10 +26,22 @@ pub enum Depth {
     Decoded,
 }
 
-/// Opens the content of an artifact: the plaintext of a backup, or its difference from a full one,
-/// for [`reconstruct`]. Both digests of the manifest are enforced: other bytes are an error of kind
-/// [`Kind::Corrupt`].
+/// Opens the plaintext of a backup. Both digests of the manifest are enforced: other bytes are an
+/// error of kind [`Kind::Corrupt`].
+///
+/// # Errors
+///
+/// Fails with [`Kind::Refused`] for a difference, which is no plaintext: see [`open_content`].
 pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
+    if manifest.is_difference() {
+        return Err(not_alone(manifest));
+    }
+    open_content(store, manifest, decrypt).await
+}
+
+/// Opens the content of an artifact as [`open`] does: the plaintext of a backup, or its difference
+/// from a full one, for [`reconstruct`].
+pub async fn open_content(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     decode(fetch(store, manifest).await?, manifest, decrypt).await
 }
 
@@ -42,9 +54,9 @@ pub struct Source {
     pub store: Arc<dyn Store>,
 }
 
-/// Opens a backup as [`open`] does, from the first of several destinations with the same stored
-/// bytes. If a destination fails midway, continues from the next one at the same offset. Calls
-/// `on_switch` with the error and the next destination.
+/// Opens a backup as [`open_content`] does, from the first of several destinations with the same
+/// stored bytes. If a destination fails midway, continues from the next one at the same offset.
+/// Calls `on_switch` with the error and the next destination.
 pub async fn open_from(
     sources: &[Source],
     manifest: &Manifest,
@@ -176,9 +188,9 @@ pub async fn read_back_with(
     let (mut stream, depth) = if sealed {
         (fetch(store, manifest).await?, Depth::Sealed)
     } else {
-        let mut plain = open(store, manifest, decrypt).await?;
+        let mut plain = open_content(store, manifest, decrypt).await?;
         if manifest.is_difference() {
-            let full = full.ok_or_else(|| without_full(manifest))?;
+            let full = full.ok_or_else(|| not_alone(manifest))?;
             plain = reconstruct(open(store, full.manifest, full.decrypt).await?, plain, manifest)?;
         }
         let verified_stream =
@@ -205,7 +217,7 @@ pub async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream>
     Ok(expect(sealed, artifact.sealed.clone(), artifact.key.to_string()))
 }
 
-fn without_full(manifest: &Manifest) -> Error {
-    let message = "the full backup, from which it is a difference, was not given";
-    Error::new(Stage::Catalog, Kind::Failed, manifest.artifact.key.as_str(), message)
+fn not_alone(manifest: &Manifest) -> Error {
+    let message = "is a difference, and can only be read with its full backup";
+    Error::new(Stage::Catalog, Kind::Refused, manifest.artifact.key.as_str(), message)
 }

@@ -4,6 +4,7 @@
 
 mod backup;
 mod difference;
+mod edited_archives;
 mod read_back;
 mod store;
 

@@ -8,6 +8,7 @@ use longshore_core::check::{Finding, Outcome};
 use longshore_core::discovery::Requirements;
 use longshore_core::stage::Dump;
 
+use super::differential::check_differential;
 use crate::replay_pause;
 use crate::run::incremental::expect_stage;
 use crate::survey::{JobSurvey, Parallelism, survey};
@@ -38,6 +39,7 @@ pub(super) async fn check_server(config: &Config, job: &Job) -> (Vec<Finding>, O
             let is_new = |finding: &Finding| findings.iter().all(|known| known.message != finding.message);
             let found: Vec<_> = found.into_iter().filter(is_new).collect();
             findings.extend(found);
+            findings.extend(check_differential(config, job, &survey).await);
         }
         // The checks already report a stage that cannot be built or cannot reach its server.
         Err(_) if findings.iter().any(|finding| finding.outcome == Outcome::Failed) => {}

@@ -9,7 +9,7 @@ use longshore_core::difference::reconstruct;
 use longshore_core::drill::{Drill, Verdict};
 use longshore_core::event::{Event, Step, of_backup, report_reads};
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::pipeline::open;
+use longshore_core::pipeline::open_content;
 use longshore_core::plugin::{ProgramTarget, Target};
 use longshore_core::stage::RestoreRequest;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -79,7 +79,7 @@ impl Driller<'_> {
             let content = async |backup: &Backup| {
                 let (file, stores) = (&backup.manifest.artifact.key, [source.store]);
                 let decryptor = decryptor(self.registry, source.identities, backup, file, &stores).await?;
-                open(source.store, &backup.manifest, decryptor.as_deref()).await
+                open_content(source.store, &backup.manifest, decryptor.as_deref()).await
             };
             let mut plaintext = content(backup).await?;
             if let Some(full) = candidate.full() {

@@ -15,13 +15,14 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_config::{Config, Differential as Settings, Job, ParentUnseen};
-use longshore_core::difference::{Differ, FullBlocks, Outcome};
+use longshore_core::difference::{Differ, FullBlocks, HELD_BYTES, Outcome, signature_bytes};
 use longshore_core::event::Observer;
+use longshore_core::key::BackupName;
 use longshore_core::pipeline::{BackupSpec, Destination, Pipeline, Shipped};
 use longshore_core::stage::{DiscoveredSubject, Dump};
 use longshore_core::stream::OnEnd;
 use longshore_core::subject::{Subject, SubjectKind};
-use longshore_core::{Error, Result};
+use longshore_core::{Error, Kind, Result, Stage};
 
 use self::state::{FullState, NewState, StateFolder};
 
@@ -35,9 +36,11 @@ pub enum Differences {
 }
 
 /// The differences of a run.
-pub(super) struct Differentials<'a> {
+pub(crate) struct Differentials<'a> {
     settings: &'a Settings,
     folder: StateFolder,
+    /// The destinations that could not be listed.
+    unlisted: Vec<String>,
     /// The decision about each database.
     plans: BTreeMap<Subject, Planned>,
 }
@@ -53,24 +56,32 @@ struct Planned {
 impl<'a> Differentials<'a> {
     /// Decides for each database whether the next backup may be a difference. Returns `None` for a
     /// job without the setting, and a warning if this host cannot keep the state.
-    pub(super) async fn plan(
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Usage`](Kind::Usage) if the job dumps no database.
+    pub(crate) async fn plan(
         (config, job): (&'a Config, &'a Job),
         subjects: &[(Arc<dyn Dump>, DiscoveredSubject)],
+        missing: &[(Subject, Error)],
         pipeline: &Pipeline,
         differences: Differences,
         now: DateTime<Utc>,
-    ) -> (Option<Self>, Option<String>) {
-        let Some(settings) = &job.differential else { return (None, None) };
+    ) -> Result<(Option<Self>, Option<String>)> {
+        let Some(settings) = &job.differential else { return Ok((None, None)) };
+        let databases = subjects.iter().map(|(_, surveyed)| &surveyed.subject);
+        let databases: Vec<_> = databases.filter(|subject| subject.kind() == SubjectKind::Database).collect();
+        if databases.is_empty() && missing.iter().all(|(subject, _)| subject.kind() != SubjectKind::Database) {
+            return Err(without_database(job));
+        }
         let folder = match StateFolder::of(config, job) {
             Ok(folder) => folder,
             // A host that cannot write its state still makes backups.
-            Err(error) => return (None, Some(full_warning(&error.chain()))),
+            Err(error) => return Ok((None, Some(full_warning(&error.chain())))),
         };
-        let databases = subjects.iter().map(|(_, surveyed)| &surveyed.subject);
-        let databases: Vec<_> = databases.filter(|subject| subject.kind() == SubjectKind::Database).collect();
         let mut plans: BTreeMap<Subject, Planned> = BTreeMap::new();
         if differences == Differences::Never || databases.is_empty() {
-            return (Some(Self { settings, folder, plans }), None);
+            return Ok((Some(Self { settings, folder, unlisted: Vec::new(), plans }), None));
         }
         let reads = pipeline.destinations.iter().map(async |at| (at, Catalog::read(&*at.store).await));
         let catalogs = join_all(reads).await;
@@ -85,7 +96,35 @@ impl<'a> Differentials<'a> {
             };
             plans.insert(subject.clone(), planned);
         }
-        (Some(Self { settings, folder, plans }), None)
+        let unlisted = catalogs.iter().filter(|(_, catalog)| catalog.is_err()).map(|(at, _)| at.name.clone()).collect();
+        Ok((Some(Self { settings, folder, unlisted, plans }), None))
+    }
+
+    /// Returns the destinations that could not be listed.
+    pub(crate) fn unlisted(&self) -> &[String] {
+        &self.unlisted
+    }
+
+    /// Returns for each database the full backup that the next backup will be compared with, if
+    /// there is one, and warnings.
+    pub(crate) fn preview(&self) -> Vec<(Option<&BackupName>, Vec<String>)> {
+        let plans = self.plans.iter();
+        plans
+            .map(|(subject, planned)| {
+                let missing = planned.full.as_ref().and_then(|state| self.folder.expect_blocks(subject, state).err());
+                let full = planned.full.as_ref().filter(|_| missing.is_none());
+                let warnings =
+                    planned.warnings.iter().cloned().chain(missing.map(|error| full_warning(&error.chain())));
+                (full.map(|state| &state.full), warnings.collect())
+            })
+            .collect()
+    }
+
+    /// Returns the size of the digests of full backups of this size, in bytes, and the free space
+    /// for them.
+    pub(crate) fn space(&self, plaintext_bytes: u64) -> Result<(u64, u64)> {
+        let blocks = plaintext_bytes / u64::from(self.settings.block_bytes());
+        Ok((signature_bytes(blocks), self.folder.free_bytes()?))
     }
 
     /// Backs up a database: as a difference if that was planned, and if it is small enough, else as
@@ -160,27 +199,40 @@ impl<'a> Differentials<'a> {
             return Ok(None);
         }
         match outcome {
-            Outcome::Difference { plaintext_bytes, encoded_bytes } => {
-                let percent = u128::from(*encoded_bytes) * 100 / u128::from((*plaintext_bytes).max(1));
-                self.folder.add_difference(new, (*encoded_bytes, *plaintext_bytes))?;
-                Ok((percent > 50).then(|| {
+            Outcome::Difference => {
+                let bytes = manifest.artifact.sealed.bytes;
+                let is_long = manifest.artifact.plaintext.bytes > HELD_BYTES as u64;
+                let first = new.compared.as_ref().filter(|full| is_long && full.has_no_difference());
+                // Differences grow until a full backup is due, but the first one should be small.
+                let warning = first.map(|full| full.percent(bytes)).filter(|percent| *percent > 50).map(|percent| {
                     format!(
-                        "the difference has {percent} % of the size of the dump: the next backup will be a full one"
+                        "the first difference has {percent} % of the size of its full backup: differences save little"
                     )
-                }))
+                });
+                self.folder.add_difference(new, bytes)?;
+                Ok(warning)
             }
             Outcome::Full(digests) => {
                 // Until then, the next backup would be a difference from the full one before.
                 self.folder.forget(&manifest.subject)?;
-                let compared = new.compared.as_ref().map(|state| state.full.clone());
+                // A short dump that changes much is stored in full without further ado.
+                let is_long = manifest.artifact.plaintext.bytes > HELD_BYTES as u64;
+                let compared = new.compared.as_ref().filter(|_| is_long).map(|state| state.full.clone());
                 let summary = digests.as_ref().map_err(|error| self.folder.failed_write(error))?;
                 let encrypt = pipeline.encrypt.as_deref();
                 let state = FullState::new(manifest, destinations, encrypt, &new, self.settings, *summary)?;
                 self.folder.write(new, &state)?;
-                Ok(compared.map(|full| full_warning(&format!("less than half of the dump is the same as in {full}"))))
+                Ok(compared
+                    .map(|full| full_warning(&format!("the beginning of the dump has nothing in common with {full}"))))
             }
         }
     }
+}
+
+fn without_database(job: &Job) -> Error {
+    let message = "differential needs a dump of databases, which the job does not make";
+    Error::new(Stage::Config, Kind::Usage, format!("job {}", job.name), message)
+        .hint("remove differential from the job, or add a dump of type \"pg_dump\"")
 }
 
 /// The catalogs of a job's destinations.

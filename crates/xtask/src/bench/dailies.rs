@@ -1,5 +1,5 @@
-//! The cost of daily backups of a database that changes little: full dumps, differences, and the
-//! repositories of restic and borg.
+//! The cost of a month of daily backups of a database that changes little: full dumps, differences
+//! with a full dump each week, and the repositories of restic and borg.
 
 use std::time::Instant;
 
@@ -10,8 +10,14 @@ use super::{Bench, build_release};
 use crate::Result;
 use crate::setup;
 
-/// The number of days after the first.
-const DAYS: usize = 5;
+/// The number of days.
+const DAYS: usize = 30;
+
+/// The number of days between two full dumps.
+const WEEK: usize = 7;
+
+/// The number of days that are printed one by one.
+const PRINTED: usize = 8;
 
 /// The tables of the workloads: hard to compress, one of them never changed. `:rows` is their size.
 const TABLES: &str = "
@@ -31,8 +37,9 @@ const RANDOM: &str = "
 const APPENDED: &str = "
     insert into event select i, now(), md5('e' || i) || md5(random()::text) from generate_series(1, :rows / 100) i;
     insert into item select i, md5('i' || random()), 1 from generate_series(1, :rows / 100) i;
-    update item set note = md5(random()::text) where id > :rows - 300;
-    update customer set note = md5(random()::text) where id in (select (random() * :rows / 4)::int from generate_series(1, 300))";
+    update item set note = md5(random()::text) where id > :rows - :rows / 4500;
+    update customer set note = md5(random()::text)
+        where id in (select (random() * :rows / 4)::int from generate_series(1, :rows / 4500))";
 
 /// A workload: the commands for its first day and for each further day.
 struct Workload {
@@ -45,6 +52,8 @@ struct Workload {
 struct Contestant {
     name: &'static str,
     command: String,
+    /// The command for the first day of a week, if it is another.
+    weekly: Option<String>,
     /// The folder that grows.
     folder: String,
 }
@@ -66,8 +75,8 @@ pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     Ok(comparisons)
 }
 
-/// Stores a dump each day by every contestant, prints the bytes and seconds, and compares restores
-/// of the first and of the last day.
+/// Stores a dump each day by every contestant, prints megabytes and seconds, and compares restores
+/// of a full dump and of a difference.
 fn days(bench: &Bench, workload: &Workload, rows: u64) -> Result<Comparison> {
     let database = Database::none()?;
     let (psql, connection) = (database.program("psql"), database.connection());
@@ -87,24 +96,29 @@ fn days(bench: &Bench, workload: &Workload, rows: u64) -> Result<Comparison> {
     let bench_dir = BenchDir::make()?;
     let contestants = contestants(bench, &database, &bench_dir)?;
     let plain = bytes_of(&format!("{} -Z0 | wc -c", database.dump()))?;
-    println!("    {}: a dump of {} MB; MB and seconds of each day", workload.name, plain / 1_000_000);
-    let mut rows = vec![String::new(); contestants.len()];
-    for day in 0..=DAYS {
+    println!("    {}: a dump of {} MB", workload.name, plain / 1_000_000);
+    let mut stored: Vec<Vec<(f64, f64)>> = vec![Vec::new(); contestants.len()];
+    for day in 0..DAYS {
         if day > 0 {
             if is_pgbench { pgbench(&format!("-n -t {} -c 4", bench.scale * 500))? } else { sql(&workload.change)? }
         }
-        for (contestant, row) in contestants.iter().zip(&mut rows) {
+        for (contestant, stored) in contestants.iter().zip(&mut stored) {
             let used = format!("mkdir -p {0} && du -sb --apparent-size {0} | cut -f1", contestant.folder);
             let before = bytes_of(&used)?;
             let begun = Instant::now();
-            shell(&contestant.command)?;
+            let weekly = contestant.weekly.as_ref().filter(|_| day % WEEK == 0);
+            shell(weekly.unwrap_or(&contestant.command))?;
             let seconds = begun.elapsed().as_secs_f64();
             let added = bytes_of(&used)?.saturating_sub(before);
-            row.push_str(&format!(" {:>9.2} {seconds:>5.1}", added as f64 / 1e6));
+            stored.push((added as f64 / 1e6, seconds));
         }
     }
-    for (contestant, row) in contestants.iter().zip(&rows) {
-        println!("      {:<24}{row}", contestant.name);
+    let days: String = (1..=PRINTED).map(|day| format!("{:>8}", format!("day {day}"))).collect();
+    println!("      {:<24}{days}{:>10}{:>8}", "MB", format!("{DAYS} days"), "s/day");
+    for (contestant, stored) in contestants.iter().zip(&stored) {
+        let (total, seconds) = stored.iter().fold((0.0, 0.0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
+        let days: String = stored.iter().take(PRINTED).map(|(added, _)| format!("{added:>8.2}")).collect();
+        println!("      {:<24}{days}{total:>10.1}{:>8.1}", contestant.name, seconds / DAYS as f64);
     }
     restores(bench, workload, &database, &bench_dir)
 }
@@ -126,14 +140,12 @@ fn contestants(bench: &Bench, database: &Database, bench_dir: &BenchDir) -> Resu
     shell("command -v borg > /dev/null").map_err(|_| "borg is missing: install the package borgbackup".to_owned())?;
     shell(&format!("{restic_variables} restic init -q > /dev/null"))?;
     shell(&format!("{borg_variables} borg init -e repokey-blake2 {borg} 2> /dev/null"))?;
-    let made = |name, command, folder| Contestant { name, command, folder };
+    let made = |name, command, folder| Contestant { name, command, weekly: None, folder };
+    let differences = run("difference", &difference, "differential = { full_every = '7d' }")?;
+    let weekly = Some(differences.replace(" run ", " run --no-differential "));
     Ok(vec![
         made("longshore, full dumps", run("full", &full, "")?, full),
-        made(
-            "longshore, differences",
-            run("difference", &difference, "differential = { full_every = '30d' }")?,
-            difference,
-        ),
+        Contestant { weekly, ..made("longshore, differences", differences, difference) },
         made("restic", format!("{dump} | {restic_variables} restic backup -q --stdin > /dev/null"), restic),
         made(
             "borg",
@@ -160,7 +172,7 @@ fn restores(bench: &Bench, workload: &Workload, database: &Database, bench_dir: 
     };
     compare_from(
         &start,
-        &format!("restore after {DAYS} days, {}", workload.name),
+        &format!("restore, {}", workload.name),
         bench.rounds,
         0,
         &[("a full dump", restore("head")?), ("a difference", restore("tail")?)],

@@ -60,7 +60,9 @@ fn counts_over_time(body: &mut String, top: f64, simulation: &Simulation) {
         let y = up.position(number(*tick));
         line(body, (LEFT, y), (RIGHT, y));
         text(body, "end", (LEFT - 8.0, y + 4.0), &tick.to_string());
-        if let Some(bytes) = simulation.bytes_of(*tick) {
+        // With differences, the size does not follow from the number.
+        if let Some(bytes) = simulation.backup_bytes.filter(|_| !simulation.has_differences()) {
+            let bytes = bytes.saturating_mul(*tick as u64);
             text(body, "", (RIGHT + 8.0, y + 4.0), &HumanBytes(bytes).to_string());
         }
     }
@@ -184,7 +186,9 @@ mod tests {
         let start = DateTime::parse_from_rfc3339("2026-01-01T00:00:00Z").unwrap().to_utc();
         let (every, lasting) = (span(every), span(lasting));
         let size = Some(ByteSize::new(1 << 30));
-        let simulation = simulate(&Scenario { policy: &policy, start, every, lasting, size, until: None }).unwrap();
+        let differences = None;
+        let scenario = Scenario { policy: &policy, start, every, lasting, size, differences, until: None };
+        let simulation = simulate(&scenario).unwrap();
         draw("a < b", &policy.to_string(), &simulation)
     }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use longshore_config::{Config, Differential as Settings, Job};
-use longshore_core::difference::{Key, Signature, Summary};
+use longshore_core::difference::{Key, Signature, Summary, signature_bytes};
 use longshore_core::key::{BackupName, Timestamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::{Digest, hex};
@@ -56,8 +56,10 @@ pub(super) struct FullState {
     key: String,
     /// The digest of the file of digests.
     digest: String,
-    /// The sizes of the last differences and of their dumps, in bytes, the newest last.
-    differences: Vec<(u64, u64)>,
+    /// The size of the artifact in bytes.
+    stored_bytes: u64,
+    /// The sizes of the artifacts of the last differences in bytes, the newest last.
+    differences: Vec<u64>,
 }
 
 /// The state that a backup in progress will leave.
@@ -97,23 +99,37 @@ impl FullState {
             blocks: summary.blocks,
             key: hex(&new.key.0),
             digest: hex(&summary.digest),
+            stored_bytes: manifest.artifact.sealed.bytes,
             differences: Vec::new(),
         })
     }
 
-    /// Returns true if the next backup must be a full one by the settings, or if more than half of
-    /// the next dump is expected to be new. A full backup that a wrong clock dated in the future is
-    /// no base, either.
+    /// Returns true if the next backup must be a full one by the settings, or if the next
+    /// difference is expected to be larger than half of the full backup, as stored. A full backup
+    /// that a wrong clock dated in the future is no base, either.
     pub(super) fn is_full_due(&self, settings: &Settings, now: DateTime<Utc>) -> bool {
         let Some(time) = self.full.time().map(|time| time.time()) else { return true };
         now - time >= settings.full_age() || time >= now || self.exceeds_half()
     }
 
     fn exceeds_half(&self) -> bool {
-        let Some((newest, plaintext)) = self.differences.last() else { return false };
-        let before = self.differences.iter().rev().nth(1).map_or(*newest, |(encoded, _)| *encoded);
-        let expected = u128::from(*newest) + u128::from(newest.saturating_sub(before));
-        2 * expected > u128::from(*plaintext)
+        let (newest, before) = match *self.differences {
+            [] => return false,
+            [only] => (only, only),
+            [.., before, newest] => (newest, before),
+        };
+        let expected = u128::from(newest) + u128::from(newest.saturating_sub(before));
+        2 * expected > u128::from(self.stored_bytes)
+    }
+
+    /// Returns the size of a difference in percent of the full backup's, as stored.
+    pub(super) fn percent(&self, difference_bytes: u64) -> u128 {
+        u128::from(difference_bytes) * 100 / u128::from(self.stored_bytes.max(1))
+    }
+
+    /// Returns true if no difference was made yet.
+    pub(super) fn has_no_difference(&self) -> bool {
+        self.differences.is_empty()
     }
 
     /// Returns the reason why the settings of the job exclude a difference, if there is one.
@@ -172,10 +188,29 @@ impl StateFolder {
         opened.await.map_err(io::Error::other).flatten().map_err(|error| failed(&path, error))
     }
 
-    /// Begins the state after a backup. Removes what killed runs left.
+    /// Fails if the digests of a full backup are missing, or have another size.
+    pub(super) fn expect_blocks(&self, subject: &Subject, state: &FullState) -> Result<()> {
+        let path = self.blocks(subject, &state.full);
+        let found = fs::metadata(&path).map_err(|error| failed(&path, error))?;
+        if found.len() == signature_bytes(state.blocks) {
+            return Ok(());
+        }
+        Err(failed(&path, io::ErrorKind::InvalidData.into()))
+    }
+
+    /// Returns the free space for digests, in bytes.
+    pub(super) fn free_bytes(&self) -> Result<u64> {
+        let found = rustix::fs::statvfs(&self.0).map_err(|error| failed(&self.0, error.into()))?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    /// Begins the state after a backup. Removes what killed runs left, but not the digests that the
+    /// facts name: until the new backup is stored, the last full one is that of the facts.
     pub(super) fn create(&self, subject: &Subject, compared: Option<FullState>) -> Result<NewState> {
         let created = || -> io::Result<NewState> {
-            self.remove_unused(subject, compared.as_ref().map(|state| &state.full))?;
+            // Facts that cannot be read name no digests.
+            let known = self.read(subject).ok().flatten();
+            self.remove_unused(subject, compared.as_ref().or(known.as_ref()).map(|state| &state.full))?;
             let mut key = [0; 32];
             File::open("/dev/urandom")?.read_exact(&mut key)?;
             let blocks = tempfile::Builder::new().prefix(&new_prefix(subject)).tempfile_in(&self.0)?;
@@ -195,10 +230,10 @@ impl StateFolder {
         written().map_err(|error| failed(&self.0, error))
     }
 
-    /// Adds the size of a difference and of its dump to the state.
-    pub(super) fn add_difference(&self, new: NewState, sizes: (u64, u64)) -> Result<()> {
+    /// Adds the size of a difference, as stored, to the state.
+    pub(super) fn add_difference(&self, new: NewState, stored_bytes: u64) -> Result<()> {
         let NewState { subject, compared: Some(mut state), .. } = new else { return Ok(()) };
-        state.differences.push(sizes);
+        state.differences.push(stored_bytes);
         let surplus = state.differences.len().saturating_sub(SIZES);
         state.differences.drain(..surplus);
         self.write_facts(&subject, &state).map_err(|error| failed(&self.0, error))

@@ -58,10 +58,13 @@ impl Env {
         let time = Timestamp::new(start + TimeDelta::days(self.day.replace(self.day.get() + 1)));
         let pipeline = pipeline([("near", self.near.clone()), ("far", self.far.clone())]);
         let subject = Subject::database("app");
-        let dump: Arc<dyn Dump> = Arc::new(FakeDump::new([(subject.clone(), Content::Whole(content.clone()))]));
+        let dump = FakeDump::new([(subject.clone(), Content::Whole(content.clone()))]).compressed();
+        let dump: Arc<dyn Dump> = Arc::new(dump);
         let subjects = survey(&[dump]).await.unwrap().subjects;
         let (differentials, warning) =
-            Differentials::plan((&self.config, job), &subjects, &pipeline, differences, time.time()).await;
+            Differentials::plan((&self.config, job), &subjects, &[], &pipeline, differences, time.time())
+                .await
+                .unwrap();
         assert_eq!(warning, None);
         let spec = BackupSpec {
             job: job.name.clone(),
@@ -82,6 +85,17 @@ impl Env {
         let is_difference = manifest.is_difference();
         assert_eq!(manifest.artifact.key.as_str().contains(EXTENSION), is_difference);
         Made { is_difference, name: shipped.name.to_string(), warnings: shipped.notes.warnings }
+    }
+
+    /// Decides about the next run.
+    async fn plan(&self) -> Differentials<'_> {
+        let job = self.config.jobs.values().next().unwrap();
+        let pipeline = pipeline([("near", self.near.clone()), ("far", self.far.clone())]);
+        let dump: Arc<dyn Dump> = Arc::new(FakeDump::new([(Subject::database("app"), Content::Whole(Bytes::new()))]));
+        let subjects = survey(&[dump]).await.unwrap().subjects;
+        let now = "2026-06-03T03:00:00Z".parse().unwrap();
+        let configured = Differences::AsConfigured;
+        Differentials::plan((&self.config, job), &subjects, &[], &pipeline, configured, now).await.unwrap().0.unwrap()
     }
 
     /// Returns the only file of the state with this end.
@@ -132,6 +146,22 @@ async fn differences_follow_a_full_backup_until_one_is_due() {
 }
 
 #[tokio::test]
+async fn preview_names_the_full_backup() {
+    let env = Env::weekly();
+    assert_eq!(env.plan().await.preview(), [(None, Vec::new())]);
+    let full = env.run(&rows(0)).await.name;
+    let plan = env.plan().await;
+    assert!(matches!(&plan.preview()[..], [(Some(name), warnings)] if name.as_str() == full && warnings.is_empty()));
+    let (needed, free) = plan.space(384_000).unwrap();
+    assert!((16_000..17_000).contains(&needed) && free > 0, "{needed} {free}");
+    // Half of the digests are no digests.
+    let path = env.state_file(".blocks");
+    std::fs::write(&path, &std::fs::read(&path).unwrap()[..1000]).unwrap();
+    let preview = plan.preview();
+    assert!(preview[0].0.is_none() && preview[0].1[0].contains("cannot use the state"), "{preview:?}");
+}
+
+#[tokio::test]
 async fn unusable_digests_make_a_full_backup() {
     let change = |path: &std::path::Path, change: fn(&mut Vec<u8>)| {
         let mut bytes = std::fs::read(path).unwrap();
@@ -162,12 +192,12 @@ async fn destination_without_a_good_full_backup_makes_one() {
     let env = Env::weekly();
     let full = env.run(&rows(0)).await.name;
     // Pruned by hand at one destination.
-    for end in [".json", ".dump"] {
+    for end in [".json", ".dump.zst"] {
         env.far.lose(&key(&full, end));
     }
     env.expect_full("destination \"far\" lacks").await;
     let full = newest_full(&env.near).await;
-    env.near.damage(&key(&full, ".dump"), |bytes| bytes.truncate(9));
+    env.near.damage(&key(&full, ".dump.zst"), |bytes| bytes.truncate(9));
     env.expect_full("at destination \"near\" is damaged").await;
 }
 
@@ -189,31 +219,58 @@ async fn unlisted_destination_makes_a_full_backup_unless_trusted() {
         let made = env.run(&rows(1)).await;
         assert_eq!(made.is_difference, is_difference, "{made:?}");
         assert!(made.warnings[0].contains("destination \"far\" does not show"), "{made:?}");
+        assert_eq!(env.plan().await.unlisted(), ["far"]);
     }
 }
 
+/// Returns a dump that is longer than the part that is held back, so that its kind is decided
+/// before its end. Most of it is compressed to nothing; the rest depends on the seed.
+fn mostly_blank(seed: u64) -> Bytes {
+    let noise =
+        (0..30_000_u64).map(|row| format!("{row}\t{}\n", (row ^ seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let blank = |rows: std::ops::Range<u32>| rows.map(|row| format!("{row}{}\n", " ".repeat(500)));
+    blank(0..10_000).chain(noise).chain(blank(10_000..20_000)).collect::<String>().into()
+}
+
 #[tokio::test]
-async fn large_difference_is_followed_by_a_full_backup() {
+async fn stored_sizes_decide_when_differences_end() {
     let env = Env::weekly();
-    // Longer than the part that is held back, so that the kind is decided before its end.
-    let dump = |changed: usize| -> Bytes {
-        let row = |row: u64| {
-            format!(
-                "{row}\t{}\n",
-                (row ^ if row > 20_000 && (row as usize) < changed { 1 << 40 } else { 0 })
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            )
-        };
-        (0..300_000).map(row).collect::<String>().into()
+    env.run(&mostly_blank(0)).await;
+    // A tenth of the dump is most of the stored bytes.
+    let made = env.run(&mostly_blank(1)).await;
+    assert!(made.is_difference && made.warnings[0].contains("differences save little"), "{made:?}");
+    let made = env.run(&mostly_blank(0)).await;
+    assert!(!made.is_difference && made.warnings.is_empty(), "{made:?}");
+    let made = env.run(&mostly_blank(0)).await;
+    assert!(made.is_difference && made.warnings.is_empty(), "{made:?}");
+}
+
+#[tokio::test]
+async fn small_dump_is_stored_in_full_without_a_warning() {
+    let env = Env::weekly();
+    env.run(&rows(0)).await;
+    let other: Bytes = rows(0).iter().map(|byte| byte ^ 1).collect();
+    let made = env.run(&other).await;
+    assert!(!made.is_difference && made.warnings.is_empty(), "{made:?}");
+    assert!(env.run(&other).await.is_difference);
+    // A long one is reported: its beginning should stay.
+    env.run_with(&mostly_blank(0), Differences::Never).await;
+    let made = env.run(&mostly_blank(0).iter().map(|byte| byte ^ 1).collect()).await;
+    assert!(!made.is_difference && made.warnings[0].contains("has nothing in common"), "{made:?}");
+}
+
+#[tokio::test]
+async fn job_without_databases_is_refused() {
+    let env = Env::weekly();
+    let (pipeline, job) = (pipeline([("near", env.near.clone())]), env.config.jobs.values().next().unwrap());
+    let plan = async |missing: &[(Subject, Error)]| {
+        Differentials::plan((&env.config, job), &[], missing, &pipeline, Differences::AsConfigured, Utc::now()).await
     };
-    env.run(&dump(0)).await;
-    let made = env.run(&dump(250_000)).await;
-    assert!(made.is_difference && made.warnings[0].contains("the next backup will be a full one"), "{made:?}");
-    assert!(!env.run(&dump(0)).await.is_difference);
-    assert!(env.run(&dump(0)).await.is_difference);
-    // A short dump is decided as a whole.
-    let made = env.run(&rows(0)).await;
-    assert!(!made.is_difference && made.warnings[0].contains("less than half of the dump"), "{made:?}");
+    let error = plan(&[]).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Usage);
+    assert!(error.chain().contains("needs a dump of databases"), "{}", error.chain());
+    let missing = Error::new(Stage::Dump, Kind::NotFound, "app", "no such database");
+    assert!(plan(&[(Subject::database("app"), missing)]).await.is_ok());
 }
 
 #[tokio::test]
