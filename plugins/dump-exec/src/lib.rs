@@ -111,8 +111,9 @@ impl Dump for ProgramDump {
         })
     }
 
-    fn restore_programs(&self, subject: &Subject) -> Option<RestorePrograms> {
-        (*subject == self.subject).then(|| self.programs.clone())
+    fn restore_programs(&self, subject: &Subject, format: &Format) -> Option<RestorePrograms> {
+        let is_own = *subject == self.subject && *format == Format::Other(self.format.clone());
+        is_own.then(|| self.programs.clone())
     }
 }
 
