@@ -2,12 +2,14 @@
 //! make all digests match. Longshore detects details and archives of another backup, missing
 //! details, and bytes beyond the recorded size.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::offline_env::OfflineEnv;
 use crate::support::{CommandOutput, Job, TestEnv, files, finish};
 
 /// Returns an environment with `count` encrypted runs of a job that dumps `shop` and `crm`.
@@ -232,4 +234,35 @@ fn drill_that_skips_damage_fails() {
     test_env.run_with_identity(&["drill", "--backup", &format!("main/shop/{}", stem(&old))]).expect(0);
     fs::write(file(&new, ARTIFACT), artifact).unwrap();
     test_env.run_with_identity(&["drill"]).expect(0);
+}
+
+/// A manifest names a format, but never a program: that of another format is not started.
+#[test]
+fn programs_receive_only_their_own_format() {
+    let env = OfflineEnv::new("");
+    let program = |name: &str, body: &str| {
+        let path = env.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        path.display().to_string()
+    };
+    let started = env.path("started");
+    let dump = program("dump", "echo pages");
+    let restore = program("restore", &format!("cat > {}", started.display()));
+    let configure = |format: &str| {
+        env.configure(&format!(
+            "[cluster.wiki]\n[job.wiki]\ncluster = 'wiki'\nencrypt = {{ type = 'none' }}\nship = ['disk']\nmax_age = '1d'\n\
+             dump = [{{ type = 'exec', subject = 'wiki', format = '{format}', undo = 'cat', program = ['{dump}'], \
+             restore = ['{restore}'], drill = ['{restore}'] }}]\n"
+        ));
+    };
+    configure("test");
+    env.longshore(&["run"]).expect(0);
+    configure("other");
+    env.longshore(&["restore", "wiki", "--program"]).expect(1).shows("names no program that restores x-test");
+    env.longshore(&["drill"]).expect(1).shows("names no program");
+    assert!(!started.exists());
+    configure("test");
+    env.longshore(&["restore", "wiki", "--program"]).expect(0);
+    assert_eq!(fs::read_to_string(&started).unwrap(), "pages\n");
 }

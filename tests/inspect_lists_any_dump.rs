@@ -226,7 +226,8 @@ fn other_files_are_reported_as_no_dump() {
         ("folder/file", b"x", 1, "has no toc.dat"),
         ("new", b"PGDMP\x01\x63\x00\x04\x08\x01", 1, "`pg_restore --list`"),
         ("list/toc.dat", b"PGDMP\x01\x0e\x00\x04\x08\x03", 1, "give the folder"),
-        ("xz", b"\xfd7zXZ\0\0\x04", 1, "xz -dc FILE | longshore inspect -"),
+        ("lzop", b"\x89LZO\0\r\n\x1a\n", 1, "lzop -dc FILE | longshore inspect -"),
+        ("xz", b"\xfd7zXZ\0\0\x04", 4, "incomplete or damaged xz file"),
     ] {
         let path = test_env.path(name);
         if name.contains('/') {

@@ -170,3 +170,50 @@ fn undumpable_named_database_makes_the_run_partial() {
     test_env.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() });
     test_env.longshore(&["run"]).expect(2).shows("dump \"shop\": allows no connections");
 }
+
+/// Two jobs may have backups of one database.
+#[test]
+fn job_chooses_among_backups_of_one_database() {
+    let test_env = TestEnv::new();
+    test_env.cluster.create_database("app");
+    let dump = "[{ type = 'pg_dump', databases = ['app'] }]";
+    let second =
+        format!("[job.second]\ncluster = 'main'\ndump = {dump}\nencrypt = {{ type = 'none' }}\nship = ['local']\n");
+    test_env.configure(&Job { dump, more: &second, ..Job::default() });
+    test_env.longshore(&["run", "nightly"]).expect(0);
+    // Backup names have a resolution of one second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    test_env.longshore(&["run", "second"]).expect(0);
+    let hold = ["hold", "app", "--why", "x"];
+    for arguments in [&hold[..], &["inspect", "app"]] {
+        test_env.longshore(arguments).expect(1).shows("--job").shows("nightly").shows("second");
+    }
+    for arguments in [&hold[..], &["unhold", "app"], &["verify", "app"], &["inspect", "app", "--check"]] {
+        let arguments = [arguments, &["--job", "second"]].concat();
+        test_env.longshore(&arguments).expect(0);
+    }
+    let verified = test_env.json(&["verify", "app", "--job", "nightly", "--json"]);
+    let newest = test_env.json(&["list", "app", "--job", "nightly", "--json"]);
+    assert_eq!((verified.as_array().unwrap().len(), &verified[0]["name"]), (1, &newest[0]["name"]));
+    let checked = test_env.longshore(&["check"]).expect(0);
+    checked.shows("databases of job nightly: ").shows("databases of job second: ");
+    test_env.longshore(&["check", "nightly"]).expect(0).omits("databases of job");
+}
+
+/// A hint is a command to copy, so it names the configuration that the command used.
+#[test]
+fn hints_name_the_configuration() {
+    let test_env = TestEnv::new();
+    let config = test_env.config_path();
+    let named = test_env.longshore(&["inspect", "nothing"]).expect(1);
+    assert!(named.stderr.contains(&format!("`longshore --config {} list`", config.display())), "{named:?}");
+    let odd = test_env.path("my config.toml");
+    std::fs::copy(&config, &odd).unwrap();
+    let inspect = |command: &mut std::process::Command| finish(command.args(["inspect", "nothing"])).expect(1).stderr;
+    let command = || std::process::Command::new(env!("CARGO_BIN_EXE_longshore"));
+    let quoted = inspect(command().arg("--config").arg(&odd));
+    assert!(quoted.contains(&format!("`longshore --config '{}' list`", odd.display())), "{quoted}");
+    // The environment is the same for the next command.
+    let default = inspect(command().env("LONGSHORE_CONFIG", &odd));
+    assert!(default.contains("`longshore list`"), "{default}");
+}

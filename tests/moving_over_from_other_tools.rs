@@ -59,11 +59,26 @@ fn put(folder: &Path, name: &str) {
 
 /// The names that a tool gives its files, in chrono's formats, which have the fields of strftime.
 /// `DB` is the database.
-const TOOLS: [(&str, &[&str]); 9] = [
-    ("pg_back", &["pg/DB_%Y-%m-%dT%H:%M:%S%:z.dump", "pg/DB_%Y-%m-%dT%H:%M:%S%:z.sql.gz.age"]),
+const TOOLS: [(&str, &[&str]); 10] = [
+    (
+        "pg_back",
+        &[
+            "pg/DB_%Y-%m-%dT%H:%M:%S%:z.dump",
+            "pg/DB_%Y-%m-%dT%H:%M:%S%:z.sql.gz.age",
+            "pg/DB_%Y-%m-%dT%H:%M:%S%:z.d/toc.dat",
+        ],
+    ),
     ("pg_back (timestamp_format = legacy)", &["v1/DB/DB_%Y-%m-%d_%H-%M-%S.dump", "v1/DB_%Y-%m-%d_%H-%M-%S.tar"]),
     (
-        "autopostgresqlbackup",
+        "autopostgresqlbackup 2",
+        &[
+            "auto/daily/DB/DB_%Y-%m-%d_%Hh%Mm.sql.zstd",
+            "auto/weekly/DB/DB_%Y-%m-%d_%Hh%Mm.sql.gz",
+            "auto/monthly/DB/DB_%Y-%m-%d_%Hh%Mm.sql.xz.enc",
+        ],
+    ),
+    (
+        "autopostgresqlbackup 1",
         &[
             "auto/daily/DB/DB_%Y-%m-%d_%Hh%Mm.%A.sql.gz",
             "auto/weekly/DB/DB_week.%V.%Y-%m-%d.sql.bz2",
@@ -82,7 +97,9 @@ const TOOLS: [(&str, &[&str]); 9] = [
 ];
 
 /// Names that resemble those of the tools, or of nothing.
-const NEAR_MISSES: [&str; 20] = [
+const NEAR_MISSES: [&str; 22] = [
+    "auto/yearly/DB/DB_%Y-%m-%d_%Hh%Mm.sql.gz",
+    "v1/DB_%Y-%m-%d_%H-%M-%S/toc.dat",
     "pg/DB_%Y-%m-%dT%H:%M:%S%z.dump",
     "pg/DB_%Y-%m-%dT%H:%M:%S%:z.dump.part",
     "pg/DB_%Y-%m-32T%H:%M:%S%:z.dump",
@@ -186,214 +203,46 @@ fn hard_links_are_counted_once() {
 }
 
 #[test]
-fn directory_dumps_are_named_and_not_adopted() {
+fn directory_dumps_are_counted_as_one_file() {
     let reader = Reader::new();
-    for name in ["app_2026-06-07T03:00:01Z.d/toc.dat", "app_2026-06-07T03:00:01Z.d/3301.dat.gz", "x.sha1"] {
-        reader.put(name);
+    let folder = "app_2026-06-07T03:00:01Z.d";
+    for name in ["toc.dat", "3301.dat.gz", "README", "3302.dat.gz.age"] {
+        reader.put(&format!("{folder}/{name}"));
     }
-    let detected = reader.longshore(&["adopt", "detect", "old"]).expect(0);
-    detected
-        .shows("# Files of other tools at \"old\": 0 files")
-        .shows("part of a dump in directory format")
+    reader.put("shop-2026-06-07/toc.dat");
+    reader.put("shop-2026-06-07/3301.dat.gz");
+    reader.put("x.sha1");
+    let detected = reader.json(&["adopt", "detect", "old", "--json"]);
+    let adopt = &detected["adopts"][0];
+    assert_eq!(
+        (&adopt["files"], &adopt["bytes"], &adopt["name"]),
+        (&1.into(), &12.into(), &"pg_back-directory".into())
+    );
+    assert_eq!(adopt["pattern"], "{database}_%FT%T%:z.d/toc.dat");
+    let tables = reader.longshore(&["adopt", "detect", "old"]).expect(0);
+    tables
+        .shows("# Files of other tools at \"old\": 1 file")
+        .shows("shop-2026-06-07/3301.dat.gz: in the folder of a dump in directory format")
+        .shows("# Not claimed, and never removed: 5 files")
         .shows("the checksum of");
     reader.longshore(&["adopt", "detect", "new"]).expect(1).shows("there is no such destination");
 }
 
-/// Runs `init --from` with a configuration of pg_back. Returns its output and the new file.
-fn translated(text: &str, code: i32) -> (CommandOutput, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let from = folder.path().join("pg_back.conf");
-    let dumps = folder.path().join("dumps");
-    fs::write(&from, text.replace("DUMPS", dumps.to_str().unwrap())).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.arg("--config").arg(folder.path().join("new/config.toml")).args(["init", "--from"]).arg(from);
-    (finish(command.env("HOME", folder.path())).expect(code), folder)
-}
-
-/// Returns the new configuration, which `config check` accepts.
-fn config(folder: &TempDir) -> toml::Table {
-    let path = folder.path().join("new/config.toml");
-    let check = Command::new(env!("CARGO_BIN_EXE_longshore")).args(["config", "check"]).arg(&path).output().unwrap();
-    let text = fs::read_to_string(path).unwrap();
-    assert!(check.status.success(), "{}\n{text}", String::from_utf8_lossy(&check.stderr));
-    toml::from_str(&text).unwrap()
-}
-
-fn value<'a>(config: &'a toml::Table, path: &str) -> &'a toml::Value {
-    let mut parts = path.split('.');
-    let first = config.get(parts.next().unwrap()).unwrap_or_else(|| panic!("{path}: {config:?}"));
-    parts.fold(first, |value, part| match part.parse::<usize>() {
-        Ok(index) => &value[index],
-        Err(_) => value.get(part).unwrap_or_else(|| panic!("{path}: {config:?}")),
-    })
-}
-
-/// The keys of pg_back.conf as its package installs it.
-const PACKAGED: &str = "bin_directory =
-backup_directory = DUMPS
-# timestamp_format = rfc3339
-host =
-port =
-user =
-dbname =
-include_dbs =
-exclude_dbs =
-with_templates = false
-format = custom
-parallel_backup_jobs = 1
-compress_level = -1
-checksum_algorithm = none
-encrypt = false
-cipher_passphrase =
-encrypt_keep_source = false
-purge_older_than = 30
-purge_min_keep = 0
-jobs = 1
-pg_dump_options =
-pause_timeout = 3600
-pre_backup_hook =
-post_backup_hook =
-upload = none
-# purge_remote = false
-";
-
 #[test]
-fn packaged_pg_back_configuration_is_translated() {
-    let (output, folder) = translated(PACKAGED, 0);
-    let config = config(&folder);
-    assert_eq!(value(&config, "retention.pg_back.keep_within").as_str(), Some("30d1h"));
-    assert_eq!(value(&config, "job.nightly.dump.1.databases.0").as_str(), Some("*"));
-    assert_eq!(value(&config, "adopt.pg_back-dump.pattern").as_str(), Some("{database}_%FT%T%:z.dump"));
-    assert!(value(&config, "cluster.main.pause_replay").as_bool().unwrap());
-    let output = output.shows("created an identity").shows("checksum_algorithm: every backup has digests");
-    output.shows("purge_older_than: retention").shows("with purge_min_keep = 0").shows("schedule install");
-    assert!(folder.path().join("dumps").is_dir() && folder.path().join("new/identity.txt").is_file());
-}
-
-/// The output of `pg_back --convert-legacy-config` in its tests.
-#[test]
-fn converted_pg_back_1_configuration_is_translated() {
-    let (output, folder) = translated(
-        "bin_directory = \nbackup_directory = DUMPS\ntimestamp_format = legacy\npurge_older_than = 30\n\
-         purge_min_keep = 0\nformat = custom\npg_dump_options = -T tmp*\ninclude_dbs = db1, db2\n\
-         exclude_dbs = sampledb1, testdb2\nwith_templates = false\npause_timeout = 3600\nhost = /tmp\nport = 5432\n\
-         user = \ndbname = postgres\npre_backup_hook = /bin/true\npost_backup_hook = /bin/false -x 'a b'\n",
-        0,
-    );
-    let config = config(&folder);
-    let dump = value(&config, "job.nightly.dump.1");
-    assert_eq!(dump["databases"].as_array().unwrap().len(), 2);
-    assert_eq!((dump["exclude"][1].as_str(), dump["exclude_tables"][0].as_str()), (Some("testdb2"), Some("tmp*")));
-    assert_eq!(value(&config, "cluster.main.connection").as_str(), Some("host=/tmp port=5432 dbname=postgres"));
-    assert_eq!(value(&config, "job.nightly.hook.1.program.2").as_str(), Some("a b"));
-    assert_eq!(value(&config, "adopt.pg_back-dump.pattern").as_str(), Some("{database}_%F_%H-%M-%S.dump"));
-    output.shows("pre_backup_hook: job.nightly.hook");
-}
-
-/// Sections of databases in the tests of pg_back, and in its documentation.
-#[test]
-fn sections_of_databases_become_dumps() {
-    let (output, folder) = translated(
-        "backup_directory = DUMPS/{dbname}\npg_dump_options = -O -x\ncompress_level = 3\ndump_role_passwords = false\n\
-         jobs = 4\nexclude_dbs = scratch\n[db]\npurge_older_than = 15\nparallel_backup_jobs = 2\npg_dump_options =\n\
-         with_blobs = false\nformat = directory\n[other]\nschemas = sales, hr\nexclude_tables = log_*\nuser = app\n\
-         [scratch]\nformat = tar\n",
-        0,
-    );
-    let config = config(&folder);
-    let nightly = value(&config, "job.nightly.dump");
-    assert_eq!(nightly[0]["no_role_passwords"].as_bool(), Some(true));
-    assert_eq!(nightly[1]["exclude"].as_array().unwrap().len(), 3, "{nightly:?}");
-    assert_eq!((nightly[2]["databases"][0].as_str(), nightly[2]["schemas"][1].as_str()), (Some("other"), Some("hr")));
-    assert_eq!(
-        (nightly[2]["no_owner"].as_bool(), nightly[2]["exclude_tables"][0].as_str()),
-        (Some(true), Some("log_*"))
-    );
-    let own = value(&config, "job.nightly-2");
-    assert_eq!((own["dump"][0]["format"].as_str(), own["dump"][0]["jobs"].as_integer()), (Some("directory"), Some(2)));
-    assert!(own["dump"][0].get("no_owner").is_none(), "an empty pg_dump_options cancels the general one");
-    assert_eq!(value(&config, "retention.pg_back-2.keep_within").as_str(), Some("15d1h"));
-    assert_eq!(value(&config, "adopt.pg_back-sql.pattern").as_str(), Some("{database}/{database}_%FT%T%:z.sql"));
-    assert_eq!(value(&config, "job.nightly.parallel").as_integer(), Some(4));
-    output.shows("[other] user: a cluster has one role").shows("[scratch] the whole section:");
-}
-
-/// The options of pg_back's example for Kubernetes, and its remote purge.
-#[test]
-fn uploads_of_pg_back_become_destinations() {
-    let recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-    let (output, folder) = translated(
-        &format!(
-            "backup_directory = DUMPS\nencrypt = true\ncipher_public_key = {recipient}\ncipher_private_key = AGE-SECRET-KEY-1X\n\
-             upload = s3\nupload_prefix = /pg/\npurge_remote = true\ndelete_uploaded = yes\ns3_endpoint = https://minio:9000/\n\
-             s3_region = us-east-1\ns3_bucket = my-backup-bucket\ns3_key_id = nizcifWuAmKaidJivCaf\ns3_secret = hunter2\n\
-             s3_force_path = true\npurge_older_than = 36h\npurge_min_keep = 3\nsftp_host = nas\n"
-        ),
-        0,
-    );
-    let s3 = config(&folder);
-    assert_eq!(value(&s3, "job.nightly.encrypt.recipients.0").as_str(), Some(recipient));
-    assert_eq!(value(&s3, "job.nightly.ship").as_array().unwrap().len(), 1);
-    assert_eq!(value(&s3, "destination.s3.prefix").as_str(), Some("pg"));
-    assert_eq!(value(&s3, "destination.s3.endpoint").as_str(), Some("https://minio:9000"));
-    assert_eq!(value(&s3, "retention.pg_back.keep_last").as_integer(), Some(3));
-    assert_eq!(value(&s3, "retention.pg_back.keep_within").as_str(), Some("37h"));
-    let text = fs::read_to_string(folder.path().join("new/config.toml")).unwrap();
-    assert!(!text.contains("hunter2") && !text.contains("SECRET-KEY") && !text.contains("adopt"), "{text}");
-    let output = output.omits("hunter2").omits("created an identity").shows("s3_secret: secrets are not copied");
-    output.shows("sftp_host: upload is s3, not sftp").shows("cipher_private_key: only restores need it");
-    assert!(!folder.path().join("dumps").exists());
-
-    for (keys, name, setting) in [
-        (
-            "upload = sftp\nsftp_host = nas\nsftp_user = me\nsftp_port = 2222\nsftp_directory = /srv/pg\nsftp_ignore_hostkey = true",
-            "sftp",
-            "host",
-        ),
-        ("upload = gcs\ngcs_bucket = acme\ngcs_keyfile = /etc/key.json", "gcs", "bucket"),
-        ("upload = azure\nazure_account = acme\nazure_container = pg\nazure_key = hunter2", "azure", "container"),
-        (
-            "upload = b2\nb2_bucket = acme\nb2_key_id = id\nb2_app_key = hunter2\nb2_concurrent_connections = 5",
-            "s3",
-            "bucket",
-        ),
-    ] {
-        let (output, folder) = translated(&format!("backup_directory = DUMPS\n{keys}\n"), 0);
-        let config = config(&folder);
-        assert!(value(&config, &format!("destination.{name}.{setting}")).is_str());
-        // Without purge_remote, uploaded files stay.
-        assert!(value(&config, "job.nightly.retention.local").is_str());
-        output.omits("hunter2");
+fn companions_of_dumps_are_named_as_such() {
+    let reader = Reader::new();
+    for name in ["pg_settings", "hba_file", "ident_file"] {
+        reader.put(&format!("{name}_2026-06-07T03:00:01Z.out"));
     }
-}
-
-/// Options of pg_dump that Longshore sets itself, an unknown key, and values that pg_back refuses.
-#[test]
-fn keys_that_are_not_taken_are_named() {
-    let (output, folder) = translated(
-        "backup_directory = DUMPS\npg_dump_options = --clean -Z9 --inserts\npost_backup_hook = notify.sh\n\
-         purge_min_keep = all\ncolour = 1\nformat = p\nsftp_password = hunter2\n",
-        0,
-    );
-    let config = config(&folder);
-    assert_eq!(value(&config, "job.nightly.dump.1.extra_args.0").as_str(), Some("--inserts"));
-    assert_eq!(value(&config, "job.nightly.dump.1.format").as_str(), Some("plain"));
-    assert!(config.get("retention").is_none() && config.get("adopt").is_none());
-    let output = output.shows("pg_dump_options --clean:").shows("pg_dump_options --compress: Longshore compresses");
-    output.shows("post_backup_hook: a hook needs the absolute path").shows("colour: pg_back has no such key");
-    for (text, expected) in [
-        ("purge_older_than = soon\n", "purge_older_than must be"),
-        ("format = zip\n", "format must be"),
-        ("upload = ftp\n", "upload must be"),
-        ("upload = s3\n", "s3_bucket is missing"),
-        ("PGBK_PURGE=30\n", "pg_back 1"),
-        ("nonsense\n", "line 1"),
-        ("cipher_public_key = fakepubkey\n", "recipient"),
-    ] {
-        let (output, folder) = translated(text, 1);
-        output.shows(expected);
-        assert!(!folder.path().join("new").exists(), "{text}");
-    }
+    reader.put("app_2026-06-07T03:00:01Z.createdb.sql");
+    reader.put("app_2026-06-07T03:00:01Z.dump");
+    let detected = reader.json(&["adopt", "detect", "old", "--json"]);
+    let companions = |adopt: &Value| (adopt["name"].as_str().unwrap().to_owned(), adopt["companions"] == true);
+    let adopts: Vec<_> = detected["adopts"].as_array().unwrap().iter().map(companions).collect();
+    let expected = [("pg_back-createdb-sql", true), ("pg_back-dump", false), ("pg_back-out", true)];
+    assert_eq!(adopts, expected.map(|(name, is_companion)| (name.to_owned(), is_companion)));
+    let tables = reader.longshore(&["adopt", "detect", "old"]).expect(0);
+    tables.shows("# no dumps, but written beside them: hba_file, ident_file, pg_settings");
 }
 
 /// The configurations in the manual page are valid. The old ones are in other languages.

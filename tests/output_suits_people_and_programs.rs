@@ -104,7 +104,12 @@ fn prints_completions_and_man_pages() {
         let page = std::fs::read_to_string(test_env.path("share/man").join(page)).unwrap();
         assert!(page.contains(".TH") && page.contains(content), "{page}");
     }
-    // No page is overwritten, and no partial set of pages remains.
+    // A new version replaces the pages of an old one.
+    let old = ".TH longshore 1  \"longshore 0.0.1\"\n.SH NAME\nlongshore - old\n";
+    std::fs::write(man.join("longshore.1"), old).unwrap();
+    test_env.longshore(&["man", man.to_str().unwrap()]).expect(0);
+    assert!(!std::fs::read_to_string(man.join("longshore.1")).unwrap().contains("0.0.1"));
+    // No other file is overwritten, and no partial set of pages remains.
     std::fs::write(man.join("longshore.1"), "mine").unwrap();
     std::fs::remove_file(man.join("longshore-restore.1")).unwrap();
     test_env.longshore(&["man", man.to_str().unwrap()]).expect(6).shows("already exists");

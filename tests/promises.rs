@@ -60,6 +60,7 @@ mod output_suits_people_and_programs;
 mod package_runs_jobs;
 mod pages_suit_browsers;
 mod partial_restores_are_exact;
+mod pg_back_configurations_are_translated;
 mod poolers_are_refused;
 mod program_failures_lose_no_backup;
 mod programs_are_stages;

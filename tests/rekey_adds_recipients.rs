@@ -51,6 +51,11 @@ fn new_identity_restores_and_old_one_opens_no_header() {
     test_env.longshore(&["run"]).expect(0);
     let (new, recipient) = new_identity(&test_env.path(""), "new.txt");
     with(&test_env, &new, &["verify"]).expect(2).shows("none of the identities given decrypts it");
+    // An identity that opens nothing is an error, also if there is nothing to do.
+    for more in [&["--to", &recipient][..], &["--to", &recipient, "--dry-run"], &[]] {
+        let refused = with(&test_env, &new, &[&["rekey", "nightly"], more].concat()).expect(2);
+        refused.shows("none of the identities given decrypts");
+    }
     let before = content(&test_env.local());
     let planned = with(&test_env, &test_env.identity(), &["rekey", "--to", &recipient, "--dry-run"]).expect(0);
     planned.stdout_shows("would write");
@@ -71,6 +76,10 @@ fn new_identity_restores_and_old_one_opens_no_header() {
         with(&test_env, identity, &["verify"]).expect(0).shows("matches the record").omits("RESTORE");
         with(&test_env, identity, &["inspect", "shop", "--check"]).expect(0).omits("none of the identities");
     }
+    // The new identity opens stored backups, but not the next ones.
+    let checked = with(&test_env, &new, &["check"]).expect(2);
+    let checked = checked.shows("identity: decrypts no new backup of job nightly, which encrypts for other recipients");
+    checked.shows("add its recipient to encrypt of the job").shows("the identity decrypts the oldest backup");
     test_env.longshore(&["verify"]).expect(0);
     test_env.longshore(&["list"]).expect(0).omits("belong to no backup");
     test_env.longshore(&["status", "--max-age", "1d"]).expect(0);
@@ -448,7 +457,13 @@ fn count_requests(count: usize) -> (usize, u64) {
     // A second rekey authenticates the headers, and writes none.
     with(&test_env, &test_env.identity(), &rekey).expect(0).omits("written");
     let again = proxy.requests();
-    assert_eq!(again.iter().filter(|request| path_of(&request.path).ends_with(".age")).count(), of_sealed.len());
+    let opened: BTreeSet<_> = again.iter().map(|request| path_of(&request.path)).collect();
+    assert_eq!(opened.iter().filter(|path| path.ends_with(".age")).count(), sealed);
+    assert!(
+        again
+            .iter()
+            .all(|request| request.method != "GET" || request.range.is_none_or(|(begin, end)| end - begin < 1000))
+    );
     assert_eq!(again.iter().filter(written).count(), 0);
     let verified = with(&test_env, &new, &["verify", "--all", "--destination", "offsite"]).expect(0);
     assert_eq!(verified.stdout.matches("verified: ").count(), count);

@@ -203,3 +203,25 @@ fn script_requires_a_safe_psql() {
     let target = Cluster::start(&Installation::system(), &[]);
     test_env.run_with_identity(&["restore", "globals", "--to", &target.connection()]).expect(0);
 }
+
+/// The `postgres` of a new cluster has the encoding of that cluster, and is empty.
+#[test]
+fn clean_recreates_empty_database_of_other_encoding() {
+    let test_env = TestEnv::new();
+    test_env.cluster.create_database("appdb");
+    test_env.cluster.psql("appdb", "create table t as select 'ä' as letter");
+    test_env.longshore(&["run"]).expect(0);
+    let target = Cluster::start(&Installation::system(), &[]);
+    for sql in ["drop database postgres", "create database postgres template template0 encoding 'LATIN1' locale 'C'"] {
+        target.psql("template1", sql);
+    }
+    let to = target.connection();
+    let refused = test_env.run_with_identity(&["restore", "--run", "latest", "--create", "--to", &to]).expect(6);
+    refused.shows("its encoding is LATIN1, but the backup's is UTF8").shows("add --clean");
+    let clean = ["restore", "--run", "latest", "--clean", "--create", "--yes", "--to", &to];
+    test_env.run_with_identity(&clean).expect(0);
+    let encodings =
+        "select string_agg(pg_encoding_to_char(encoding), ' ') from pg_database where datname in ('appdb', 'postgres')";
+    assert_eq!(target.psql("template1", encodings), "UTF8 UTF8");
+    assert_eq!(target.psql("appdb", "select letter from t"), "ä");
+}

@@ -141,3 +141,20 @@ fn unknown_clusters_are_refused() {
     let archive = archive("wal_receive = ['mian']\n");
     archive.longshore(&["config", "check"]).expect(1).shows("wal_receive: there is no cluster with an archive");
 }
+
+/// A receiver needs no archive_mode, and `check` requires none.
+#[test]
+fn check_accepts_a_receiver_without_archive_mode() {
+    let archive = archive("wal_receive = ['main']\n");
+    let check = || archive.longshore(&["check"]);
+    check().expect(2).shows("archive_mode = off").shows("or start `longshore wal receive --create-slot`");
+    let service = Stopping::start(&archive, &[]);
+    receiver(&service, is_receiving);
+    wait_for_slot(&archive, "true");
+    check().omits("archive_mode");
+    drop(service);
+    wait_for_slot(&archive, "false");
+    // Its slot shows that a receiver is meant to archive.
+    let stopped = check().expect(2).omits("archive_mode");
+    stopped.shows("no receiver uses the replication slot backup");
+}

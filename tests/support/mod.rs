@@ -258,12 +258,8 @@ impl CommandOutput {
     /// Expects that the output contains `words`.
     #[track_caller]
     pub(crate) fn shows(self, words: &str) -> Self {
-        assert!(
-            self.stdout.contains(words) || self.stderr.contains(words),
-            "{words:?} not in\n{}\n{}",
-            self.stdout,
-            self.stderr
-        );
+        let has = |text: &str| text.contains(words) || without_config(text).contains(words);
+        assert!(has(&self.stdout) || has(&self.stderr), "{words:?} not in\n{}\n{}", self.stdout, self.stderr);
         self
     }
 
@@ -295,14 +291,18 @@ impl CommandOutput {
     /// Expects that the output does not contain `words`.
     #[track_caller]
     pub(crate) fn omits(self, words: &str) -> Self {
-        assert!(
-            !self.stdout.contains(words) && !self.stderr.contains(words),
-            "{words:?} in\n{}\n{}",
-            self.stdout,
-            self.stderr
-        );
+        let has = |text: &str| text.contains(words) || without_config(text).contains(words);
+        assert!(!has(&self.stdout) && !has(&self.stderr), "{words:?} in\n{}\n{}", self.stdout, self.stderr);
         self
     }
+}
+
+/// Returns a text whose commands do not name the configuration of the test.
+fn without_config(text: &str) -> String {
+    const ARGUMENT: &str = "`longshore --config ";
+    let mut parts = text.split(ARGUMENT);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "`longshore " + part.split_once(' ').map_or("", |(_, rest)| rest))
 }
 
 /// Waits for an event that should occur soon.

@@ -1,10 +1,12 @@
 //! Dated files of other programs in a destination, adopted as backups by their names.
 //!
 //! A pattern describes the names, such as `{database}-%Y-%m-%d_%H%M%S.dump`. A key matches in at
-//! most one way. The checksum of a file, beside the file, is a part of the backup. Other files are
-//! reported and ignored.
+//! most one way. The checksum of a file, beside the file, is a part of the backup, as are the files
+//! beside the table of contents of a dump in directory format. Other files are reported and
+//! ignored.
 
 pub mod detect;
+mod directory;
 mod field;
 mod pattern;
 pub mod scheme;
@@ -21,6 +23,7 @@ use longshore_model::subject::Subject;
 
 use crate::catalog::Catalog;
 
+pub use self::directory::TABLE_OF_CONTENTS;
 pub use self::pattern::{ParsedName, Pattern};
 pub use crate::adopted::{Adopted, Refusal};
 
@@ -59,6 +62,7 @@ impl AdoptRule {
             time,
             key: entry.key.clone(),
             bytes: entry.bytes,
+            parts: Vec::new(),
             checksums: Vec::new(),
             marks: Marks::default(),
         })
@@ -120,6 +124,8 @@ impl Catalog {
             self.not_adopted.extend(refusal.map(|refusal| (entry.key.clone(), refusal)));
             orphans.push(entry);
         }
+        let claimed_parts = directory::claim(self.adopted.values_mut().flatten(), &mut orphans);
+        self.not_adopted.retain(|(key, _)| !claimed_parts.contains(key));
         let mut checksums: BTreeMap<String, Vec<Key>> = BTreeMap::new();
         for entry in &orphans {
             if let Some(of) = checksum_of(&entry.key) {
@@ -128,7 +134,7 @@ impl Catalog {
         }
         let mut claimed = BTreeSet::new();
         for file in self.adopted.values_mut().flatten() {
-            file.checksums = checksums.remove(file.key.as_str()).unwrap_or_default();
+            file.checksums = checksums.remove(directory::whole(file)).unwrap_or_default();
             claimed.extend(file.checksums.iter().cloned());
         }
         orphans.retain(|entry| !claimed.contains(&entry.key));

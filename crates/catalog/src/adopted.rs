@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use longshore_core::stage::Entry;
 use longshore_model::Result;
 use longshore_model::key::{BackupName, Key};
 use longshore_model::mark::{MarkName, Marks};
@@ -47,10 +48,12 @@ pub struct Adopted {
     pub series: Series,
     /// The time in the name: the earlier one if clocks were set back and the time occurred twice.
     pub time: DateTime<Utc>,
-    /// The file's key.
+    /// The file's key; of a dump in directory format, that of its table of contents.
     pub key: Key,
-    /// The file's size in bytes.
+    /// The size in bytes, of all files of a dump in directory format.
     pub bytes: u64,
+    /// The other files of a dump in directory format.
+    pub parts: Vec<Entry>,
     /// The files beside it that contain its checksum.
     pub checksums: Vec<Key>,
     /// The marks of the file: its holds.
@@ -60,12 +63,20 @@ pub struct Adopted {
 impl Adopted {
     /// Returns true if the file is not empty: a listing shows no other damage.
     pub fn is_good(&self) -> bool {
-        self.bytes > 0
+        self.own_bytes() > 0
+    }
+
+    /// Returns the size of the file itself in bytes, without the other files of a dump in directory
+    /// format.
+    pub fn own_bytes(&self) -> u64 {
+        self.bytes - self.parts.iter().map(|part| part.bytes).sum::<u64>()
     }
 
     /// Returns every key to delete, in the order of deletion.
     pub fn keys(&self) -> Result<Vec<Key>> {
-        let files = std::iter::once(&self.key).chain(&self.checksums).cloned().map(Ok);
+        // Without its table of contents, the rest of a folder is no dump.
+        let parts = self.parts.iter().map(|part| &part.key);
+        let files = std::iter::once(&self.key).chain(parts).chain(&self.checksums).cloned().map(Ok);
         files.chain(self.marks.names.iter().map(MarkName::key)).collect()
     }
 

@@ -174,7 +174,7 @@ pub(crate) enum Verb {
     ///
     /// Fails if one of the pages exists.
     Man {
-        /// The directory, created if it is missing.
+        /// The directory, created if it is missing. Pages of an older version are replaced.
         #[arg(value_hint = ValueHint::DirPath)]
         folder: PathBuf,
     },
@@ -249,7 +249,7 @@ pub(crate) struct Inspect {
     /// A dump file or directory, `-` for stdin, or a backup or subject.
     ///
     /// A dump is the output of pg_dump or pg_dumpall, or a base backup as one tar, plain or inside
-    /// age, zstd or gzip. For a subject, the newest backup is inspected.
+    /// age, zstd, gzip, LZ4, xz or bzip2. For a subject, the newest backup is inspected.
     #[arg(value_name = "FILE|BACKUP", value_hint = ValueHint::AnyPath)]
     pub(crate) what: String,
     /// Read and verify the whole dump, and report bytes that no checksum covers.
@@ -258,6 +258,9 @@ pub(crate) struct Inspect {
     /// Print only the table of contents, in the format of `pg_restore --list`.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Choose the job, if several have backups of the subject.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
     /// Inspect a backup in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
@@ -378,6 +381,9 @@ pub(crate) struct Hold {
     /// End the hold at this UTC time: 2027-06-07, or "2027-06-07 12:00" [default: never].
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    /// Choose the job, if several have backups of the subject.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
     /// Hold only in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
@@ -389,6 +395,9 @@ pub(crate) struct Hold {
 pub(crate) struct Unhold {
     /// The backup, or the subject whose newest backup is released.
     pub(crate) backup: String,
+    /// Choose the job, if several have backups of the subject.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
     /// Release only in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,

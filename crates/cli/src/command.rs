@@ -70,6 +70,9 @@ pub(crate) async fn execute(
     let path = args.config.unwrap_or_else(default_config_path);
     let is_default =
         path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
+    if !is_default && !matches!(args.verb, Verb::Init(_)) {
+        output.name_config(&path);
+    }
     let (reported, events) = (args.verb.reported(), args.events);
     let context = || {
         let context = Context { events, ..Context::new(&path, *output, recorder.clone(), restore_states.clone())? };

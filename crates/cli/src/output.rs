@@ -6,7 +6,7 @@ mod table;
 
 use std::fmt::{self, Display};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +28,9 @@ const DEFAULT_WIDTH: usize = 80;
 /// The width of the state at the beginning of a line.
 const STATE_WIDTH: usize = 9;
 
+/// The beginning of a command in a text.
+const COMMAND: &str = "`longshore ";
+
 /// The output of a verb.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -44,6 +47,8 @@ struct Shared {
     is_lost: AtomicBool,
     /// The hint that suggests the identity file beside the configuration.
     identity_hint: OnceLock<String>,
+    /// The argument that names the configuration, if it is not the default one.
+    config_argument: OnceLock<String>,
 }
 
 impl Output {
@@ -98,17 +103,20 @@ impl Output {
     /// Prints a note, unless notes are disabled.
     pub(crate) fn note(self, note: impl Display) {
         if !self.quiet {
+            let note = self.with_config(&note.to_string());
             self.print_stderr(format_args!("{note}\n"));
         }
     }
 
     /// Prints a warning.
     pub(crate) fn warning(self, warning: impl Display) {
+        let warning = self.with_config(&warning.to_string());
         self.print_stderr(format_args!("{WARNING}warning:{WARNING:#} {warning}\n"));
     }
 
     /// Prints the hint of a warning.
     pub(crate) fn hint(self, hint: impl Display) {
+        let hint = self.with_config(&hint.to_string());
         self.print_stderr(format_args!("hint: {hint}\n"));
     }
 
@@ -171,9 +179,27 @@ impl Output {
         }
     }
 
+    /// Makes the commands in hints and notes name this configuration.
+    pub(crate) fn name_config(self, file: &Path) {
+        let file = file.display().to_string();
+        let is_plain = file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(&byte));
+        let file = if is_plain { file } else { format!("'{}'", file.replace('\'', "'\\''")) };
+        self.shared.config_argument.get_or_init(|| format!("--config {file}"));
+    }
+
+    /// Returns a text whose commands of this program name the configuration, if that is not the
+    /// default one. Commands are between backquotes.
+    pub(crate) fn with_config(self, text: &str) -> String {
+        match self.shared.config_argument.get() {
+            Some(argument) => text.replace(COMMAND, &format!("{COMMAND}{argument} ")),
+            None => text.to_owned(),
+        }
+    }
+
     /// Returns the text to print for the hint of an error.
-    fn hint_text(self, hint: &str) -> &str {
-        if hint == IDENTITY_HINT { self.shared.identity_hint.get().map_or(hint, String::as_str) } else { hint }
+    fn hint_text(self, hint: &str) -> String {
+        let identity = self.shared.identity_hint.get().filter(|_| hint == IDENTITY_HINT);
+        identity.map_or_else(|| self.with_config(hint), String::clone)
     }
 
     /// Returns true if output was lost, for example on a full disk.

@@ -148,6 +148,7 @@ impl Observer for Lines {
                 self.0.note(failure_line(subject, destination));
             }
             (Event::SubjectFinished(result), Some(subject)) => self.0.note(result_line(subject, &result)),
+            (Event::Warned(warning), _) => self.0.note(warning),
             _ => {}
         }
     }
@@ -187,6 +188,7 @@ impl Observer for Bars {
                 self.output.bars().println(failure_line(subject, destination)).unwrap_or_default();
             }
             (Event::SubjectFinished(result), Some(subject)) => self.finish(subject, &result),
+            (Event::Warned(warning), _) => self.output.bars().suspend(|| self.output.note(warning)),
             _ => {}
         }
     }

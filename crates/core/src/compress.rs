@@ -1,11 +1,13 @@
 //! Compression between Verify and Encrypt: zstd on several threads, with its checksum, in the
 //! format of `zstd -d`.
 //!
-//! Other formats are only decompressed: gzip, which many users' scripts write, and LZ4, which
-//! pg_dump offers.
+//! Other formats are only decompressed: gzip, bzip2 and xz, which other backup tools write, and
+//! LZ4, which pg_dump offers.
 
+mod bzip2;
 mod gzip;
 mod lz4;
+mod xz;
 
 use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
@@ -14,8 +16,10 @@ use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Kind, Stage};
 use crate::stream::{self, ByteStream, OnEnd, StreamReader, StreamWriter};
+pub use bzip2::bunzip2;
 pub use gzip::gunzip;
 pub use lz4::unlz4;
+pub use xz::unxz;
 
 /// The number of bytes that one thread compresses at a time. This bounds the memory of each thread
 /// to about three times as much at any level.
@@ -121,6 +125,21 @@ fn decode_error(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> 
     let subject = subject.to_owned();
     move |error| {
         Error::new(Stage::Compress, Kind::Corrupt, subject, format!("cannot decompress: {what}")).because(error)
+    }
+}
+
+/// Reads the zero bytes with which tapes and block devices pad their last block. Fails for other
+/// data after the end of a file.
+fn expect_padding(reader: &mut StreamReader, subject: &str, what: &str) -> io::Result<()> {
+    loop {
+        match reader.fill_buf()? {
+            [] => return Ok(()),
+            piece if piece.iter().any(|byte| *byte != 0) => return Err(trailing_data(subject, what)),
+            piece => {
+                let length = piece.len();
+                reader.consume(length);
+            }
+        }
     }
 }
 

@@ -183,10 +183,55 @@ pub fn matches_adopted(words: &str, file: &Adopted) -> bool {
         || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
 }
 
+/// The words that name a backup, and the job that made it, if several jobs have backups of the
+/// subject.
+#[derive(Debug, Clone, Copy)]
+pub struct NamedBackup<'a> {
+    /// The name of the backup, or of the subject whose newest backup is meant.
+    pub words: &'a str,
+    /// The name of the job.
+    pub job: Option<&'a str>,
+}
+
+impl<'a, T: AsRef<str> + ?Sized> From<&'a T> for NamedBackup<'a> {
+    fn from(words: &'a T) -> Self {
+        Self { words: words.as_ref(), job: None }
+    }
+}
+
+/// The way to choose one of several jobs with backups of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobChoice<'a> {
+    /// The command has no such flag.
+    Unavailable,
+    /// The value of the flag --job, if it was given.
+    Flag(Option<&'a str>),
+}
+
+impl JobChoice<'_> {
+    fn includes(self, job: &str) -> bool {
+        match self {
+            Self::Unavailable | Self::Flag(None) => true,
+            Self::Flag(Some(chosen)) => chosen == job,
+        }
+    }
+
+    /// Returns the way out if words mean backups of several jobs.
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Unavailable => "write the full name",
+            Self::Flag(_) => "write the full name, or choose the job with --job",
+        }
+    }
+}
+
 /// Returns the name of the one backup that the words identify: by its name, or as the
 /// newest of a series.
-pub(crate) fn find_name(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
-    let all = || catalogs.iter().flat_map(|at| at.catalog.backups());
+pub(crate) fn find_name(catalogs: &[Catalogued], words: &str, job: JobChoice<'_>) -> Result<BackupName> {
+    let all = || {
+        let all = catalogs.iter().flat_map(|at| at.catalog.backups());
+        all.filter(|backup| job.includes(&backup.manifest.job))
+    };
     let exact = |backup: &&Backup| [backup.name.as_str(), backup.name.file_name()].contains(&words);
     let chosen: Vec<&Backup> = match all().any(|backup| exact(&backup)) {
         true => all().filter(exact).collect(),
@@ -201,18 +246,25 @@ pub(crate) fn find_name(catalogs: &[Catalogued], words: &str) -> Result<BackupNa
             .iter()
             .map(|series| format!("{}/{} by {}", series.cluster, series.subject.segment(), series.job))
             .collect();
-        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "matches more than one backup")
-            .hint(format!("write the full name; candidates are {}", all.join(", "))));
+        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "matches more than one backup").hint(format!(
+            "{}; candidates are {}",
+            job.hint(),
+            all.join(", ")
+        )));
     }
     Ok(newest.name.clone())
 }
 
 /// Returns the name of the one backup that the words identify, or of an adopted file if they
 /// identify no backup.
-pub(crate) fn find_name_or_file(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
-    let files = || catalogs.iter().flat_map(|at| at.catalog.adopted.values().flatten());
-    if catalogs.iter().any(|at| at.catalog.backups().any(|backup| matches_backup(words, backup))) {
-        return find_name(catalogs, words);
+pub(crate) fn find_name_or_file(catalogs: &[Catalogued], words: &str, job: JobChoice<'_>) -> Result<BackupName> {
+    let files = || {
+        let files = catalogs.iter().flat_map(|at| at.catalog.adopted.values().flatten());
+        files.filter(|file| job.includes(&file.series.job))
+    };
+    let is_found = |backup: &Backup| matches_backup(words, backup) && job.includes(&backup.manifest.job);
+    if catalogs.iter().any(|at| at.catalog.backups().any(is_found)) {
+        return find_name(catalogs, words, job);
     }
     let exact = |file: &&Adopted| [file.name.as_str(), file.name.file_name()].contains(&words);
     let chosen: Vec<&Adopted> = match files().any(|file| exact(&file)) {

@@ -33,6 +33,9 @@ use crate::stages::verifiers;
 /// The content of every probe.
 const PROBE: &str = "a probe of `longshore check`: this file can be deleted\n";
 
+/// The subject of findings about the databases of a job.
+const DATABASES: &str = "databases";
+
 /// Checks one job, or all jobs.
 pub async fn check(
     config: &Config,
@@ -55,7 +58,7 @@ pub async fn check(
     let mut run_size = RunSize { bytes: 0, is_complete: true };
     for job in &jobs {
         let (found, bytes) = server::check_server(config, job).await;
-        findings.extend(found);
+        findings.extend(of_several_jobs(found, job, jobs.len()));
         match bytes {
             Some(bytes) => run_size.bytes += bytes,
             None => run_size.is_complete = false,
@@ -84,6 +87,14 @@ pub async fn check(
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
     Ok(findings)
+}
+
+/// Adds the job's name to findings about the databases of a job, if there are several jobs.
+fn of_several_jobs(mut findings: Vec<Finding>, job: &Job, jobs: usize) -> Vec<Finding> {
+    for finding in findings.iter_mut().filter(|finding| jobs > 1 && finding.subject == DATABASES) {
+        finding.subject = format!("{DATABASES} of job {}", job.name);
+    }
+    findings
 }
 
 /// Checks that only root and this user can replace the programs of hooks.
@@ -169,6 +180,14 @@ async fn check_encryption(registry: &Registry, job: &Job, identities: &Identitie
         let by = if identities.programs.contains_key(encrypt.name()) { "decrypt" } else { "identity" };
         findings.push(match decrypt_probe(registry, &*encrypt, identities).await {
             Ok(()) => Finding::good(by, "decrypts new backups"),
+            Err(error) if error.kind() == Kind::Denied && error.stage() == Stage::Decrypt => Finding {
+                outcome: Outcome::Failed,
+                subject: by.to_owned(),
+                message: format!("decrypts no new backup of job {}, which encrypts for other recipients", job.name),
+                remedy: Some(
+                    "add its recipient to encrypt of the job: `longshore rekey` changes only stored backups".to_owned(),
+                ),
+            },
             Err(error) => Finding::failed(by, &error),
         });
     }

@@ -7,7 +7,7 @@ use longshore_core::mark::{Mark, MarkKind, MarkName, Marks, RememberedHold};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::catalogs::{find_name_or_file, read_available};
+use crate::catalogs::{JobChoice, NamedBackup, find_name_or_file, read_available};
 use crate::destination_state::DestinationState;
 use crate::error_report::ErrorReport;
 
@@ -56,10 +56,16 @@ pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
 }
 
 /// Marks a backup or an adopted file at every destination that has it, or at the one named. The
-/// name of a series means its newest backup.
-pub async fn hold(config: &Config, words: &str, only: Option<&str>, change: &HoldChange) -> Result<Vec<Marked>> {
+/// name of a series means its newest backup; with a job, that of this job or adopt.
+pub async fn hold<'a>(
+    config: &Config,
+    named: impl Into<NamedBackup<'a>>,
+    only: Option<&str>,
+    change: &HoldChange,
+) -> Result<Vec<Marked>> {
+    let NamedBackup { words, job } = named.into();
     let (catalogs, errors) = read_available(config, only).await?;
-    let name = find_name_or_file(&catalogs, words)?;
+    let name = find_name_or_file(&catalogs, words, JobChoice::Flag(job))?;
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for (_, marks) in at.catalog.marked().filter(|(marked, _)| **marked == name) {

@@ -26,11 +26,11 @@ use crate::headers::artifact_decryptor;
 use crate::restore::{Choice, Globals, Selector, choose, inspected_plaintext};
 use crate::stages::site_without_server;
 
-pub(crate) use self::foreign_format::foreign_format_error;
+pub(crate) use self::foreign_format::{Reader, explain_no_dump, foreign_format_error};
 pub(crate) use self::wrapping::remove_wrappings as unwrapped;
 
 /// The hint for files of an unknown format. A job's verifier has another.
-const SUPPORTED_FORMATS: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip or LZ4; \
+const SUPPORTED_FORMATS: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip, LZ4, xz or bzip2; \
                      for newer ones, use `pg_restore --list`";
 
 /// The contents of a dump.
@@ -90,10 +90,10 @@ pub struct Inspector<'a> {
 }
 
 impl Inspector<'_> {
-    /// Inspects a file with any nesting of wrappings: age, zstd, gzip or LZ4.
+    /// Inspects a file with any nesting of wrappings: age, zstd, gzip, LZ4, xz or bzip2.
     pub async fn file(&self, name: &str, bytes: ByteStream) -> Result<Inspected> {
         let unwrapped = unwrapped(bytes, name, self.registry, self.identities, 0).await?;
-        if let Some(error) = foreign_format_error(&unwrapped.head, name) {
+        if let Some(error) = foreign_format_error(&unwrapped.head, name, Reader::Inspect) {
             return Err(error);
         }
         let (format, subject) = recognized(&unwrapped.head, name);
@@ -118,15 +118,17 @@ impl Inspector<'_> {
         })
     }
 
-    /// Inspects a backup: the one named, or the newest of a series.
+    /// Inspects a backup: the one named, or the newest of a series, of a job and at a destination
+    /// if they are given.
     pub async fn backup(
         &self,
         config: &Config,
         words: &str,
-        from: Option<&str>,
+        (job, from): (Option<&str>, Option<&str>),
         extent: Extent,
     ) -> Result<(Inspected, Vec<String>)> {
-        let selector = Selector::Subject { words: words.to_owned(), job: None, at: None, globals: Globals::Leave };
+        let job = job.map(str::to_owned);
+        let selector = Selector::Subject { words: words.to_owned(), job, at: None, globals: Globals::Leave };
         let Choice { backups, warnings, .. } =
             choose(config, &selector, from, &EncryptionPolicy::of_config(config)).await?;
         let Some(chosen) = backups.into_iter().next_back() else {

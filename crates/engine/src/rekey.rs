@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use self::file::{FileRekeyer, SealedFile};
 pub use self::wal::RekeyedWal;
-use crate::catalogs::{Catalogued, find_name, read_catalogs};
+use crate::catalogs::{Catalogued, JobChoice, find_name, read_catalogs};
 use crate::error_report::ErrorReport;
 use crate::mode::Mode;
 use crate::restore_page;
@@ -149,7 +149,7 @@ impl Rekeyer<'_> {
             }
         }
         let name = match scope {
-            RekeyScope::Backup(words) => Some(find_name(&catalogs, words)?),
+            RekeyScope::Backup(words) => Some(find_name(&catalogs, words, JobChoice::Unavailable)?),
             RekeyScope::Job(_) | RekeyScope::All => None,
         };
         for at in &catalogs {
@@ -159,6 +159,8 @@ impl Rekeyer<'_> {
             );
         }
         let selected = catalogs.iter().map(|at| (at, select(at, scope, name.as_ref()))).collect::<Vec<_>>();
+        let all: Vec<(&Catalogued, &Backup)> =
+            selected.iter().flat_map(|(at, backups)| backups.iter().map(|backup| (*at, *backup))).collect();
         let total = selected.iter().map(|(_, backups)| backups.len() as u64).sum();
         let done = AtomicU64::new(0);
         let work = selected.into_iter().map(async |(at, backups)| {
@@ -177,6 +179,11 @@ impl Rekeyer<'_> {
         for (results, unencrypted) in join_all(work).await {
             rekeyed.backups.extend(results);
             rekeyed.unencrypted += unencrypted;
+        }
+        let is_unused = self.mode == Mode::DryRun
+            || rekeyed.backups.iter().all(|backup| backup.headers.is_empty() && backup.error.is_none());
+        if !self.identities.is_empty() && is_unused {
+            expect_opened(&files, &all).await?;
         }
         rekeyed.wal = wal::rekey(self, &files, scope, only).await;
         if self.mode == Mode::Act {
@@ -237,6 +244,23 @@ impl Rekeyer<'_> {
             }
         }
     }
+}
+
+/// Fails if the identities decrypt none of the backups, of which none needed them.
+async fn expect_opened(files: &FileRekeyer<'_>, all: &[(&Catalogued, &Backup)]) -> Result<()> {
+    let mut sealed = 0;
+    for (at, backup) in all.iter().filter(|(_, backup)| backup.manifest.artifact.encryption.is_some()) {
+        sealed += 1;
+        if files.opens(&*at.store, &sealed_file(backup, &backup.manifest.artifact.key)).await {
+            return Ok(());
+        }
+    }
+    if sealed == 0 {
+        return Ok(());
+    }
+    let message = format!("none of the identities given decrypts any of the {sealed} encrypted backups");
+    Err(Error::new(Stage::Decrypt, Kind::Denied, "rekey", message)
+        .hint("pass --identity with one that decrypts the backups now, not with that of a new recipient"))
 }
 
 /// Fails if the backup has another encryption than the new recipients.

@@ -1,5 +1,6 @@
 //! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
+mod checkpoint_wait;
 pub(crate) mod differential;
 pub(crate) mod incremental;
 mod recovery_conflict;
@@ -30,6 +31,7 @@ use longshore_core::{Error, Kind, Result};
 use longshore_retention::SeriesMode;
 use tracing::Instrument;
 
+use self::checkpoint_wait::begin;
 use self::differential::Differentials;
 use self::incremental::Incrementals;
 use crate::catalogs::Catalogued;
@@ -329,7 +331,7 @@ impl ActiveRun<'_> {
             Some(differentials) if order.subject.kind() == SubjectKind::Database => {
                 differentials.back_up(&self.pipeline, dump, &order, &observer).await
             }
-            _ => self.pipeline.back_up(&order, dump.dump(&order.subject).await?, &observer).await,
+            _ => self.pipeline.back_up(&order, begin(dump, &order.subject, &observer).await?, &observer).await,
         };
         let mut warnings = Vec::new();
         let copying = async {

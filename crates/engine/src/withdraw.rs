@@ -6,7 +6,7 @@ use longshore_config::Config;
 use longshore_core::mark::{Mark, MarkKind, MarkName};
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::catalogs::{find_name, read_available};
+use crate::catalogs::{JobChoice, NamedBackup, find_name, read_available};
 use crate::error_report::ErrorReport;
 use crate::hold::{Marked, mark};
 
@@ -18,13 +18,13 @@ pub const WITHDRAWABLE: [MarkKind; 4] =
 /// one named. The name of a series means its newest backup.
 pub async fn withdraw(
     config: &Config,
-    words: &str,
+    NamedBackup { words, job }: NamedBackup<'_>,
     only: Option<&str>,
     which: &[MarkKind],
     why: &str,
 ) -> Result<Vec<Marked>> {
     let (catalogs, errors) = read_available(config, only).await?;
-    let name = find_name(&catalogs, words)?;
+    let name = find_name(&catalogs, words, JobChoice::Flag(job))?;
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for backup in at.catalog.backups().filter(|backup| backup.name == name) {

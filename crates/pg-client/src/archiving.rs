@@ -11,6 +11,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
 use crate::client::Client;
+use crate::server::literal;
 
 /// The settings that decide about archiving, as far as the role may read them.
 const SETTINGS: &str = "select json_object_agg(name, setting) from pg_catalog.pg_settings
@@ -38,10 +39,12 @@ const POSITION: &str = "select json_build_object(
     'lsn', case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end,
     'segment_bytes', (select setting::bigint from pg_catalog.pg_settings where name = 'wal_segment_size'))";
 
-/// The state of the slot of a receiver: lost, or not used by any process.
-const SLOT: &str = "select json_build_object('is_lost', coalesce(bool_or(wal_status = 'lost'), false),
+/// The state of the slot of a receiver, if there is one: lost, or not used by any process. The name
+/// of the slot follows.
+const SLOT: &str =
+    "select json_build_object('exists', count(*) > 0, 'is_lost', coalesce(bool_or(wal_status = 'lost'), false),
     'is_unused', coalesce(bool_or(not active), false))
-    from pg_catalog.pg_replication_slots where slot_type = 'physical' and slot_name = 'longshore'";
+    from pg_catalog.pg_replication_slots where slot_type = 'physical' and slot_name = ";
 
 /// The answer to [`POSITION`].
 #[derive(Deserialize)]
@@ -54,6 +57,7 @@ struct Position {
 /// The answer to [`SLOT`].
 #[derive(Deserialize)]
 struct Slot {
+    exists: bool,
     is_lost: bool,
     is_unused: bool,
 }
@@ -70,17 +74,20 @@ struct Ended {
 
 #[async_trait]
 impl Archiving for Client {
-    async fn check(&self) -> Vec<Finding> {
+    async fn check(&self, slot_name: &str) -> Vec<Finding> {
         let subject = format!("cluster {}", self.name());
         match self.query::<BTreeMap<String, String>>(SETTINGS).await {
             Ok(mut settings) => {
-                if self.query::<bool>(RECEIVER).await.is_ok_and(|is_received| is_received) {
-                    // The receiver archives all WAL, so archive_command may be unset.
+                let is_received = self.query::<bool>(RECEIVER).await.is_ok_and(|is_received| is_received);
+                let slot = self.query::<Slot>(&format!("{SLOT}{}", literal(slot_name))).await;
+                let by_command = settings.get(ARCHIVE_MODE).is_none_or(|mode| mode != "off");
+                if is_received || !by_command && slot.as_ref().is_ok_and(|slot| slot.exists) {
+                    // A receiver archives all WAL, so archive_command may be unset.
                     settings.retain(|name, _| name == "full_page_writes");
                 }
                 let mut findings = judge(&subject, &settings);
-                match self.query::<Slot>(SLOT).await {
-                    Ok(slot) => findings.extend(judge_slot(&subject, &slot)),
+                match slot {
+                    Ok(slot) => findings.extend(judge_slot(&subject, slot_name, &slot, by_command)),
                     Err(error) => findings.push(Finding::failed(&subject, &error)),
                 }
                 match self.query::<Option<String>>(FAILURE).await {
@@ -128,17 +135,22 @@ fn failed(subject: &str, message: impl Into<String>, remedy: &str) -> Finding {
     Finding { outcome: Outcome::Failed, subject: subject.to_owned(), message: message.into(), remedy }
 }
 
-/// Checks the slot of a receiver, if there is one.
-fn judge_slot(subject: &str, slot: &Slot) -> Option<Finding> {
-    let drop = "SELECT pg_drop_replication_slot('longshore')";
+/// The setting without which the server archives nothing itself.
+const ARCHIVE_MODE: &str = "archive_mode";
+
+/// Checks the slot of a receiver, if there is one. `by_command` is true if the server archives WAL
+/// itself, too.
+fn judge_slot(subject: &str, name: &str, slot: &Slot, by_command: bool) -> Option<Finding> {
+    let drop = format!("SELECT pg_drop_replication_slot({})", literal(name));
     if slot.is_lost {
-        let message = "the replication slot longshore is lost: the server removed WAL that was not received";
+        let message = format!("the replication slot {name} is lost: the server removed WAL that was not received");
         let remedy = format!("{drop}; then start `longshore wal receive --create-slot`, and make a base backup");
         Some(failed(subject, message, &remedy))
     } else if slot.is_unused {
-        let message = "no receiver uses the replication slot longshore: WAL accumulates in pg_wal";
+        let message = format!("no receiver uses the replication slot {name}: WAL accumulates in pg_wal");
         let remedy = format!("start `longshore wal receive`; if it is no longer used, {drop}");
-        Some(Finding::warning(subject, message, &remedy))
+        // Without a receiver, nothing archives WAL.
+        Some(if by_command { Finding::warning(subject, message, &remedy) } else { failed(subject, message, &remedy) })
     } else {
         None
     }
@@ -148,8 +160,9 @@ fn judge_slot(subject: &str, slot: &Slot) -> Option<Finding> {
 fn judge(subject: &str, settings: &BTreeMap<String, String>) -> Vec<Finding> {
     let setting = |name: &str| settings.get(name).map(String::as_str);
     let mut findings = Vec::new();
-    if setting("archive_mode") == Some("off") {
-        let remedy = "set archive_mode = on, and restart the server";
+    if setting(ARCHIVE_MODE) == Some("off") {
+        let remedy = "set archive_mode = on, and restart the server; or start `longshore wal receive --create-slot`, \
+                      which needs no archive_mode";
         findings.push(failed(subject, "archive_mode = off: no WAL is archived", remedy));
         return findings;
     }
@@ -205,11 +218,15 @@ mod tests {
 
     #[test]
     fn lost_and_unused_slots_are_found() {
-        let outcome = |is_lost, is_unused| {
-            judge_slot("cluster main", &Slot { is_lost, is_unused }).map(|finding| finding.outcome)
+        let outcome = |is_lost, is_unused, by_command| {
+            let slot = Slot { exists: true, is_lost, is_unused };
+            judge_slot("cluster main", "longshore", &slot, by_command).map(|finding| finding.outcome)
         };
-        assert_eq!(outcome(false, false), None);
-        assert_eq!(outcome(false, true), Some(Outcome::Warning));
-        assert_eq!(outcome(true, true), Some(Outcome::Failed));
+        for by_command in [false, true] {
+            assert_eq!(outcome(false, false, by_command), None);
+            assert_eq!(outcome(true, true, by_command), Some(Outcome::Failed));
+        }
+        assert_eq!(outcome(false, true, true), Some(Outcome::Warning));
+        assert_eq!(outcome(false, true, false), Some(Outcome::Failed), "nothing archives WAL");
     }
 }

@@ -115,8 +115,9 @@ impl Dump for ProgramDump {
         Some(Format::Other(self.format.clone()))
     }
 
-    fn restore_programs(&self, subject: &Subject) -> Option<RestorePrograms> {
-        (*subject == self.subject).then(|| self.programs.clone())
+    fn restore_programs(&self, subject: &Subject, format: &Format) -> Option<RestorePrograms> {
+        let is_own = *subject == self.subject && self.foreign_format().as_ref() == Some(format);
+        is_own.then(|| self.programs.clone())
     }
 }
 

@@ -100,7 +100,7 @@ fn check_parent(path: PathBuf) -> Result<Folder> {
     let existing = fs::canonicalize(parent).map_err(|error| {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
         let error = failure(&path, &format!("cannot be made in {}", parent.display()), error);
-        if is_missing { error.hint(format!("create the parent: mkdir {}", parent.display())) } else { error }
+        if is_missing { error.hint(format!("create the parent: mkdir -p {}", parent.display())) } else { error }
     })?;
     accessat(CWD, &existing, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(|errno| {
         failure(&path, &format!("cannot be made in {}", parent.display()), errno.into())

@@ -124,7 +124,7 @@ async fn obstacles(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<D
             }
             let database = restorer.database(name);
             all.extend(money::as_dumped(&maintenance(client, database), manifest.database.as_ref()).await.err());
-            match target_database::check(client, target, database).await {
+            match target_database::check(client, target, database, manifest.database.as_ref()).await {
                 Ok(state) => {
                     found = Some(state);
                     if state == DatabaseState::ToReplace {

@@ -45,7 +45,8 @@ impl Restorer {
         if input.is_in_files() {
             phases.push(phase("decrypt", started));
         }
-        let state = target_database::check(&self.client, &self.target, database).await?;
+        let facts = manifest.database.as_ref();
+        let state = target_database::check(&self.client, &self.target, database, facts).await?;
         if state == DatabaseState::Ready {
             let restored = self.fill(wanted, database, state, input).await;
             return match restored {

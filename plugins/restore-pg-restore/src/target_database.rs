@@ -31,7 +31,13 @@ pub(crate) const IS_EMPTY: &str = "select to_json(not (
     or exists (select from pg_catalog.pg_extension where extname <> 'plpgsql')))";
 
 /// Checks the database, and fails if it is not empty, unless the restore adds to it or replaces it.
-pub(crate) async fn check(client: &Client, target: &DatabaseTarget, database: &str) -> Result<DatabaseState> {
+/// `facts` describe the database of the backup.
+pub(crate) async fn check(
+    client: &Client,
+    target: &DatabaseTarget,
+    database: &str,
+    facts: Option<&DatabaseFacts>,
+) -> Result<DatabaseState> {
     let exists =
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(database));
     let is_existing: bool = maintenance(client, database).query(&exists).await?;
@@ -56,8 +62,15 @@ pub(crate) async fn check(client: &Client, target: &DatabaseTarget, database: &s
         }
         (true, _) => {}
     }
-    if target.content == TargetContent::Append || client.to_database(database).query(IS_EMPTY).await? {
+    if target.content == TargetContent::Append {
         return Ok(DatabaseState::Ready);
+    }
+    if client.to_database(database).query(IS_EMPTY).await? {
+        let (TargetContent::Replace, Some(facts)) = (target.content, facts) else { return Ok(DatabaseState::Ready) };
+        // The database of a new cluster, such as postgres, has the encoding of that cluster.
+        let encoding = encoding_of(client, database).await?;
+        let fits = encoding.is_none_or(|encoding| can_contain(&encoding, &facts.encoding));
+        return Ok(if fits { DatabaseState::Ready } else { DatabaseState::ToReplace });
     }
     if target.content == TargetContent::Replace {
         return Ok(DatabaseState::ToReplace);
@@ -68,6 +81,17 @@ pub(crate) async fn check(client: &Client, target: &DatabaseTarget, database: &s
     let hint =
         "restore into an empty database, or add --clean to drop and recreate it, or --append to add to its content";
     refused(Kind::Refused, "the database is not empty", hint)
+}
+
+/// Returns the encoding of a database.
+async fn encoding_of(client: &Client, database: &str) -> Result<Option<String>> {
+    let all = databases(&maintenance(client, "")).await?;
+    Ok(all.into_iter().find(|existing| existing.name == database).map(|existing| existing.facts.encoding))
+}
+
+/// Returns true if a database with one encoding can contain text in another.
+fn can_contain(target: &str, source: &str) -> bool {
+    source == target || target == "UTF8" && source != "SQL_ASCII"
 }
 
 /// Returns the reason why a database cannot be created as it was, or why an existing one cannot
@@ -81,13 +105,12 @@ pub(crate) async fn incompatibility(
     let refused =
         |message: String, hint: &str| Ok(Some(Error::new(Stage::Restore, Kind::Refused, database, message).hint(hint)));
     if state == DatabaseState::Ready {
-        let all = databases(&maintenance(client, "")).await?;
-        let Some(existing) = all.iter().find(|existing| existing.name == database) else { return Ok(None) };
-        let (source, target) = (facts.encoding.as_str(), existing.facts.encoding.as_str());
-        if source == target || target == "UTF8" && source != "SQL_ASCII" {
+        let Some(target) = encoding_of(client, database).await? else { return Ok(None) };
+        let source = facts.encoding.as_str();
+        if can_contain(&target, source) {
             return Ok(None);
         }
-        let hint = "recreate the database: drop it, and add --create";
+        let hint = "add --clean, which drops the database and creates it as it was";
         return refused(format!("its encoding is {target}, but the backup's is {source}"), hint);
     }
     let (provider, locale) = (facts.locale_provider.as_str(), facts.locale.as_deref().unwrap_or(&facts.collate));

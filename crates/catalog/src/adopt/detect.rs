@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_model::key::Key;
 
 use super::Pattern;
-use super::scheme::{Clock, HOST, SCHEMES, Scheme};
+use super::scheme::{COMPANIONS, Clock, HOST, SCHEMES, Scheme};
 
 /// A pattern for the files of one tool in one folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,13 @@ pub struct Proposal {
     pub pattern: Pattern,
     /// The database of the files, if their names do not contain one.
     pub database: Option<&'static str>,
+}
+
+impl Proposal {
+    /// Returns true if the files are no dumps, but were written beside dumps.
+    pub fn is_of_companions(&self) -> bool {
+        COMPANIONS.iter().any(|end| self.pattern.as_str().ends_with(end))
+    }
 }
 
 /// The database of files whose names contain none: they contain all databases, or any.
@@ -184,6 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn versions_of_a_tool_are_separate() {
+        assert_eq!(
+            proposed(&[
+                "weekly/my%20shop/my%20shop_2026-06-07_03h00m.sql.zstd",
+                "weekly/app/app_week.23.2026-06-07.sql"
+            ]),
+            [
+                ("autopostgresqlbackup 2".into(), "weekly/{database}/{database}_%F_%Hh%Mm.sql.zstd".into()),
+                ("autopostgresqlbackup 1".into(), "weekly/{database}/{database}_week.%V.%F.sql".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn directory_dumps_are_recognized() {
+        assert_eq!(
+            proposed(&["dumps/app_2026-06-07T03:00:01Z.d/toc.dat", "dumps/app_2026-06-07T03:00:01Z.d/3301.dat"]),
+            [("pg_back".into(), "dumps/{database}_%FT%T%:z.d/toc.dat".into())]
+        );
+    }
+
+    #[test]
     fn hosts_are_separated_from_databases() {
         let pattern = |keys: &[&str]| proposed(keys).into_iter().map(|(_, pattern)| pattern).collect::<Vec<_>>();
         assert_eq!(
@@ -214,10 +243,15 @@ mod tests {
             "app_2026-02-30T03:00:01Z.dump",
             "app_2026-06-07T03:00:01Z.dump.sha256",
             "app_2026-06-07_03-00-01.dump.part",
+            "app_2026-06-07_03-00-01.d/3301.dat.gz",
+            "toc.dat",
             "app_2026-06-07_030001.dump",
             "daily/app/shop_2026-06-07.Sunday.sql.gz",
             "daily/app/app_2026-06-07.Monday.sql.gz",
             "weekly/app/app_week.24.2026-06-07.sql.gz",
+            "yearly/app/app_2026-06-07_03h00m.sql.gz",
+            "daily/app/shop_2026-06-07_03h00m.sql.gz",
+            "daily/app/app_2026-06-07_03h00m.sql.gz.part",
             "monthly/app/app_2026-06-01.July.app.sql.gz",
             "last/app-latest.sql.gz",
             "weekly/app-202553.sql.gz",

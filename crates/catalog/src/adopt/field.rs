@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
 
 /// The names of the months, as written by `%B`; `%b` writes their first three letters.
 const MONTHS: [&str; 12] = [
@@ -249,6 +249,17 @@ impl FieldSet {
 
     fn has_hour(&self) -> bool {
         self.has(Quantity::Hour) || self.has(Quantity::HourOfHalfDay)
+    }
+
+    /// Returns the length of the period that the fields state, unless they state a time of day.
+    pub(super) fn period(&self) -> Option<TimeDelta> {
+        let is_of_day = self.has(Quantity::Day) || self.has(Quantity::DayOfYear);
+        match () {
+            () if self.has_time_of_day() => None,
+            () if is_of_day => Some(TimeDelta::days(1)),
+            () if self.has(Quantity::Week) => Some(TimeDelta::days(7)),
+            () => Some(TimeDelta::days(31)),
+        }
     }
 
     /// Returns true if the fields state a time of day.

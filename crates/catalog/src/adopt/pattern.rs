@@ -1,6 +1,6 @@
 //! The patterns of file names, made of a database's name and a time.
 
-use chrono::{FixedOffset, NaiveDateTime};
+use chrono::{FixedOffset, NaiveDateTime, TimeDelta};
 use longshore_model::key::Key;
 
 use super::Refusal;
@@ -65,6 +65,12 @@ impl Pattern {
     /// Returns true if the pattern contains the database's name.
     pub fn names_database(&self) -> bool {
         self.parts.contains(&Part::Database)
+    }
+
+    /// Returns the length of the period that a name states, unless it states a time of day: a day,
+    /// a week, or at most a month.
+    pub fn period(&self) -> Option<TimeDelta> {
+        self.fields.period()
     }
 
     /// Returns true if the pattern contains a time of day.

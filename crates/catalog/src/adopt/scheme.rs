@@ -30,10 +30,11 @@ pub enum Clock {
 /// The placeholder of a host's name.
 pub(super) const HOST: &str = "{host}";
 
-/// The extensions of pg_back: those of its formats except for the directory format, then of its
-/// compression of plain dumps, then of its encryption.
+/// The extensions of pg_back: those of its formats, then of its compression of plain dumps, then of
+/// its encryption, which leaves dumps in directory format out.
 const PG_BACK: &[&str] = &[
     ".dump",
+    ".d/toc.dat",
     ".sql",
     ".sql.gz",
     ".tar",
@@ -46,6 +47,10 @@ const PG_BACK: &[&str] = &[
     ".out.age",
     ".createdb.sql.age",
 ];
+
+/// The extensions of files beside dumps: settings and configuration files of the server, and
+/// commands that create a database.
+pub(super) const COMPANIONS: [&str; 4] = [".out", ".createdb.sql", ".out.age", ".createdb.sql.age"];
 
 /// All schemes.
 pub const SCHEMES: &[Scheme] = &[
@@ -68,10 +73,37 @@ pub const SCHEMES: &[Scheme] = &[
         patterns: &["{database}_%F_%H-%M-%S"],
         extensions: PG_BACK,
     },
-    // k0lter/autopostgresqlbackup, autopostgresqlbackup, DATE, DOW, M and W: with SEPDIR=yes a
-    // folder for each database, else all databases in one file. 1.0 had no time of day.
+    // k0lter/autopostgresqlbackup 2, main() and dump(): a folder for each database in that of the
+    // period, DATE, the extension of the compression and ENCRYPTION_SUFFIX. Names of databases are
+    // percent-encoded.
     Scheme {
-        tool: "autopostgresqlbackup",
+        tool: "autopostgresqlbackup 2",
+        section: "autopostgresqlbackup",
+        clock: Clock::Local,
+        patterns: &[
+            "daily/{database}/{database}_%F_%Hh%Mm",
+            "weekly/{database}/{database}_%F_%Hh%Mm",
+            "monthly/{database}/{database}_%F_%Hh%Mm",
+        ],
+        extensions: &[
+            ".sql",
+            ".sql.gz",
+            ".sql.bz2",
+            ".sql.xz",
+            ".sql.zstd",
+            ".sql.comp",
+            ".sql.enc",
+            ".sql.gz.enc",
+            ".sql.bz2.enc",
+            ".sql.xz.enc",
+            ".sql.zstd.enc",
+            ".sql.comp.enc",
+        ],
+    },
+    // The same before 2.0: DATE, DOW, M and W; with SEPDIR=yes a folder for each database, else all
+    // databases in one file. 1.0 had no time of day.
+    Scheme {
+        tool: "autopostgresqlbackup 1",
         section: "autopostgresqlbackup",
         clock: Clock::Local,
         patterns: &[

@@ -16,7 +16,7 @@ pub(crate) enum Adopt {
     /// Make backups of adopted files.
     ///
     /// Reads each file to its end, and encrypts and ships it like a new dump of the job. The
-    /// originals stay. Files of which a backup exists are left alone.
+    /// originals stay. Files of which a backup exists, and hard links of them, are left alone.
     Take(Take),
 }
 

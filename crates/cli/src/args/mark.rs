@@ -30,6 +30,9 @@ pub(crate) struct Mark {
     /// Record this reason.
     #[arg(long, value_name = "REASON", default_value = "")]
     pub(crate) why: String,
+    /// Choose the job, if several have backups of the subject.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
     /// Withdraw only in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,

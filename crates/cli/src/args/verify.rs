@@ -10,7 +10,7 @@ use super::{Identity, Json};
 pub(crate) struct Verify {
     /// The backup, or the subject whose newest backup is verified [default: the newest backup of
     /// each series].
-    #[arg(conflicts_with_all = ["all", "newest", "percent", "job"])]
+    #[arg(conflicts_with_all = ["all", "newest", "percent"])]
     pub(crate) backup: Option<String>,
     /// Verify all backups.
     #[arg(long, conflicts_with_all = ["newest", "percent"])]

@@ -17,10 +17,10 @@ pub(super) async fn check(context: &Context, args: &Check) -> Result<Exit> {
     } else {
         for finding in &findings {
             // Indent further lines of a message below its first line.
-            let message = finding.message.replace('\n', "\n           ");
+            let message = output.with_config(&finding.message).replace('\n', "\n           ");
             output.state(state(finding.outcome), format_args!("{}: {message}", finding.subject));
             if let Some(remedy) = &finding.remedy {
-                output.line(format_args!("         → {remedy}"));
+                output.line(format_args!("         → {}", output.with_config(remedy)));
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use longshore_core::Result;
 use longshore_core::mark::MarkKind;
-use longshore_engine::catalogs::parse_time;
+use longshore_engine::catalogs::{NamedBackup, parse_time};
 use longshore_engine::hold::{HoldChange, Marked, hold as apply};
 use longshore_engine::withdraw::{WITHDRAWABLE, withdraw};
 
@@ -20,7 +20,8 @@ pub(super) async fn hold(context: &Context, args: &Hold) -> Result<Exit> {
     let change = HoldChange::Hold { until, why: args.why.clone() };
     let only = args.destination.as_deref();
     let backup = full_name(&context.config, &args.backup, only).await?;
-    let marked = apply(&context.config, &backup, only, &change).await?;
+    let named = NamedBackup { words: &backup, job: args.job.as_deref() };
+    let marked = apply(&context.config, named, only, &change).await?;
     context.recorder.record(marked.as_slice());
     Ok(print_result(context, &marked, State::Held, args.json.json))
 }
@@ -28,7 +29,8 @@ pub(super) async fn hold(context: &Context, args: &Hold) -> Result<Exit> {
 pub(super) async fn unhold(context: &Context, args: &Unhold) -> Result<Exit> {
     let only = args.destination.as_deref();
     let backup = full_name(&context.config, &args.backup, only).await?;
-    let marked = apply(&context.config, &backup, only, &HoldChange::Release).await?;
+    let named = NamedBackup { words: &backup, job: args.job.as_deref() };
+    let marked = apply(&context.config, named, only, &HoldChange::Release).await?;
     context.recorder.record(marked.as_slice());
     Ok(print_result(context, &marked, State::Released, args.json.json))
 }
@@ -42,7 +44,8 @@ pub(super) async fn mark(context: &Context, args: &Mark) -> Result<Exit> {
     };
     let only = args.destination.as_deref();
     let backup = full_name(&context.config, &args.backup, only).await?;
-    let marked = withdraw(&context.config, &backup, only, which, &args.why).await?;
+    let named = NamedBackup { words: &backup, job: args.job.as_deref() };
+    let marked = withdraw(&context.config, named, only, which, &args.why).await?;
     context.recorder.record(marked.as_slice());
     Ok(print_result(context, &marked, State::MarksWithdrawn, args.json.json))
 }

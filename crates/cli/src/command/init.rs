@@ -25,6 +25,19 @@ use crate::plugins;
 /// The template of the configuration.
 const TEMPLATE: &str = include_str!("init.toml");
 
+/// The tables about signatures.
+const SIGNING: &str = "\
+# The key that signs the records of the backups.
+[signing]
+key = {signing_key}
+
+# The keys whose records this host trusts. With it, this host verifies signatures, and notices what
+# is deleted or rolled back; with required = true, it refuses unsigned backups: longshore-trust(7).
+# [trust]
+# allowed_signers = {allowed_signers}
+# required = false
+";
+
 /// The JSON Schema of the configuration, as the Debian package installs it.
 const SCHEMA: &str = "/usr/share/longshore/config.schema.json";
 
@@ -32,7 +45,7 @@ const SCHEMA: &str = "/usr/share/longshore/config.schema.json";
 pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Output) -> Result<Exit> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
-    let (signing_key, signers) = (folder.join("signing_key"), folder.join("allowed_signers"));
+    let signing = SigningFiles::in_folder(folder);
     refuse_existing(path, "pass another file with --config FILE, or move this file away")?;
     let makes_identity = args.recipient.is_empty();
     if makes_identity {
@@ -41,13 +54,11 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     } else {
         plugins::expect_recipients(&args.recipient)?;
     }
+    signing.refuse_existing()?;
     if let Some(from) = &args.from {
         let translated = pg_back::translate(from, folder)?;
-        let target = Target { path, is_default, folder, identity: &identity };
+        let target = Target { path, is_default, folder, identity: &identity, signing: &signing };
         return write_translated(&target, translated, args.recipient, output);
-    }
-    for file in [&signing_key, &signers] {
-        refuse_existing(file, "move this file away: the configuration will name a new signing key")?;
     }
     let destinations = destinations(&args)?;
     let found = cluster::find(args.connection.as_deref(), output).await?;
@@ -65,11 +76,7 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     } else {
         args.recipient
     };
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let (key, line) = new_signing_key(&host)?;
-    write_new(&signing_key, &key)?;
-    write_new(&signers, &format!("{line}\n"))?;
-    output.line(format_args!("created a signing key: {}", signing_key.display()));
+    let signer = signing.create(output)?;
     let recipients = quoted_list(&recipients);
     let config = TEMPLATE
         .replace("{schema}", &schema_line(Path::new(SCHEMA)))
@@ -81,8 +88,7 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
             &destinations.iter().map(|destination| quoted(&destination.name)).collect::<Vec<_>>().join(", "),
         )
         .replace("{recipients}", &recipients)
-        .replace("{signing_key}", &quoted(&absolute(&signing_key)?))
-        .replace("{allowed_signers}", &quoted(&absolute(&signers)?))
+        .replace("{signing}", &signing.tables()?)
         // Last, since a database may be named like a placeholder.
         .replace("{databases}", &databases);
     write_new(path, &config)?;
@@ -90,16 +96,14 @@ pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Outp
     if makes_identity {
         print_identity_advice(&identity, output);
     }
-    output.line(format_args!(
-        "\nOther hosts that read the backups trust this one by the following line of their allowed_signers:\n{line}"
-    ));
+    print_signer(&signer, output);
     for destination in &destinations {
         output.line(format_args!("uploads to {} ([destination.{}])", destination.address(), destination.name));
     }
     if destinations.iter().any(|destination| destination.folder.is_none()) {
         output.line("\nProvide the credentials named in the configuration; `check` tests them.");
     }
-    print_next_steps(path, is_default, output);
+    print_next_steps(path, is_default, &["nightly".to_owned()], output);
     Ok(Exit::Done)
 }
 
@@ -109,6 +113,40 @@ struct Target<'a> {
     is_default: bool,
     folder: &'a Path,
     identity: &'a Path,
+    signing: &'a SigningFiles,
+}
+
+/// The files of a new signing key.
+struct SigningFiles {
+    key: PathBuf,
+    allowed_signers: PathBuf,
+}
+
+impl SigningFiles {
+    fn in_folder(folder: &Path) -> Self {
+        Self { key: folder.join("signing_key"), allowed_signers: folder.join("allowed_signers") }
+    }
+
+    fn refuse_existing(&self) -> Result<()> {
+        let way_out = "move this file away: the configuration will name a new signing key";
+        [&self.key, &self.allowed_signers].into_iter().try_for_each(|file| refuse_existing(file, way_out))
+    }
+
+    /// Creates the key. Returns the line of allowed signers that trusts it.
+    fn create(&self, output: Output) -> Result<String> {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let (key, line) = new_signing_key(&host)?;
+        write_new(&self.key, &key)?;
+        write_new(&self.allowed_signers, &format!("{line}\n"))?;
+        output.line(format_args!("created a signing key: {}", self.key.display()));
+        Ok(line)
+    }
+
+    /// Returns the tables of the configuration.
+    fn tables(&self) -> Result<String> {
+        let tables = SIGNING.replace("{signing_key}", &quoted(&absolute(&self.key)?));
+        Ok(tables.replace("{allowed_signers}", &quoted(&absolute(&self.allowed_signers)?)))
+    }
 }
 
 /// Writes a configuration that was translated from another tool's.
@@ -126,7 +164,7 @@ fn write_translated(
     plugins::expect_recipients(&recipients)?;
     let encrypt = format!("encrypt = {{ type = \"age\", recipients = [{}] }}", quoted_list(&recipients));
     let text = translated.config.replace("{encrypt}", &encrypt);
-    let config = format!("{}\n{text}", schema_line(Path::new(SCHEMA)));
+    let config = format!("{}\n{text}\n{}", schema_line(Path::new(SCHEMA)), target.signing.tables()?);
     // Nothing is written unless Longshore accepts the result.
     super::config::check_text(&config)?;
     make_folder(target.folder)?;
@@ -134,13 +172,15 @@ fn write_translated(
     if let Some((file, _)) = &identity {
         write_identity(target.identity, file, output)?;
     }
+    let signer = target.signing.create(output)?;
     write_new(target.path, &config)?;
     output.line(format_args!("wrote a configuration: {}", target.path.display()));
     translated.print_notes(output);
     if identity.is_some() {
         print_identity_advice(target.identity, output);
     }
-    print_next_steps(target.path, target.is_default, output);
+    print_signer(&signer, output);
+    print_next_steps(target.path, target.is_default, &translated.jobs, output);
     Ok(Exit::Done)
 }
 
@@ -159,11 +199,20 @@ fn print_identity_advice(identity: &Path, output: Output) {
     ));
 }
 
-fn print_next_steps(path: &Path, is_default: bool, output: Output) {
-    let config = if is_default { String::new() } else { format!(" --config {}", path.display()) };
+fn print_signer(line: &str, output: Output) {
     output.line(format_args!(
-        "\nNext: `longshore{config} check`, then `longshore{config} run nightly` for a backup now, and\n\
-         `longshore{config} schedule install` for one every night."
+        "\nOther hosts that read the backups trust this one by the following line of their allowed_signers:\n{line}"
+    ));
+}
+
+fn print_next_steps(path: &Path, is_default: bool, jobs: &[String], output: Output) {
+    let config = if is_default { String::new() } else { format!(" --config {}", path.display()) };
+    let runs: Vec<String> = jobs.iter().map(|job| format!("`longshore{config} run {job}`")).collect();
+    let (backups, each) = if jobs.len() == 1 { ("a backup", "one") } else { ("backups", "them") };
+    output.line(format_args!(
+        "\nNext: `longshore{config} check`, then {} for {backups} now, and\n\
+         `longshore{config} schedule install` for {each} every night.",
+        runs.join(" and ")
     ));
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
     let counter = progress::counter(output);
     let observer = counter.clone();
     let path = Path::new(&args.what);
-    let is_file = args.destination.is_none() && (args.what == "-" || path.exists());
+    let is_file = args.destination.is_none() && args.job.is_none() && (args.what == "-" || path.exists());
     let inspected = async {
         if is_file {
             let identities = given_identities(&args.identity);
@@ -45,7 +45,7 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
         let inspector = Inspector { registry: &registry, identities: &identities, observer };
         let destination = args.destination.as_deref();
         let name = full_name(&context.config, &args.what, destination).await?;
-        let found = inspector.backup(&context.config, &name, destination, extent).await;
+        let found = inspector.backup(&context.config, &name, (args.job.as_deref(), destination), extent).await;
         let (inspected, warnings) = found.map_err(|error| with_file_hint(error, &args.what))?;
         warnings.iter().for_each(|warning| output.warning(warning));
         Ok(inspected)
@@ -119,7 +119,7 @@ fn with_file_hint(error: Error, what: &str) -> Error {
 
 /// Replaces the error about a missing configuration if the name can only be that of a file.
 fn missing_file_error(error: Error, args: &Inspect) -> Error {
-    if error.kind() != Kind::NotFound || args.destination.is_some() {
+    if error.kind() != Kind::NotFound || args.destination.is_some() || args.job.is_some() {
         return error;
     }
     Error::new(

@@ -5,7 +5,7 @@ mod roff;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -85,26 +85,42 @@ fn write(pages: &Path) -> io::Result<()> {
 /// The folders of pages.
 const SECTIONS: [&str; 3] = ["man1", "man5", "man7"];
 
-/// Copies all pages. Copies none if one of the names exists.
+/// Copies all pages, and replaces those of another version of this program. Copies none if another
+/// program's file has one of the names.
 fn publish(pages: &Path, folder: &Path) -> Result<()> {
     let mut names = Vec::new();
     for section in SECTIONS {
         let found = self::names(&pages.join(section)).map_err(|error| write_error(pages, error))?;
         names.extend(found.into_iter().map(|name| Path::new(section).join(name)));
     }
-    if let Some(there) = names.iter().map(|name| folder.join(name)).find(|path| path.symlink_metadata().is_ok()) {
-        let message = "already exists, and is never overwritten";
+    let is_foreign = |path: &PathBuf| path.symlink_metadata().is_ok() && !is_own_page(path);
+    if let Some(there) = names.iter().map(|name| folder.join(name)).find(is_foreign) {
+        let message = "already exists, is no page of longshore, and is never overwritten";
         return Err(Error::new(Stage::Config, Kind::AlreadyExists, there.display().to_string(), message)
-            .hint("pass another directory, or remove the old pages first"));
+            .hint("pass another directory, or remove the file"));
     }
     for section in SECTIONS.map(|section| folder.join(section)) {
         std::fs::create_dir_all(&section).map_err(|error| write_error(&section, error))?;
     }
     for name in names {
         let path = folder.join(&name);
-        copy(&pages.join(&name), &path).map_err(|error| write_error(&path, error))?;
+        // A page is replaced as a whole, and never written in place.
+        let new = path.with_extension("partial");
+        copy(&pages.join(&name), &new)
+            .and_then(|()| std::fs::rename(&new, &path))
+            .map_err(|error| write_error(&path, error))?;
     }
     Ok(())
+}
+
+/// The beginning of the title of every page, in both spellings.
+const TITLES: [&str; 2] = [".TH longshore", ".TH \"LONGSHORE"];
+
+/// Returns true if a regular file is a page of this program, of any version.
+fn is_own_page(path: &Path) -> bool {
+    let is_file = path.symlink_metadata().is_ok_and(|file| file.is_file());
+    let text = || std::fs::read_to_string(path).unwrap_or_default();
+    is_file && text().lines().take(5).any(|line| TITLES.iter().any(|title| line.starts_with(title)))
 }
 
 /// Copies a file to a new file.

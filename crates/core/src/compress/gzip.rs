@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use flate2::bufread::GzDecoder;
 
-use super::{decode_error, trailing_data};
+use super::{decode_error, expect_padding};
 use crate::stream::{self, ByteStream};
 
 /// The first byte of each member.
@@ -21,17 +21,7 @@ pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
                 break;
             }
         }
-        // Tapes and block devices pad their last block with zeros.
-        loop {
-            match reader.fill_buf()? {
-                [] => return Ok(()),
-                piece if piece.iter().any(|byte| *byte != 0) => return Err(trailing_data(&label, "gzip file")),
-                piece => {
-                    let length = piece.len();
-                    reader.consume(length);
-                }
-            }
-        }
+        expect_padding(reader, &label, "gzip file")
     })
 }
 

@@ -75,9 +75,9 @@ pub trait Dump: Check {
         None
     }
 
-    /// Returns the programs that restore and drill backups of the subject, if the stage is a
-    /// program of the operator that dumps the subject.
-    fn restore_programs(&self, _subject: &Subject) -> Option<RestorePrograms> {
+    /// Returns the programs that restore and drill backups of the subject in the format, if the
+    /// stage is a program of the operator that makes such dumps.
+    fn restore_programs(&self, _subject: &Subject, _format: &Format) -> Option<RestorePrograms> {
         None
     }
 
@@ -108,8 +108,9 @@ pub trait Incremental: Send + Sync {
 /// A server that archives its WAL.
 #[async_trait]
 pub trait Archiving: Send + Sync {
-    /// Checks the settings of the server for an archive.
-    async fn check(&self) -> Vec<Finding>;
+    /// Checks the settings of the server for an archive, whose receiver, if there is one, uses this
+    /// replication slot.
+    async fn check(&self, slot: &str) -> Vec<Finding>;
 
     /// Writes a restore point and ends the segment that contains it, so that the server archives
     /// the segment. Fails with [`Refused`](crate::error::Kind::Refused) on a standby.

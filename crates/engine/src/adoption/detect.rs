@@ -1,19 +1,22 @@
 //! Looks for the files of other backup tools in a destination.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use longshore_catalog::adopt::detect::{Proposal, propose};
-use longshore_catalog::adopt::{AdoptRule, Adopted, Pattern, checksum_of};
+use longshore_catalog::adopt::{AdoptRule, Adopted, Pattern, TABLE_OF_CONTENTS, checksum_of};
 use longshore_config::Config;
 use longshore_core::Result;
 use longshore_core::key::Key;
 use serde::Serialize;
 
+use super::hard_links::HardLinks;
 use crate::catalogs::{Catalogued, read_available};
+
+/// The reason for a file in the folder of a dump in directory format.
+const IN_DIRECTORY: &str = "in the folder of a dump in directory format: a pattern that ends with /toc.dat adopts such a dump, \
+                            with the files that pg_dump wrote";
 
 /// The files of other tools in a destination.
 #[derive(Debug, Serialize)]
@@ -41,6 +44,8 @@ pub struct DetectedAdopt {
     /// The database of all files, if the names do not contain one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<&'static str>,
+    /// True if the files are no dumps, but settings and commands that the tool writes beside dumps.
+    pub companions: bool,
     /// True if the times in the names are local times without their offset from UTC.
     pub needs_time_zone: bool,
     /// The number of files.
@@ -105,13 +110,14 @@ fn proposed(config: &Config, at: Catalogued) -> Detected {
             tool: proposal.scheme.tool,
             pattern: rule.pattern.as_str().to_owned(),
             database: proposal.database,
+            companions: proposal.is_of_companions(),
             needs_time_zone: proposal.scheme.needs_time_zone(),
             files: files.len(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             databases: files.iter().map(|file| file.series.subject.to_string()).collect(),
             oldest: files.iter().map(|file| file.time).min()?,
             newest: files.iter().map(|file| file.time).max()?,
-            hard_links: files.iter().filter(|file| links.is_another_name(&file.key)).count(),
+            hard_links: files.iter().filter(|file| links.first_name(&file.key).is_some()).count(),
             name: rule.name,
         })
     });
@@ -120,7 +126,7 @@ fn proposed(config: &Config, at: Catalogued) -> Detected {
     let unclaimed = catalog.not_adopted.into_iter().map(|(key, refusal)| {
         let why = match checksum_of(&key) {
             Some(_) => "the checksum of a file that is not adopted".to_owned(),
-            None if directories.contain(&key) => "part of a dump in directory format, which is not adopted".to_owned(),
+            None if directories.contain(&key) => IN_DIRECTORY.to_owned(),
             None => refusal.to_string(),
         };
         Unclaimed { bytes: sizes.get(&key).copied().unwrap_or_default(), key, why }
@@ -135,7 +141,8 @@ fn unused_name(proposal: &Proposal, names: &mut BTreeSet<String>) -> String {
     let pattern = proposal.pattern.as_str();
     let after_fields = pattern.rsplit_once(['%', '}']).map_or(pattern, |(_, rest)| rest);
     let extension =
-        after_fields.split_once('.').map_or(String::new(), |(_, end)| format!("-{}", end.replace('.', "-")));
+        after_fields.split_once('.').map_or(String::new(), |(_, end)| format!("-{}", end.replace(['.', '/'], "-")));
+    let extension = extension.replace("-d-toc-dat", "-directory");
     let first = format!("{}{extension}", proposal.scheme.section);
     let numbered = (2..).map(|number| format!("{first}-{number}"));
     let name = std::iter::once(first.clone()).chain(numbered).find(|name| !names.contains(name));
@@ -149,29 +156,11 @@ struct DirectoryDumps(BTreeSet<String>);
 
 impl DirectoryDumps {
     fn among(sizes: &BTreeMap<Key, u64>) -> Self {
-        let tables = sizes.keys().filter(|key| key.file_name() == "toc.dat");
+        let tables = sizes.keys().filter(|key| key.file_name() == TABLE_OF_CONTENTS);
         Self(tables.map(|key| key.folder().to_owned()).collect())
     }
 
     fn contain(&self, key: &Key) -> bool {
         self.0.contains(key.folder())
-    }
-}
-
-/// The files of a folder that were seen under some name.
-struct HardLinks<'a> {
-    folder: Option<&'a Path>,
-    seen: BTreeSet<(u64, u64)>,
-}
-
-impl<'a> HardLinks<'a> {
-    fn in_folder(folder: Option<&'a Path>) -> Self {
-        Self { folder, seen: BTreeSet::new() }
-    }
-
-    /// Returns true if the file was seen under another name.
-    fn is_another_name(&mut self, key: &Key) -> bool {
-        let metadata = self.folder.and_then(|folder| folder.join(key.as_str()).symlink_metadata().ok());
-        metadata.is_some_and(|file| file.nlink() > 1 && !self.seen.insert((file.dev(), file.ino())))
     }
 }

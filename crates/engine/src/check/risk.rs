@@ -98,9 +98,10 @@ async fn foreign_drills(job: &Job) -> Option<bool> {
     let mut has_drill = false;
     for dump in &job.dump {
         // Another finding reports a dump that cannot be built.
-        let dump = dump(&job.site).ok().filter(|dump| dump.foreign_format().is_some())?;
+        let dump = dump(&job.site).ok()?;
+        let format = dump.foreign_format()?;
         let subjects = dump.discover().await.map(|discovery| discovery.subjects).unwrap_or_default();
-        let programs = subjects.iter().filter_map(|found| dump.restore_programs(&found.subject));
+        let programs = subjects.iter().filter_map(|found| dump.restore_programs(&found.subject, &format));
         has_drill |= programs.into_iter().any(|programs| programs.drill.is_some());
     }
     Some(has_drill)

@@ -46,7 +46,7 @@ pub(super) async fn check_archives(
             }
             continue;
         };
-        let of_settings = source.check().await;
+        let of_settings = source.check(&archive.receive.slot).await;
         let archives = of_settings.iter().all(|finding| finding.outcome != Outcome::Failed);
         findings.extend(of_settings);
         if archives {

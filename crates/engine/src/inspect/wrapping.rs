@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 use longshore_config::registry::Registry;
-use longshore_core::compress::{decompress, gunzip, unlz4};
+use longshore_core::compress::{bunzip2, decompress, gunzip, unlz4, unxz};
 use longshore_core::plugin::{IDENTITY_HINT, Identities};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -47,6 +47,8 @@ pub(crate) async fn remove_wrappings(
             "zstd" => decompress(stream, name),
             "gzip" => gunzip(stream, name),
             "lz4" => unlz4(stream, name),
+            "xz" => unxz(stream, name),
+            "bzip2" => bunzip2(stream, name),
             encryption if identities.is_empty() => {
                 let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("encrypted with {encryption}"));
                 return Err(error.hint(IDENTITY_HINT));
@@ -67,6 +69,10 @@ fn wrapping(head: &[u8]) -> Option<&'static str> {
         Some("gzip")
     } else if head.starts_with(&[0x04, 0x22, 0x4d, 0x18]) {
         Some("lz4")
+    } else if head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
+        Some("xz")
+    } else if matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]) {
+        Some("bzip2")
     } else {
         None
     }
@@ -111,6 +117,9 @@ mod tests {
             (b"\x50\x2a\x4d\x18\x04\0\0\0", Some("zstd")),
             (b"\x1f\x8b\x08", Some("gzip")),
             (b"\x04\x22\x4d\x18\x64", Some("lz4")),
+            (b"\xfd7zXZ\0\0\x04", Some("xz")),
+            (b"BZh91AY&SY", Some("bzip2")),
+            (b"BZh/toc.dat\0", None),
             (b"PGDMP", None),
             (b"", None),
         ] {

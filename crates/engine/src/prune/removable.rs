@@ -105,7 +105,7 @@ impl<'a> Removable<'a> {
     pub(super) fn size_of_adopted(&self) -> Option<(&'a Key, u64)> {
         match self {
             Self::Backup(_) => None,
-            Self::Adopted(file) => Some((&file.key, file.bytes)),
+            Self::Adopted(file) => Some((&file.key, file.own_bytes())),
         }
     }
 

@@ -71,6 +71,16 @@ impl FileRekeyer<'_> {
         }
     }
 
+    /// Returns false if the identities decrypt no header of a file. A file that cannot be read, or
+    /// whose encryption has no headers, counts as decrypted.
+    pub(super) async fn opens(&self, store: &dyn Store, file: &SealedFile<'_>) -> bool {
+        let Some(open) = self.decrypt.headers() else { return true };
+        match self.file_key(open, store, file).await {
+            Ok(_) => true,
+            Err(error) => error.kind() != Kind::Denied || error.stage() != Stage::Decrypt,
+        }
+    }
+
     /// Returns the key of a file from its own header, or from one beside it.
     async fn file_key(&self, open: &dyn OpenHeader, store: &dyn Store, file: &SealedFile<'_>) -> Result<FileKey> {
         let own = header_of(open, store, file.key, file.bytes).await?;

@@ -32,6 +32,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint_wait::reported;
 use crate::destination_state::state_dir;
 use crate::{dirs, state_file};
 
@@ -130,7 +131,8 @@ impl<'a> Incrementals<'a> {
         if let (Some(newest), Some(stage)) = (&self.newest, dump.incremental()) {
             let spec = newest.needed_by(spec.clone());
             let attempt = async {
-                let dumped = stage.dump_since(&newest.parent(self.config, self.job)?).await?;
+                let parent = newest.parent(self.config, self.job)?;
+                let dumped = reported(&spec.subject, stage.dump_since(&parent), observer).await?;
                 pipeline.back_up(&spec, dumped, observer).await
             };
             match attempt.await {
@@ -146,7 +148,7 @@ impl<'a> Incrementals<'a> {
         }
         let shipped = match shipped {
             Some(shipped) => shipped,
-            None => match dump.dump(&spec.subject).await {
+            None => match reported(&spec.subject, dump.dump(&spec.subject), observer).await {
                 Ok(dumped) => pipeline.back_up(spec, dumped, observer).await,
                 Err(error) => Err(error),
             },

@@ -72,8 +72,9 @@ fn table(adopt: &DetectedAdopt, destination: &str, policy: &str) -> String {
     let more = adopt.databases.len() - databases.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let (oldest, newest) = (oldest.format("%Y-%m-%d"), newest.format("%Y-%m-%d"));
+    let of = if adopt.companions { "no dumps, but written beside them:" } else { "databases:" };
     let mut table = format!(
-        "\n# {tool}: {}, {}, from {oldest} to {newest}\n# databases: {}{more}\n",
+        "\n# {tool}: {}, {}, from {oldest} to {newest}\n# {of} {}{more}\n",
         counted(*files, "file"),
         HumanBytes(*bytes),
         databases.join(", ")

@@ -3,7 +3,7 @@
 use indicatif::HumanBytes;
 use longshore_core::Result;
 use longshore_core::run_report::Outcome;
-use longshore_engine::adoption::take::{TakeRequest, Taken, TakenFile, TakenState, take as take_files};
+use longshore_engine::adoption::take::{SameContent, TakeRequest, Taken, TakenFile, TakenState, take as take_files};
 use longshore_engine::hook::RunLock;
 use longshore_engine::prune::Mode;
 
@@ -46,6 +46,9 @@ fn show(output: Output, taken: &Taken) {
         output.warning(warning);
     }
     for file in &taken.files {
+        if let Some(same) = &file.same_as {
+            output.note(same_text(file, same));
+        }
         let Some(backup) = &file.backup else { continue };
         if let Some(error) = &backup.error {
             output.problem(&format!("{}: {}", file.key, error.message), error.hint.as_deref());
@@ -56,6 +59,16 @@ fn show(output: Output, taken: &Taken) {
                 output.problem(&message, error.hint.as_deref());
             }
         }
+    }
+}
+
+/// Describes a file of which no further backup is made.
+fn same_text(file: &TakenFile, same: &SameContent) -> String {
+    let backup = same.backup.as_ref().map(|backup| format!("{backup} is its backup"));
+    match (&same.file, backup) {
+        (Some(other), Some(backup)) => format!("{} is the same file as {other}: {backup}", file.key),
+        (Some(other), None) => format!("{} is the same file as {other}: they are one backup", file.key),
+        (None, backup) => format!("{} has the content of a backup: {}", file.key, backup.unwrap_or_default()),
     }
 }
 
@@ -78,6 +91,7 @@ fn row(file: &TakenFile) -> Vec<Cell> {
         TakenState::Taken => "taken".into(),
         TakenState::Partial => Cell::from("taken ").and(State::Failed),
         TakenState::TakenBefore => "taken before".into(),
+        TakenState::SameFile => "same file".into(),
         TakenState::Planned => "would be taken".into(),
         TakenState::Damaged => State::Damaged.into(),
         TakenState::Failed => State::Failed.into(),

@@ -38,6 +38,8 @@ pub(super) struct FromPgBack {
     pub(super) folder: Option<PathBuf>,
     /// The public key that encrypts the dumps, if there is one.
     pub(super) recipient: Option<String>,
+    /// The names of the jobs.
+    pub(super) jobs: Vec<String>,
     notes: Vec<Note>,
 }
 
@@ -60,9 +62,9 @@ pub(super) fn translate(from: &Path, folder: &Path) -> Result<FromPgBack> {
     let translated = translate::translate(ini, &folder).map_err(|message| {
         invalid(message).hint("correct the key: pg_back itself refuses this value, or cannot work with it")
     })?;
-    let translate::Translation { config, notes, folder, recipient } = translated;
+    let translate::Translation { config, notes, folder, recipient, jobs } = translated;
     let config = format!("# Translated from {} by `longshore init --from`.\n\n{config}", printable(&name));
-    Ok(FromPgBack { config, folder, recipient, notes })
+    Ok(FromPgBack { config, folder, recipient, jobs, notes })
 }
 
 impl FromPgBack {

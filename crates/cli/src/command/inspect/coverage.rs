@@ -6,7 +6,7 @@ use indicatif::HumanBytes;
 
 /// Describes the parts of a file that no checksum covers. Wrappings may cover all parts.
 pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
-    if let Some(wrapping) = wrappings.iter().find(|wrapping| matches!(wrapping.as_str(), "age" | "gzip")) {
+    if let Some(wrapping) = wrappings.iter().find(|wrapping| matches!(wrapping.as_str(), "age" | "bzip2" | "gzip")) {
         return format!(
             "the {wrapping} wrapping covers every byte; only a digest of the original detects an earlier change"
         );
@@ -84,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn age_and_gzip_wrappings_cover_all_bytes() {
+    fn wrappings_with_checksums_cover_all_bytes() {
         let facts = facts(Compression::None);
-        for wrapping in ["age", "gzip"] {
+        for wrapping in ["age", "bzip2", "gzip"] {
             let text = coverage(&[wrapping.to_owned()], &facts);
             assert!(text.starts_with(&format!("the {wrapping} wrapping covers every byte")), "{text}");
         }

@@ -12,6 +12,8 @@ use longshore_retention::Count;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
+use crate::catalogs::{JobChoice, find_name};
+
 use super::super::*;
 
 /// A destination in memory with an adoption, and a state folder.
@@ -213,10 +215,10 @@ async fn adopted_file_error_explains_manual_restore() {
     let env = AdoptionEnv::new(last(1));
     env.put("app", 0..1);
     let (catalogs, _) = crate::catalogs::read_available(&env.config, None).await.unwrap();
-    let error = crate::catalogs::find_name(&catalogs, "app").unwrap_err();
+    let error = find_name(&catalogs, "app", JobChoice::Unavailable).unwrap_err();
     assert!(
         error.to_string().contains("is an adopted file") && error.remedy().unwrap().contains("pg_restore"),
         "{error}"
     );
-    assert_eq!(crate::catalogs::find_name(&catalogs, "other").unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(find_name(&catalogs, "other", JobChoice::Unavailable).unwrap_err().kind(), Kind::NotFound);
 }

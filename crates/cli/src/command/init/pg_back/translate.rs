@@ -23,6 +23,8 @@ pub(super) struct Translation {
     pub(super) folder: Option<PathBuf>,
     /// The public key that encrypts the dumps, if there is one.
     pub(super) recipient: Option<String>,
+    /// The names of the jobs.
+    pub(super) jobs: Vec<String>,
 }
 
 /// Translates a configuration for a file in `folder`.
@@ -91,13 +93,15 @@ pub(super) fn translate(ini: Ini, folder: &Path) -> Result<Translation, String> 
     if let (Some(_), Some(Some(policy))) = (&local, policies.first()) {
         config += &adopts(by_database, legacy, policy);
     }
+    let mut names = Vec::new();
     for (index, ((_, dumps), policy)) in
         jobs.iter().zip(&policies).enumerate().filter(|(_, ((_, dumps), _))| !dumps.is_empty())
     {
         let job = Job { index, dumps, globals: globals.as_deref(), ship: &ship, parallel, hooks: &hooks };
         config += &job.table(policy.as_deref(), purges_remote);
+        names.push(job.name());
     }
-    Ok(Translation { config, notes: all_notes, folder: local, recipient })
+    Ok(Translation { config, notes: all_notes, folder: local, recipient, jobs: names })
 }
 
 /// Returns a name, with a number for all but the first.
@@ -349,14 +353,31 @@ fn section_of(
     Ok((purge, Some(dump), keys.finish()))
 }
 
+/// The extension of a dump in directory format.
+const DIRECTORY_FORMAT: &str = "d/toc.dat";
+
+/// The files of pg_back: the name of the adopt, the extension, and a comment.
+const EXISTING: [(&str, &str, &str); 7] = [
+    ("dump", "dump", ""),
+    ("directory", DIRECTORY_FORMAT, ""),
+    ("sql", "sql", ""),
+    ("sql-gz", "sql.gz", ""),
+    ("tar", "tar", ""),
+    ("out", "out", "# Settings and configuration files of the server: no dumps, which `adopt take` refuses.\n"),
+    ("createdb-sql", "createdb.sql", "# Commands that create a database: no dumps, either.\n"),
+];
+
 /// Returns the tables that adopt the existing files of pg_back.
 fn adopts(by_database: bool, legacy: bool, policy: &str) -> String {
     let folder = if by_database { "{database}/" } else { "" };
     let time = if legacy { "%F_%H-%M-%S" } else { "%FT%T%:z" };
     let zone = if legacy { "# timezone = \"Europe/Berlin\"    # of the clock that named the files\n" } else { "" };
     let mut tables = "\n# The existing files of pg_back, which leave as pg_back would remove them.\n".to_owned();
-    for (name, extension) in [("dump", "dump"), ("sql", "sql"), ("sql-gz", "sql.gz"), ("tar", "tar"), ("out", "out")] {
-        for (suffix, end) in [("", ""), ("-age", ".age")] {
+    for (name, extension, comment) in EXISTING {
+        tables += comment;
+        // Dumps in directory format are encrypted file by file, and are not adopted then.
+        let ends = [("", ""), ("-age", ".age")].into_iter().take(if extension == DIRECTORY_FORMAT { 1 } else { 2 });
+        for (suffix, end) in ends {
             tables += &format!(
                 "[adopt.pg_back-{name}{suffix}]\ndestination = \"local\"\npattern = \"{folder}{{database}}_{time}.{extension}{end}\"\n\
                  retention = \"{policy}\"\n{zone}"
@@ -377,8 +398,12 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn name(&self) -> String {
+        numbered("nightly", self.index)
+    }
+
     fn table(&self, policy: Option<&str>, purges_remote: bool) -> String {
-        let name = numbered("nightly", self.index);
+        let name = self.name();
         let globals = self.globals.filter(|_| self.index == 0).map(str::to_owned);
         let dumps: Vec<String> = globals.into_iter().chain(self.dumps.iter().map(Dump::table)).collect();
         let ship: Vec<String> = self.ship.iter().map(|name| quoted(name)).collect();
