@@ -181,7 +181,7 @@ fn run_with_an_invalid_configuration_is_shown() {
     std::fs::write(test_env.config_path(), format!("{valid}\nunknown = 1\n")).unwrap();
     assert_eq!(service.request(RUN, FROM_PAGE, "").status, 202);
     wait_for("the banner", || service.get("/").body.contains("A task could not begin").then_some(()));
-    assert!(service.log().contains("longshore config check"), "{}", service.log());
+    assert!(service.log().contains("config check` shows why"), "{}", service.log());
     // It left no report, so that only the service can report it.
     assert_eq!(reports(&test_env), 0);
     wait_for("the notice", || (sent() == [("run_failed".to_owned(), "onset".to_owned())]).then_some(()));
