@@ -83,3 +83,45 @@ fn check_space(differentials: &Differentials<'_>, survey: &JobSurvey) -> Option<
         Err(error) => Some(Finding::failed("state_dir", &error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::check::Outcome;
+    use longshore_core::stage::Dump;
+    use longshore_core::subject::Subject;
+    use longshore_testkit::fake_stage::{Content, FakeDump};
+    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+
+    use super::*;
+    use crate::fixture;
+    use crate::survey::survey;
+
+    /// Returns the findings for a job of differences that dumps one subject.
+    async fn found(store: &MemoryStore, settings: &str, subject: Subject) -> Vec<Finding> {
+        let folder = tempfile::tempdir().unwrap();
+        let config = fixture::config(folder.path(), store, None);
+        let mut job = fixture::job(None);
+        job.differential = Some(toml::from_str(settings).unwrap());
+        let dump: Arc<dyn Dump> = Arc::new(FakeDump::new([(subject, Content::Whole("rows".into()))]));
+        check_differential(&config, &job, &survey(&[dump]).await.unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn destination_that_cannot_be_listed_is_a_warning() {
+        let store = MemoryStore::new();
+        let good = found(&store, "full_every = '7d'", Subject::database("app")).await;
+        assert!(good.iter().all(|finding| finding.outcome == Outcome::Good), "{good:?}");
+        store.fault(Operation::List, Fault::Deny);
+        let unlisted = found(&store, "full_every = '7d'", Subject::database("app")).await;
+        assert_eq!(unlisted[0].outcome, Outcome::Warning);
+        assert_eq!(unlisted[0].subject, format!("destination {}", fixture::DESTINATION));
+        let trusted = found(&store, "full_every = '7d'\nparent_unseen = 'trust'", Subject::database("app")).await;
+        assert!(trusted.iter().all(|finding| finding.outcome == Outcome::Good), "{trusted:?}");
+    }
+
+    #[tokio::test]
+    async fn job_without_databases_fails_the_check() {
+        let found = found(&MemoryStore::new(), "full_every = '7d'", Subject::Globals).await;
+        assert!(matches!(&found[..], [finding] if finding.outcome == Outcome::Failed), "{found:?}");
+    }
+}
