@@ -161,7 +161,8 @@ async fn check_stages(registry: &Registry, job: &Job, identities: &Identities) -
 /// Returns the formats of the job's dumps, if all are those of other programs.
 fn foreign_formats(job: &Job) -> Option<Vec<Format>> {
     // Another finding reports a dump that cannot be built.
-    job.dump.iter().map(|dump| dump(&job.site).ok()?.foreign_format()).collect()
+    let formats: Option<Vec<_>> = job.dump.iter().map(|dump| dump(&job.site).ok()?.foreign_format()).collect();
+    formats.filter(|formats| !formats.is_empty())
 }
 
 /// Checks that recipients parse, and that the identities given decrypt new backups.

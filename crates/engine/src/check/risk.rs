@@ -104,7 +104,7 @@ async fn foreign_drills(job: &Job) -> Option<bool> {
         let programs = subjects.iter().filter_map(|found| dump.restore_programs(&found.subject, &format));
         has_drill |= programs.into_iter().any(|programs| programs.drill.is_some());
     }
-    Some(has_drill)
+    (!job.dump.is_empty()).then_some(has_drill)
 }
 
 async fn has_drill(store: &dyn Store, cluster: &str) -> Result<bool> {
@@ -135,6 +135,9 @@ fn check_identities(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
         Finding::warning("identity", message, remedy)
     };
     let mut findings: Vec<_> = files.iter().filter(|file| encrypts && file.is_file()).map(warn).collect();
+    if config.decrypt.is_empty() {
+        return findings;
+    }
     let encryptions = jobs.iter().filter_map(|job| Some(job.encrypt.as_ref()?(&()).ok()?.name().to_owned()));
     for name in encryptions.collect::<BTreeSet<_>>().iter().filter(|name| config.decrypt.contains_key(*name)) {
         let message =
