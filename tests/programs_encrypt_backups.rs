@@ -173,6 +173,10 @@ fn programs_of_the_protocol_encrypt_and_decrypt() {
     let out = programs.env.path("out").display().to_string();
     programs.run(&["restore", "wiki", "--output", &out]).expect(0);
     assert_eq!(fs::read_to_string(&out).unwrap().lines().last(), Some("1000"));
+    // A program with another key calls the file modified, which proves no damage.
+    fs::write(&path, XOR.replace("out = flipped(data[:-32])", "out = data[:-32]")).unwrap();
+    programs.run(&["verify", "--all"]).expect(2).shows("the program reports damage").omits("damaged");
+    assert!(programs.backups().iter().all(|file| !file.contains(".damaged.")), "{:?}", programs.backups());
     // A program that accepts modified files, and one that encrypts nothing.
     fs::write(&path, XOR.replace("!= data[-32:]", "is None")).unwrap();
     programs.run(&test).expect(2).shows("FAILED   decrypt: fails for a modified file");
@@ -210,6 +214,17 @@ fn missing_decryption_is_named() {
     let decrypt = programs.script("open", "cat >/dev/null; echo 'no secret key' >&2; exit 2");
     configure(&format!("[decrypt.rot]\ntype = 'exec'\nprogram = ['{decrypt}']\n"));
     programs.run(&["verify", "--all"]).expect(2).shows("no secret key").omits("damaged");
+    // Nor does one that returns other bytes, such as with another key.
+    let decrypt = programs.script("open", "tr b-za b-za");
+    configure(&format!("[decrypt.rot]\ntype = 'exec'\nprogram = ['{decrypt}']\n"));
+    programs.run(&["verify", "--all"]).expect(2).shows("returned other bytes than were encrypted").omits("damaged");
+    assert!(programs.run(&["restore", "wiki", "--output", &format!("{out}-2")]).code != Some(0));
+    // An identity of age decrypts none of these backups.
+    let identity = programs.env.path("identity.txt");
+    finish(Command::new("age-keygen").arg("-o").arg(&identity)).expect(0);
+    configure(&format!("[identity]\nfile = '{}'\n", identity.display()));
+    programs.run(&["verify", "--all"]).expect(0).omits("read to its end");
+    assert!(programs.backups().iter().all(|file| !file.contains(".damaged.")), "{:?}", programs.backups());
 }
 
 #[test]

@@ -10,8 +10,9 @@ use longshore_core::{Error, Kind, Result, Stage};
 use crate::catalogs::read_catalogs;
 use crate::trust::{JobKey, Memory, report_name};
 
-/// Accepts the present state of the chains of a host at all destinations, or at all hosts' for
-/// clusters that were created anew. Returns the destinations where something was accepted.
+/// Accepts the present state of the chains of a host at all destinations. With the name of a
+/// destination instead of a host, accepts everything there. Returns the destinations where
+/// something was accepted.
 ///
 /// # Errors
 ///
@@ -30,6 +31,13 @@ pub async fn accept_chain(config: &Config, host: &str) -> Result<Vec<String>> {
             }
         };
         let mut memory = Memory::open(config, &destination)?;
+        if destination == host {
+            // The next look begins anew.
+            memory.clear();
+            memory.save()?;
+            accepted.push(destination);
+            continue;
+        }
         let mut jobs: BTreeSet<JobKey> = BTreeSet::new();
         for (job, reports) in memory.reports.jobs() {
             known.extend(reports.values().map(|report| report.host.clone()));

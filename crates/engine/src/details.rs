@@ -4,6 +4,7 @@ use longshore_catalog::catalog::Backup;
 use longshore_config::registry::Registry;
 use longshore_core::manifest::{Manifest, Verification};
 use longshore_core::meter::expect;
+use longshore_core::pipeline::decrypt_stored;
 use longshore_core::plugin::Identities;
 use longshore_core::provenance::{Mismatch, Provenance};
 use longshore_core::stage::Store;
@@ -53,17 +54,27 @@ pub(crate) async fn fetch_details(
     let key = file.key.as_str();
     let decryptor = decryptor(registry, identities, backup, &file.key, &[store]).await?;
     let sealed = expect(store.fetch(&file.key, None).await?, file.sealed.clone(), key.to_owned());
+    let mut cause = None;
     let opened = match (&backup.manifest.artifact.encryption, decryptor) {
         (None, _) => sealed,
-        (Some(_), Some(decryptor)) => decryptor.decrypt(sealed, key).await?,
+        (Some(_), Some(decryptor)) => {
+            let (opened, of_errors) = decrypt_stored(&*decryptor, sealed, key).await?;
+            cause = Some(of_errors);
+            opened
+        }
         (Some(encryption), None) => {
             let by_hand = backup.manifest.artifact.decryption.as_deref();
             return Err(registry.missing_decryption(encryption, by_hand, key));
         }
     };
-    let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;
-    let details: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
+    let cause = |error: Error| match &cause {
+        Some(cause) => cause.of(error),
+        None => error,
+    };
+    let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await.map_err(cause)?;
+    let details: Map<String, Value> = serde_json::from_slice(&bytes).map_err(|error| {
+        cause(Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))
+    })?;
     let mismatches = Provenance::mismatches(&backup.manifest, &details);
     // Details with warnings alone do not describe the contents of the dump.
     let has_record = details.keys().any(|key| ![Provenance::KEY, "warnings"].contains(&key.as_str()));

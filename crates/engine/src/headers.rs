@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_catalog::catalog::Backup;
 use longshore_config::registry::Registry;
 use longshore_core::header::{HeaderName, MAX_HEADER_BYTES};
@@ -19,6 +19,9 @@ use crate::stages;
 
 /// The number of headers of one file that are fetched and tried together.
 const BATCH: usize = 64;
+
+/// The number of headers fetched concurrently.
+const FETCHES: usize = 16;
 
 /// Returns the decryption of a file of a backup, if the backup is encrypted and there are
 /// identities. Reads each header beside the file from the first of the stores that has it.
@@ -50,7 +53,7 @@ pub(crate) async fn with_headers<'a>(
     names: impl Iterator<Item = &'a HeaderName>,
     stores: &[&dyn Store],
 ) -> Box<dyn Decrypt> {
-    // Those of the future last: anyone who can write chooses the time in a name.
+    // Headers dated in the future are tried last: anyone who can write chooses the time in a name.
     let limit = Utc::now() + CLOCK_TOLERANCE;
     let (past, future): (Vec<_>, Vec<_>) = names.partition(|name| name.time.time() <= limit);
     let names: Vec<&HeaderName> = past.into_iter().chain(future).collect();
@@ -73,8 +76,9 @@ pub(crate) async fn with_headers<'a>(
 /// Fetches headers. Returns also the error of one that could not be fetched.
 async fn fetch_all(names: &[&HeaderName], stores: &[&dyn Store]) -> (Vec<Bytes>, Option<Error>) {
     let (mut headers, mut unread) = (Vec::new(), None);
-    for name in names {
-        match fetch(name, stores).await {
+    let mut fetched = stream::iter(names).map(|name| fetch(name, stores)).buffered(FETCHES);
+    while let Some(header) = fetched.next().await {
+        match header {
             Ok(header) => headers.push(header),
             // A prune deletes headers with their backup.
             Err(error) if error.kind() == Kind::NotFound => {}
@@ -122,7 +126,8 @@ pub(crate) async fn first_opened(
         match open.file_key(own.clone(), headers.clone(), file.as_str()).await {
             Ok(key) => return Ok(Some((key, headers))),
             Err(error) if error.kind() == Kind::Denied => {}
-            Err(error) => return Err(error),
+            // Such as a forged header that needs a passphrase, or a plugin.
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     failed.map_or(Ok(None), Err)
@@ -192,5 +197,9 @@ impl Decrypt for WithHeaders {
             _ => error,
         };
         Ok(plaintext.map_err(cause).boxed())
+    }
+
+    fn is_authenticated(&self) -> bool {
+        self.own.is_authenticated()
     }
 }

@@ -89,10 +89,7 @@ impl Files {
     }
 
     fn write(&self, record: &Record) -> Result<()> {
-        let written = || -> std::io::Result<()> {
-            state_file::write(&self.record, record)?;
-            File::open(&self.folder)?.sync_all()
-        };
+        let written = || -> std::io::Result<()> { state_file::write(&self.record, record) };
         written().map_err(|error| failed(&self.record, "cannot record a pause", error))
     }
 

@@ -94,7 +94,7 @@ pub async fn run(
     let (incrementals, more) = Incrementals::plan((config, job), &dumps, &pipeline, &server, lock.time.time()).await?;
     warnings.extend(more);
     let (differentials, more) =
-        Differentials::plan((config, job), &subjects, &missing, &pipeline, differences, lock.time.time()).await?;
+        Differentials::plan((config, job), &subjects, &pipeline, differences, lock.time.time()).await?;
     warnings.extend(more);
     let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     observer.event(&Event::RunPlanned(&surveyed));

@@ -25,7 +25,9 @@ pub(crate) fn decryptor(
     backup: &Backup,
 ) -> Result<Option<Box<dyn Decrypt>>> {
     match &backup.manifest.artifact.encryption {
-        Some(encryption) if identities.are_for(encryption) => registry.decryption(encryption, identities).map(Some),
+        Some(encryption) if registry.can_decrypt(encryption, identities) => {
+            registry.decryption(encryption, identities).map(Some)
+        }
         _ => Ok(None),
     }
 }

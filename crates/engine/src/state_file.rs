@@ -17,7 +17,7 @@ pub(crate) fn write(path: &Path, content: &impl Serialize) -> io::Result<()> {
     file.write_all(&text)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    Ok(())
+    File::open(folder)?.sync_all()
 }
 
 /// Waits for the lock of a file that several processes change, and takes it until the result is

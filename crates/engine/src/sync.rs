@@ -438,12 +438,19 @@ async fn repair_backup(from: &Catalogued, planned: &PlannedCopy<'_>, observer: &
     let (name, to) = (&planned.backup.name, &*planned.to.store);
     let own = planned.to.catalog.backups().find(|own| own.name == *name);
     let after = |last: Timestamp| Utc::now().max(last.time() + TimeDelta::seconds(1));
-    let time = own.and_then(|own| own.marks.last()).map_or_else(Utc::now, after);
-    let damage = mark(None, "being replaced by a good copy");
-    let damaged = longshore_catalog::mark::put(&damage, to, name, MarkKind::Damaged, time).await?;
+    let last = own.and_then(|own| own.marks.last());
+    let is_recent = |time: &Timestamp| Utc::now() - time.time() < TimeDelta::days(1);
+    let damaged = match own.and_then(|own| own.marks.latest(MarkKind::Damaged)) {
+        Some(found) if Some(found) == last && is_recent(&found) => found,
+        _ => {
+            let damage = mark(None, "being replaced by a good copy");
+            let time = last.map_or_else(Utc::now, after);
+            longshore_catalog::mark::put(&damage, to, name, MarkKind::Damaged, time).await?.time
+        }
+    };
     replace(&*from.store, to, planned.backup, observer).await?;
     let mark = mark(None, "replaced by a good copy");
-    longshore_catalog::mark::put(&mark, to, name, MarkKind::Verified, after(damaged.time)).await.map(drop)
+    longshore_catalog::mark::put(&mark, to, name, MarkKind::Verified, after(damaged)).await.map(drop)
 }
 
 /// Copies one backup, from the next source if one fails. Also returns sources found damaged.

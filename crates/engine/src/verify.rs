@@ -22,7 +22,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
 use longshore_core::mark::{Mark, MarkKind};
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Depth, FullBackup, read_back_with};
+use longshore_core::pipeline::{Depth, FullBackup, read_back_with, unproven};
 use longshore_core::plugin::{Identities, JobContext};
 use longshore_core::stage::{Store, Verify};
 use longshore_core::subject::Subject;
@@ -194,7 +194,7 @@ impl BackupVerifier<'_> {
     /// stored bytes.
     fn decodes(&self, backup: &Backup) -> bool {
         let encryption = backup.manifest.artifact.encryption.as_deref();
-        encryption.is_none_or(|encryption| self.identities.are_for(encryption))
+        encryption.is_none_or(|encryption| self.registry.can_decrypt(encryption, self.identities))
     }
 
     /// Verifies one backup. Returns `None` if the backup was deleted meanwhile.
@@ -207,6 +207,8 @@ impl BackupVerifier<'_> {
         let observer = of_backup(&self.observer, backup.name.clone());
         let counting = Arc::new(Counting { bytes: AtomicU64::new(0), inner: observer });
         let observer: Arc<dyn Observer> = counting.clone();
+        let encryption = backup.manifest.artifact.encryption.as_ref();
+        let is_by_program = encryption.is_some_and(|encryption| self.identities.programs.contains_key(encryption));
         // Damage of the stored bytes, until decoding begins.
         let mut found_by = Depth::Sealed;
         let read = async {
@@ -236,8 +238,12 @@ impl BackupVerifier<'_> {
             Ok::<_, Error>((read, compared))
         };
         let read = match read.await {
-            // A file whose own header is damaged accepts no header beside it.
-            Err(error) if error.kind() == Kind::Denied && !backup.headers.is_empty() => {
+            // A file whose own header is damaged accepts no header beside it, and a program that
+            // fails does not show whether the stored bytes are damaged.
+            Err(error)
+                if (error.kind() == Kind::Denied && !backup.headers.is_empty())
+                    || (!is_damage(&error) && error.stage() == Stage::Decrypt && is_by_program) =>
+            {
                 match verify_stored(&*at.store, backup, &ignore()).await {
                     Err(damage) if is_damage(&damage) => Err(damage),
                     _ => Err(error),
@@ -249,9 +255,15 @@ impl BackupVerifier<'_> {
             return Some(difference::result(at, backup));
         }
         let is_damaged = read.as_ref().is_err_and(is_damage);
+        let mut read = read;
         if is_damaged && self.decodes(backup) && verify_stored(&*at.store, backup, &ignore()).await.is_ok() {
-            // The stored bytes match their digest: only decoding finds the damage.
+            // The stored bytes match their digest: only decoding finds the damage, if the plaintext
+            // is authentic.
             found_by = Depth::Decoded;
+            read = read.map_err(|error| match is_by_program {
+                true => unproven(backup.name.as_str(), error),
+                false => error,
+            });
         }
         let (read, compared, error) = match read {
             Ok((read, compared)) => (Some(read), compared, None),

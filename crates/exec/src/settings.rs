@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The default time in which a program of the protocol sends its first message.
-pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The protocol of a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -123,7 +123,7 @@ impl ExecProgram {
             return usage("stall_timeout must be longer than zero", "write a duration such as \"10m\"");
         }
         if self.hello_timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return usage("hello_timeout must be longer than zero", "write a duration such as \"5s\"");
+            return usage("hello_timeout must be longer than zero", "write a duration such as \"30s\"");
         }
         Ok(())
     }

@@ -118,6 +118,10 @@ impl Check for FakeDump {
 
 #[async_trait]
 impl Dump for FakeDump {
+    fn dumps_databases(&self) -> bool {
+        self.subjects.iter().all(|(subject, _)| subject.kind() == SubjectKind::Database)
+    }
+
     async fn discover(&self) -> Result<Discovery> {
         let subjects = self.subjects.iter().map(|(subject, _)| discovered(subject.clone()));
         Ok(Discovery {

@@ -19,7 +19,7 @@ use longshore_core::manifest::{Server, Tool};
 use longshore_core::plugin::ProgramTarget;
 use longshore_core::stage::{Dump, DumpNotes, Dumped, RestorePrograms, RunNeeds};
 use longshore_core::stream::OnEnd;
-use longshore_core::subject::Subject;
+use longshore_core::subject::{Subject, SubjectKind};
 use longshore_core::{Result, Stage};
 use longshore_exec::session::no_input;
 use longshore_exec::{Ended, ExecProgram, Request, Role, Session, output};
@@ -109,6 +109,10 @@ impl Dump for ProgramDump {
             snapshot: None,
             notes,
         })
+    }
+
+    fn dumps_databases(&self) -> bool {
+        self.subject.kind() == SubjectKind::Database
     }
 
     fn foreign_format(&self) -> Option<Format> {

@@ -121,6 +121,10 @@ const DATA_DIRECTORY: &str = "select coalesce(to_json(case when inet_server_addr
 
 #[async_trait]
 impl Dump for Dumper {
+    fn dumps_databases(&self) -> bool {
+        true
+    }
+
     async fn data_directory(&self) -> Option<std::path::PathBuf> {
         self.client.query(DATA_DIRECTORY).await.ok().flatten()
     }

@@ -1,19 +1,24 @@
 //! Encryption.
 
+use std::fs;
 use std::path::Path;
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::encryption_name::EncryptionName;
+use longshore_core::meter::Digest;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Encrypt;
 use longshore_core::stream::{ByteStream, drain, from_bytes};
 use longshore_core::unit::TimeSpan;
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use longshore_exec::settings::STALL_TIMEOUT;
 use longshore_exec::{ExecProgram, Request, Role};
 
 use crate::filter::encrypted;
+
+/// The maximum size of a file with keys, in bytes.
+const MAX_KEY_FILE_BYTES: u64 = 1 << 20;
 
 /// The plaintext of a check.
 const PROBE: &str = "a probe of `longshore check`\n";
@@ -95,7 +100,47 @@ impl Encrypt for ProgramEncrypt {
         Vec::new()
     }
 
+    /// Returns a digest of the command and of the files that it names, such as one with a key.
+    fn reader_fingerprints(&self) -> Vec<String> {
+        let mut seen = Vec::new();
+        for argument in &self.program.argv {
+            seen.extend_from_slice(Digest::of(argument.as_bytes()).hex().as_bytes());
+        }
+        for file in self.program.argv.iter().skip(1).map(Path::new) {
+            let is_small = fs::metadata(file).is_ok_and(|metadata| metadata.len() <= MAX_KEY_FILE_BYTES);
+            if is_small && let Ok(content) = regular_file::read(file) {
+                seen.extend_from_slice(Digest::of(&content).hex().as_bytes());
+            }
+        }
+        vec![Digest::of(&seen).hex().to_owned()]
+    }
+
     fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream {
         encrypted(self.program.clone(), Request::new(Stage::Encrypt, subject, Role::Encrypt), plaintext)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_key_file_changes_the_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("public.gpg");
+        let fingerprints = || {
+            let argv = vec!["/bin/false".to_owned(), key.display().to_string()];
+            let program = ExecProgram { argv, ..ExecProgram::default() };
+            let name = EncryptionName::new("gpg").unwrap();
+            let encrypt = ProgramEncrypt { program, name, extension: ".gpg".to_owned(), undo: "gpg".to_owned() };
+            assert!(encrypt.recipients().is_empty());
+            encrypt.reader_fingerprints()
+        };
+        let missing = fingerprints();
+        fs::write(&key, "a key").unwrap();
+        let before = fingerprints();
+        assert_eq!(before, fingerprints());
+        fs::write(&key, "another").unwrap();
+        assert!(before != fingerprints() && before != missing);
     }
 }

@@ -44,20 +44,23 @@ pub(crate) fn encrypted(program: ExecProgram, request: Request, plaintext: ByteS
 }
 
 /// Returns the decrypted bytes. The stream ends cleanly only if the program read all of the
-/// ciphertext and succeeded. If it fails, and the ciphertext is not the one that was stored, then
-/// the error is that of the ciphertext: other failures prove no damage.
+/// ciphertext and succeeded. If it fails after some output, the rest of the ciphertext is read: its
+/// error is the cause, if it has one. Without output, the program probably lacks a key, and reading
+/// the rest could take hours.
 pub(crate) fn decrypted(program: ExecProgram, request: Request, mut ciphertext: ByteStream) -> ByteStream {
     let stream = async_stream::try_stream! {
-        let mut session = match Session::start(&program, request).await {
-            Ok(session) => session,
-            Err(error) => Err(cause(error, &mut ciphertext).await)?,
-        };
+        let mut session = Session::start(&program, request).await.map_err(no_damage)?;
+        let mut has_output = false;
         loop {
             match session.step(&mut ciphertext).await {
-                Ok(Step::Output(bytes)) => yield bytes,
+                Ok(Step::Output(bytes)) => {
+                    has_output = true;
+                    yield bytes;
+                }
                 Ok(Step::Ended) => break,
                 Ok(Step::Taken(_) | Step::InputEnded | Step::Entry(_)) => {}
-                Err(error) => Err(cause(error, &mut ciphertext).await)?,
+                Err(error) if has_output => Err(cause(error, &mut ciphertext).await)?,
+                Err(error) => Err(no_damage(error))?,
             }
         }
         if let Err(error) = session.finish().await {
@@ -67,14 +70,25 @@ pub(crate) fn decrypted(program: ExecProgram, request: Request, mut ciphertext: 
     stream.boxed()
 }
 
-/// Reads the rest of the ciphertext, and returns its error, if it ends in one.
+/// Reads the rest of the ciphertext, and returns its error, or else that of the program.
 async fn cause(error: Error, ciphertext: &mut ByteStream) -> Error {
     while let Some(chunk) = ciphertext.next().await {
         if let Err(damage) = chunk {
             return damage;
         }
     }
-    error
+    no_damage(error)
+}
+
+/// Returns the error of a program, which is no damage even if the program says so: its caller
+/// compares the digest of the stored bytes.
+fn no_damage(error: Error) -> Error {
+    match error.kind() {
+        Kind::Corrupt => {
+            Error::new(Stage::Decrypt, Kind::Failed, error.subject(), "the program reports damage").because(error)
+        }
+        _ => error,
+    }
 }
 
 /// The first bytes of the plaintext. Clones share them.
@@ -205,13 +219,17 @@ mod tests {
 
     #[tokio::test]
     async fn damage_is_reported_by_the_digest_alone() {
-        // The program fails early, and a wrong digest is found only at the end.
-        let fails = "head -c 10 >/dev/null; echo 'no secret key' >&2; exit 2";
+        // The program fails in the middle, and a wrong digest is found only at the end.
+        let fails = "head -c 10; echo 'no secret key' >&2; exit 2";
         let error = Script::new(fails).decrypt(fails_after(3_000_000)).await.unwrap_err();
         assert!(is_failure(&error), "{}", error.chain());
         let error = Script::new(fails).decrypt(random(1, 3_000_000)).await.unwrap_err();
         assert!(error.kind() == Kind::Failed && error.chain().contains("no secret key"), "{}", error.chain());
         let error = Script::new("exit 0").decrypt(random(1, 3_000_000)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Failed);
+        // Without output, the rest is not read.
+        let endless = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(b"more")));
+        let error = Script::new("exec 0<&-; exit 2").decrypt(endless.boxed()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Failed);
     }
 }

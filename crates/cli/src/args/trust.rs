@@ -11,12 +11,13 @@ pub(crate) enum Trust {
     /// For backups from before the first signature, or of a key that is no longer trusted. A
     /// signature states that this host trusts the backup: look at the list first.
     Adopt(Adopt),
-    /// Accept the present state of the run reports of a host, and of its backups.
+    /// Accept the present state of a host's run reports and backups, or of a destination.
     ///
     /// After a host lost its state, after a rollback or a deletion that is explained, or after a
     /// cluster was created anew.
     AcceptChain {
-        /// The name of the host, as `longshore status` reports it.
+        /// The name of the host, as `longshore status` reports it, or of a destination, where all
+        /// is accepted.
         host: String,
     },
 }

@@ -18,7 +18,9 @@ pub(super) async fn trust(context: &Context, what: &Trust) -> Result<Exit> {
         Trust::Adopt(args) => sign(context, args).await,
         Trust::AcceptChain { host } => {
             for destination in accept_chain(&context.config, host).await? {
-                context.output.line(format_args!("accepted the reports of {host} at \"{destination}\""));
+                let what =
+                    if *host == destination { "everything".to_owned() } else { format!("the reports of {host}") };
+                context.output.line(format_args!("accepted {what} at \"{destination}\""));
             }
             Ok(Exit::Done)
         }

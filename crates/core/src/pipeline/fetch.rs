@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::compress::decompress;
 use crate::difference::reconstruct;
@@ -12,6 +12,7 @@ use crate::event::{Event, Observer};
 use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::meter::expect;
+use crate::pipeline::decrypt_stored;
 use crate::plugin::decryption_hint;
 use crate::stage::{Decrypt, Store, Verify, VerifyReport, verifiers_of};
 use crate::stream::{ByteStream, drain};
@@ -125,9 +126,14 @@ async fn fetch_rest(
 pub async fn decode(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let key = artifact.key.as_str();
+    let mut cause = None;
     let decrypted = match (&artifact.encryption, decrypt) {
         (None, _) => sealed,
-        (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
+        (Some(_), Some(decrypt)) => {
+            let (decrypted, of_errors) = decrypt_stored(decrypt, sealed, key).await?;
+            cause = Some(of_errors);
+            decrypted
+        }
         (Some(encryption), None) => {
             let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("encrypted with {encryption}"));
             return Err(error.hint(decryption_hint(encryption, artifact.decryption.as_deref())));
@@ -142,7 +148,11 @@ pub async fn decode(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dy
         }
     };
     let content = artifact.difference.as_ref().map_or(&artifact.plaintext, |difference| &difference.encoded);
-    Ok(expect(plain, content.clone(), key.to_owned()))
+    let plain = expect(plain, content.clone(), key.to_owned());
+    Ok(match cause {
+        Some(cause) => plain.map_err(move |error| cause.of(error)).boxed(),
+        None => plain,
+    })
 }
 
 /// The result of a read-back.

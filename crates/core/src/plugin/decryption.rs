@@ -32,12 +32,6 @@ impl Identities {
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.texts.is_empty() && self.passphrase == Passphrase::Unused
     }
-
-    /// Returns true if files with this encryption are to be decrypted: by a program, or by the
-    /// identities.
-    pub fn are_for(&self, encryption: &str) -> bool {
-        self.programs.contains_key(encryption) || !self.is_empty()
-    }
 }
 
 /// Returns the hint of errors about a file that cannot be decrypted here. `by_hand` is the way in

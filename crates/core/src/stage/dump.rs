@@ -70,6 +70,11 @@ pub trait Dump: Check {
         None
     }
 
+    /// Returns true if the stage dumps databases, even if the server has none of them now.
+    fn dumps_databases(&self) -> bool {
+        false
+    }
+
     /// Returns the format of all dumps of the stage, if it is that of another program.
     fn foreign_format(&self) -> Option<Format> {
         None

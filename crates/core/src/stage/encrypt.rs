@@ -24,6 +24,12 @@ pub trait Encrypt: Check {
     /// Returns a fingerprint of each recipient, by which to find the matching identity.
     fn recipients(&self) -> Vec<String>;
 
+    /// Returns fingerprints of all that decides who can decrypt, by default the recipients. If they
+    /// change, the readers of new files may be unable to decrypt older ones.
+    fn reader_fingerprints(&self) -> Vec<String> {
+        self.recipients()
+    }
+
     /// Encrypts a stream. `subject` is for errors.
     fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream;
 
@@ -38,6 +44,12 @@ pub trait Encrypt: Check {
 pub trait Decrypt: Send + Sync {
     /// Decrypts a stream. A truncated or modified stream ends in an error. `subject` is for errors.
     async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream>;
+
+    /// Returns true if a clean end of the plaintext proves that these bytes were encrypted. A
+    /// program of the operator may return other bytes, which prove no damage.
+    fn is_authenticated(&self) -> bool {
+        true
+    }
 
     /// Returns the access to headers, if a file's header can be read apart from the file.
     fn headers(&self) -> Option<&dyn OpenHeader> {

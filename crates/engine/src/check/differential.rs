@@ -32,8 +32,8 @@ pub(super) async fn check_differential(config: &Config, job: &Job, survey: &JobS
         destinations: job.ship.iter().filter_map(open).collect(),
         needed_wal: None,
     };
-    let (subjects, missing, configured) = (&survey.subjects, &survey.missing, Differences::AsConfigured);
-    let planned = Differentials::plan((config, job), subjects, missing, &pipeline, configured, Utc::now());
+    let planned =
+        Differentials::plan((config, job), &survey.subjects, &pipeline, Differences::AsConfigured, Utc::now());
     let differentials = match planned.await {
         Ok((Some(differentials), _)) => differentials,
         // Another finding reports a state_dir that cannot be written to.

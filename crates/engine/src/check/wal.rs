@@ -98,7 +98,7 @@ async fn check_arrival(
         let arrived = async {
             let archive = archive.as_ref().map_err(Clone::clone)?;
             let file = arrival(archive, name, deadline).await?;
-            if reader.encryption(&file)?.is_some_and(|encryption| !identities.are_for(encryption)) {
+            if reader.encryption(&file)?.is_some_and(|encryption| !registry.can_decrypt(encryption, identities)) {
                 return Ok::<_, Error>("is archived".to_owned());
             }
             let begun = Instant::now();

@@ -62,7 +62,8 @@ pub(super) async fn read_all(
     let mut candidates = Vec::new();
     for (backup, earlier) in backups.into_iter().zip(earlier) {
         let artifact = &backup.manifest.artifact;
-        if let Some(encryption) = artifact.encryption.as_deref().filter(|name| !identities.are_for(name)) {
+        if let Some(encryption) = artifact.encryption.as_deref().filter(|name| !registry.can_decrypt(name, identities))
+        {
             let (by_hand, subject) = (artifact.decryption.as_deref(), backup.name.as_str());
             return Err(registry.missing_decryption(encryption, by_hand, subject));
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use longshore_catalog::catalog::{Backup, Catalog, Series};
+use longshore_config::registry::Builder;
 use longshore_config::{Config, Differential as Settings, Job, ParentUnseen};
 use longshore_core::difference::{Differ, FullBlocks, HELD_BYTES, Outcome, signature_bytes};
 use longshore_core::event::Observer;
@@ -63,7 +64,6 @@ impl<'a> Differentials<'a> {
     pub(crate) async fn plan(
         (config, job): (&'a Config, &'a Job),
         subjects: &[(Arc<dyn Dump>, DiscoveredSubject)],
-        missing: &[(Subject, Error)],
         pipeline: &Pipeline,
         differences: Differences,
         now: DateTime<Utc>,
@@ -71,7 +71,9 @@ impl<'a> Differentials<'a> {
         let Some(settings) = &job.differential else { return Ok((None, None)) };
         let databases = subjects.iter().map(|(_, surveyed)| &surveyed.subject);
         let databases: Vec<_> = databases.filter(|subject| subject.kind() == SubjectKind::Database).collect();
-        if databases.is_empty() && missing.iter().all(|(subject, _)| subject.kind() != SubjectKind::Database) {
+        // Another error reports a dump that cannot be built.
+        let may_dump = |dump: &Builder<dyn Dump>| dump(&job.site).map_or(true, |dump| dump.dumps_databases());
+        if databases.is_empty() && !job.dump.iter().any(may_dump) {
             return Err(without_database(job));
         }
         let folder = match StateFolder::of(config, job) {

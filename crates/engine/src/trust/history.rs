@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_catalog::catalog::{Backup, Catalog};
 use longshore_catalog::mark;
@@ -30,6 +30,8 @@ use crate::report_retention::{REMOVAL, surplus};
 
 /// The number of reports fetched concurrently.
 const FETCHES: usize = 16;
+/// The longest time that a repair may take.
+const MAX_REPAIR: TimeDelta = TimeDelta::days(3);
 /// The number of names in a message.
 const MAX_NAMED: usize = 3;
 
@@ -43,10 +45,10 @@ pub struct HistoryProblem {
 }
 
 impl HistoryProblem {
-    fn new(message: String, host: Option<&str>) -> Self {
-        let accept = host.map_or_else(|| "HOST".to_owned(), str::to_owned);
+    /// `accepted` is a host or a destination.
+    fn new(message: String, accepted: &str) -> Self {
         let hint = format!(
-            "find out who changed the destination; `longshore trust accept-chain {accept}` accepts its present state"
+            "find out who changed the destination; `longshore trust accept-chain {accepted}` accepts its present state"
         );
         Self { message, hint }
     }
@@ -224,7 +226,7 @@ impl Look<'_> {
             let noun = if count == 1 { "run report is" } else { "run reports are" };
             let message =
                 format!("rolled back: {count} {noun} missing, by {host}, which this host saw before ({names})");
-            HistoryProblem::new(message, Some(host))
+            HistoryProblem::new(message, host)
         };
         missing.iter().map(problem).collect()
     }
@@ -238,7 +240,7 @@ impl Look<'_> {
                 let message = format!(
                     "{host} began a new chain of run reports with {key}: it lost its state or uses another configuration, or another host has its key"
                 );
-                problems.push(HistoryProblem::new(message, Some(host)));
+                problems.push(HistoryProblem::new(message, host));
             }
         }
         for (job, reports) in self.memory.reports.jobs() {
@@ -249,12 +251,12 @@ impl Look<'_> {
                 }
             }
             for all in successors.into_values().filter(|all| all.len() > 1) {
-                let host = all.first().map(|(_, host)| *host);
+                let host = all.first().map_or(self.destination, |(_, host)| host);
                 let names = named(all.iter().map(|(name, _)| name));
                 let message = format!(
                     "forked: {} run reports follow the same one ({names}): two hosts write as {}",
                     all.len(),
-                    host.unwrap_or_default()
+                    host
                 );
                 problems.push(HistoryProblem::new(message, host));
             }
@@ -301,16 +303,20 @@ impl Look<'_> {
         let message = format!("{count} {noun} missing, and no signed statement permits that ({names})");
         let job = lost.first().and_then(|name| self.memory.backups.get(name));
         let host = job.and_then(|job| self.host_of(job));
-        Ok(vec![HistoryProblem::new(message, host.as_deref())])
+        Ok(vec![HistoryProblem::new(message, host.as_deref().unwrap_or(self.destination))])
     }
 
-    /// Returns those of the missing backups whose newest signed result is damage: a repair deletes
-    /// a damaged backup before the upload of a good copy.
+    /// Returns those of the missing backups whose newest signed result is damage, found recently: a
+    /// repair states that before it deletes a backup and uploads a good copy.
     async fn known_damaged(&self, listing: &Listing, lost: &[BackupName]) -> Result<BTreeSet<BackupName>> {
         let signatures = ListedSignatures::of(&listing.keys);
         let mut newest: BTreeMap<BackupName, MarkName> = BTreeMap::new();
         for mark in listing.keys.iter().filter_map(MarkName::from_key) {
-            let is_result = matches!(mark.kind, MarkKind::Verified | MarkKind::Damaged);
+            let is_result = match mark.kind {
+                MarkKind::Verified => true,
+                MarkKind::Damaged => (Utc::now() - mark.time.time()).abs() < MAX_REPAIR,
+                _ => false,
+            };
             if is_result && lost.contains(&mark.backup) {
                 let newest = newest.entry(mark.backup.clone()).or_insert_with(|| mark.clone());
                 if mark.time > newest.time {
@@ -328,7 +334,7 @@ impl Look<'_> {
     }
 
     /// Finds backups whose manifest is not the one that this host saw before, or that a report
-    /// states: also the thief of a signing key replaces no older backup unnoticed.
+    /// states. Detects a replacement even by the holder of a stolen signing key.
     fn replaced_backups(&self, catalog: &Catalog) -> Option<HistoryProblem> {
         let is_other = |backup: &&Backup| {
             self.memory.manifests.get(&backup.name).is_some_and(|known| match &backup.signature {
@@ -344,7 +350,7 @@ impl Look<'_> {
             named(others.iter().map(|backup| &backup.name))
         );
         let host = self.host_of(&job_named(&first.manifest.cluster.name, &first.manifest.job));
-        Some(HistoryProblem::new(message, host.as_deref()))
+        Some(HistoryProblem::new(message, host.as_deref().unwrap_or(self.destination)))
     }
 
     /// Returns the host that wrote the last report of a job.
@@ -370,7 +376,7 @@ impl Look<'_> {
                 let message = format!(
                     "{name} is of another cluster \"{cluster}\", with the system identifier {system}: it was upgraded or created anew, or the backup is from another host"
                 );
-                problems.push(HistoryProblem::new(message, None));
+                problems.push(HistoryProblem::new(message, self.destination));
             }
         }
         problems

@@ -11,7 +11,7 @@ use longshore_core::meter::Digest;
 use longshore_core::{Error, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
-use super::known_reports::KnownReports;
+use super::known_reports::{JobKey, KnownReports};
 
 use crate::destination_state::state_dir;
 use crate::state_file;
@@ -35,9 +35,6 @@ pub(crate) struct Memory {
     /// The first reports of chains that began although an earlier one existed.
     pub(crate) restarted: BTreeSet<Key>,
 }
-
-/// The cluster and the job, as used in names.
-pub(crate) type JobKey = (String, String);
 
 impl Memory {
     /// Reads what this host saw; empty for a new destination.
@@ -67,6 +64,11 @@ impl Memory {
     /// Returns true if this host saw nothing there yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.reports.is_empty() && self.backups.is_empty()
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { path: std::mem::take(&mut self.path), ..Self::default() };
     }
 
     /// Writes what this host saw.

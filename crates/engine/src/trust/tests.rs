@@ -27,6 +27,7 @@ use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use longshore_trust::signing_key::SigningKey;
 use tempfile::TempDir;
 
+use crate::accept_chain::accept_chain;
 use crate::catalogs::read_catalogs;
 use crate::fixture::{config, manifest, registry};
 use crate::hold::{HoldChange, hold};
@@ -387,6 +388,23 @@ async fn record_deleted_with_its_signature_is_not_unsigned() {
     assert_eq!(listed.verify(&*store, manifest, &content).await.unwrap(), Verdict::Unsigned);
     world.stores[0].lose(manifest);
     assert_eq!(listed.verify(&*store, manifest, &content).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn everything_at_a_destination_can_be_accepted() {
+    let mut world = World::new(22);
+    // A backup of before has no run report.
+    for _ in 0..4 {
+        world.adopt(0).await;
+    }
+    world.look(0, "before the deletion").await;
+    let keys = world.stores[0].keys();
+    let manifest = keys.iter().find(|key| BackupName::from_manifest_key(key).is_some()).unwrap();
+    world.stores[0].lose(manifest);
+    let problems = read_catalogs(&world.readers[0], Some(PLACES[0])).await.unwrap().remove(0).1.unwrap().history;
+    assert!(problems[0].hint.contains(&format!("accept-chain {}`", PLACES[0])), "{problems:?}");
+    assert_eq!(accept_chain(&world.readers[0], PLACES[0]).await.unwrap(), [PLACES[0]]);
+    world.look(0, "accepted").await;
 }
 
 mod slow {

@@ -63,7 +63,7 @@ impl BackupVerifier<'_> {
         let mut selected = select(scope, &folder, files);
         let readable = |key: &&WalKey| match reader.encryption(key) {
             Ok(None) => true,
-            Ok(Some(encryption)) => self.identities.are_for(encryption),
+            Ok(Some(encryption)) => self.registry.can_decrypt(encryption, self.identities),
             Err(_) => !self.identities.is_empty(),
         };
         if let (Scope::Named(_), Some(first), false) = (scope, selected.first(), selected.iter().any(readable)) {

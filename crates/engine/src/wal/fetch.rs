@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use longshore_config::registry::Registry;
 use longshore_config::{Config, WalArchive};
 use longshore_core::compress::decompress;
+use longshore_core::pipeline::decrypt_stored;
 use longshore_core::plugin::Identities;
 use longshore_core::stage::Decrypt;
 use longshore_core::stream::{ByteStream, collect, from_bytes};
@@ -213,12 +214,19 @@ impl Reader<'_> {
     /// Decrypts a file, and returns its content, which is at most as large as the name permits.
     async fn content(&self, sealed: ByteStream, file: &WalKey, decryptor: Option<Box<dyn Decrypt>>) -> Result<Bytes> {
         let subject = file.key.as_str();
-        let compressed = match decryptor {
-            None => sealed,
-            Some(decryptor) => decryptor.decrypt(sealed, subject).await?,
+        let (compressed, cause) = match decryptor {
+            None => (sealed, None),
+            Some(decryptor) => {
+                let (compressed, cause) = decrypt_stored(&*decryptor, sealed, subject).await?;
+                (compressed, Some(cause))
+            }
         };
         let (FileSize::Exactly(limit) | FileSize::AtMost(limit)) = file.name.file_size(self.size);
-        collect(decompress(compressed, subject), limit as usize, Stage::Verify, subject).await
+        let content = collect(decompress(compressed, subject), limit as usize, Stage::Verify, subject).await;
+        content.map_err(|error| match cause {
+            Some(cause) => cause.of(error),
+            None => error,
+        })
     }
 
     /// Returns the decryption of a file by its own header, if it is encrypted.
@@ -226,7 +234,7 @@ impl Reader<'_> {
         let subject = file.key.as_str();
         match self.encryption(file)? {
             None => Ok(None),
-            Some(encryption) if !self.identities.are_for(encryption) => {
+            Some(encryption) if !self.registry.can_decrypt(encryption, self.identities) => {
                 Err(self.registry.missing_decryption(encryption, None, subject))
             }
             Some(encryption) => self.registry.decryption(encryption, self.identities).map(Some),

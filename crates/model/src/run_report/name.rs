@@ -137,9 +137,9 @@ impl fmt::Display for ReportName {
     }
 }
 
-/// Returns a job's name as used in keys: the name of the folder of the job's reports. The parent folder also contains the files of
-/// a database with the name of the parent folder, so the result differs from the names of these
-/// files.
+/// Returns a job's name as used in keys: the name of the folder of the job's reports. The parent
+/// folder also contains the files of a database with the name of the parent folder, so the result
+/// differs from the names of these files.
 pub fn encode_job(job: &str) -> String {
     match job.strip_prefix(FOLDER) {
         Some(rest) if rest.starts_with('-') => encode_reserved_name(job),

@@ -46,7 +46,8 @@ fn rejects_settings_without_recipient() {
 fn error_names_place_of_mistyped_recipient() {
     let folder = TestFolder::new();
     let (_, recipient) = folder.identity("key.txt");
-    let typo = recipient.replace(&recipient[20..22], "00");
+    let mut typo = recipient.clone();
+    typo.replace_range(20..21, if recipient.as_bytes()[20] == b'q' { "p" } else { "q" });
     let error = config_error(&format!("recipients = ['{recipient}', '{typo}']"));
     assert_eq!(error.subject(), "recipients, number 2");
     assert!(error.to_string().contains(&typo[..24]), "{error}");

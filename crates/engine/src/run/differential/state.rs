@@ -45,7 +45,7 @@ pub(super) struct FullState {
     /// The digest of its plaintext.
     pub(super) plaintext: Digest,
     encryption: Option<String>,
-    /// The fingerprints of the recipients: those of a difference must be able to decrypt the full
+    /// The fingerprints of what decides who can decrypt: those of a difference must be able to decrypt the full
     /// backup, too.
     recipients: Vec<String>,
     /// The destinations that received it.
@@ -93,7 +93,7 @@ impl FullState {
             full: manifest.name()?,
             plaintext: manifest.artifact.plaintext.clone(),
             encryption: encrypt.map(|encrypt| encrypt.name().to_owned()),
-            recipients: encrypt.map(Encrypt::recipients).unwrap_or_default(),
+            recipients: encrypt.map(Encrypt::reader_fingerprints).unwrap_or_default(),
             destinations: destinations.into_iter().collect(),
             block_bytes: settings.block_bytes(),
             blocks: summary.blocks,
@@ -138,7 +138,7 @@ impl FullState {
         if self.block_bytes != settings.block_bytes() {
             return Some(format!("{full} was compared in blocks of {} bytes", self.block_bytes));
         }
-        let recipients = encrypt.map(Encrypt::recipients).unwrap_or_default();
+        let recipients = encrypt.map(Encrypt::reader_fingerprints).unwrap_or_default();
         let is_same = self.encryption.as_deref() == encrypt.map(Encrypt::name) && self.recipients == recipients;
         (!is_same).then(|| format!("{full} is encrypted to other recipients"))
     }
