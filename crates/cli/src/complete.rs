@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     /// The arguments whose values are no names of the configuration, and no files.
-    const FREE: [&str; 44] = [
+    const FREE: [&str; 46] = [
         "file",
         "host",
         "setting",
@@ -165,6 +165,8 @@ mod tests {
         "lasting",
         "start",
         "size",
+        "full_every",
+        "difference_size",
         "until",
         "run_as",
         "slot",

@@ -80,8 +80,8 @@ async fn cause(error: Error, ciphertext: &mut ByteStream) -> Error {
     no_damage(error)
 }
 
-/// Returns the error of a program, which is no damage even if the program says so: its caller
-/// compares the digest of the stored bytes.
+/// Returns the error of a program, which is no damage even if the program reports damage: its
+/// caller compares the digest of the stored bytes.
 fn no_damage(error: Error) -> Error {
     match error.kind() {
         Kind::Corrupt => {

@@ -1,5 +1,5 @@
-//! Errors after a decryption by a program of the operator: it may return other bytes than those that
-//! were encrypted, and then nothing is known about the stored bytes.
+//! Errors after a decryption by a program of the operator: it may return other bytes than were
+//! encrypted, and then nothing is known about the stored bytes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

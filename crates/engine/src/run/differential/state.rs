@@ -45,8 +45,8 @@ pub(super) struct FullState {
     /// The digest of its plaintext.
     pub(super) plaintext: Digest,
     encryption: Option<String>,
-    /// The fingerprints of what decides who can decrypt: those of a difference must be able to decrypt the full
-    /// backup, too.
+    /// The fingerprints of what decides who can decrypt: the readers of a difference must be able to
+    /// decrypt the full backup, too.
     recipients: Vec<String>,
     /// The destinations that received it.
     pub(super) destinations: BTreeSet<String>,
