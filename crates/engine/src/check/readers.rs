@@ -58,6 +58,7 @@ async fn check_offline(
     encryption: &str,
     recipients: &[String],
 ) -> Option<Finding> {
+    // Other findings report identities that cannot be read.
     let none = Identities::none();
     let configured = drill_identities(&none, &job.drill, config).await.ok()?;
     let decrypt = registry.decryption(encryption, &configured).ok()?;

@@ -93,15 +93,15 @@ async fn check_drills(config: &Config, job: &Job) -> Option<Finding> {
 }
 
 /// Returns true if programs drill the dumps of the job, or `None` if some of its dumps are of
-/// PostgreSQL.
+/// PostgreSQL or unknown.
 async fn foreign_drills(job: &Job) -> Option<bool> {
     let mut has_drill = false;
     for dump in &job.dump {
-        // Another finding reports a dump that cannot be built.
+        // Other findings report a dump that cannot be built or discovered.
         let dump = dump(&job.site).ok()?;
         let format = dump.foreign_format()?;
-        let subjects = dump.discover().await.map(|discovery| discovery.subjects).unwrap_or_default();
-        let programs = subjects.iter().filter_map(|found| dump.restore_programs(&found.subject, &format));
+        let discovery = dump.discover().await.ok()?;
+        let programs = discovery.subjects.iter().filter_map(|found| dump.restore_programs(&found.subject, &format));
         has_drill |= programs.into_iter().any(|programs| programs.drill.is_some());
     }
     (!job.dump.is_empty()).then_some(has_drill)
@@ -138,6 +138,7 @@ fn check_identities(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
     if config.decrypt.is_empty() {
         return findings;
     }
+    // Another finding reports an encryption that cannot be built.
     let encryptions = jobs.iter().filter_map(|job| Some(job.encrypt.as_ref()?(&()).ok()?.name().to_owned()));
     for name in encryptions.collect::<BTreeSet<_>>().iter().filter(|name| config.decrypt.contains_key(*name)) {
         let message =
