@@ -45,7 +45,7 @@ pub(super) struct FullState {
     /// The digest of its plaintext.
     pub(super) plaintext: Digest,
     encryption: Option<String>,
-    /// The fingerprints of what decides who can decrypt: the readers of a difference must be able to
+    /// The fingerprints of what decides who can decrypt: a reader of a difference must be able to
     /// decrypt the full backup, too.
     recipients: Vec<String>,
     /// The destinations that received it.
