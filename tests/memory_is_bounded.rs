@@ -67,6 +67,7 @@ fn differences_take_at_most_16_mb_more_memory() {
         test_env.configure(&Job { dump, more, ..Job::default() });
         std::thread::sleep(std::time::Duration::from_millis(1050));
         let (report, peak) = run(&test_env);
+        assert!(peak > 0);
         (report["artifacts"][0]["difference"].is_object(), peak)
     };
     let differential = "differential = { full_every = '7d' }";

@@ -26,6 +26,16 @@ pub fn is_temp_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compress::{Compression, DEFAULT_LEVEL};
+    use crate::encryption_name::EncryptionName;
+
+    #[test]
+    fn no_encryption_has_the_end_of_another_file() {
+        let compression = Compression::Zstd { level: DEFAULT_LEVEL, threads: 1 };
+        for end in [SUFFIX, compression.extension()] {
+            assert!(EncryptionName::new(end.trim_start_matches('.')).is_err(), "{end}");
+        }
+    }
 
     #[test]
     fn recognises_temporary_names() {

@@ -11,8 +11,13 @@ pub struct EncryptionName(String);
 
 /// The maximum length of a name in bytes.
 const MAX_BYTES: usize = 16;
-/// Ends of file names with another meaning.
-const RESERVED: [&str; 12] = ["age", "base", "dir", "dump", "gz", "json", "lz4", "rdiff", "sig", "sql", "tar", "zst"];
+/// Ends of file names with another meaning: of formats, compressions, records, checksums, temporary
+/// files, WAL and pages.
+const RESERVED: [&str; 38] = [
+    "age", "backup", "base", "blocks", "bz2", "dat", "details", "dir", "dump", "gz", "header", "history", "html",
+    "json", "lock", "lz4", "md", "md5", "partial", "rdiff", "sha1", "sha224", "sha256", "sha384", "sha512", "sig",
+    "spool", "sql", "tar", "tbz2", "tgz", "tmp", "toc", "txt", "xz", "zip", "zst", "zstd",
+];
 
 impl EncryptionName {
     /// Creates a name.
@@ -30,7 +35,7 @@ impl EncryptionName {
             return usage(message, "choose the end of the names of its files, such as \"gpg\"");
         }
         if RESERVED.contains(&name) {
-            let message = "an encryption by a program cannot have this name: files that end with it are others";
+            let message = "an encryption by a program cannot have this name, which other files end with";
             return usage(message, "choose another name, such as \"gpg\"; age needs no program");
         }
         Ok(Self(name.to_owned()))
@@ -51,13 +56,28 @@ impl fmt::Display for EncryptionName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::OWN;
+    use crate::key::DETAILS;
+    use crate::{difference, header, signature};
+
+    #[test]
+    fn ends_of_other_files_are_reserved() {
+        let formats: Vec<String> = OWN.iter().map(|format| format.extension().into_owned()).collect();
+        let others = [DETAILS, difference::EXTENSION, header::SEALED, header::WORD, signature::SIGNATURE];
+        for extension in formats.iter().map(String::as_str).chain(others) {
+            for name in extension.split('.').filter(|name| !name.is_empty()) {
+                assert!(EncryptionName::new(name).is_err(), "{name}");
+            }
+        }
+        assert!(RESERVED.is_sorted(), "{RESERVED:?}");
+    }
 
     #[test]
     fn names_are_ends_of_file_names_without_other_meaning() {
         for name in ["gpg", "asc", "enc2", "abcdefghijklmnop"] {
             assert_eq!(EncryptionName::new(name).unwrap().to_string(), name);
         }
-        for name in ["", "GPG", "2gpg", "a.b", "age-header", "abcdefghijklmnopq", "age", "json", "sig", "zst"] {
+        for name in ["", "GPG", "2gpg", "a.b", "age-header", "abcdefghijklmnopq", "age", "json", "sig", "xz"] {
             let error = EncryptionName::new(name).unwrap_err();
             assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{name}: {error:?}");
         }

@@ -29,7 +29,7 @@ pub enum Format {
 }
 
 /// The formats of Longshore's own dumps and base backups.
-const OWN: [Format; 5] = [Format::Custom, Format::Plain, Format::Tar, Format::Directory, Format::Base];
+pub(crate) const OWN: [Format; 5] = [Format::Custom, Format::Plain, Format::Tar, Format::Directory, Format::Base];
 
 impl Format {
     /// Returns the format of a dump that begins with `head` (at least 512 bytes). Anything that is

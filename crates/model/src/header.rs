@@ -17,9 +17,9 @@ use crate::error::Result;
 use crate::key::{Key, Timestamp};
 
 /// The suffix of an encrypted file.
-const SEALED: &str = ".age";
+pub(crate) const SEALED: &str = ".age";
 /// The word before the time of a header.
-const WORD: &str = ".header.";
+pub(crate) const WORD: &str = ".header.";
 /// The suffix of a header.
 const HEADER: &str = ".age-header";
 /// The number of digits that identify a set of recipients.

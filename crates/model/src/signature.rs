@@ -15,7 +15,7 @@ use crate::mark::MarkName;
 use crate::run_report::ReportName;
 
 /// The suffix of the key of a signature, after the key of its record.
-const SIGNATURE: &str = ".sig";
+pub(crate) const SIGNATURE: &str = ".sig";
 
 /// The maximum size of a signature in bytes.
 pub const MAX_SIGNATURE_BYTES: usize = 16 << 10;

@@ -133,7 +133,7 @@ impl Begin {
 
 fn unencrypted(program: &ExecProgram, subject: &str, problem: &str) -> Error {
     Error::new(Stage::Encrypt, Kind::Failed, subject, format!("{} {problem}", program.path().display()))
-        .hint("correct program: it must write the encrypted bytes to standard output")
+        .hint("correct the program, which must write the encrypted bytes to standard output")
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 mod roff;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
@@ -56,11 +57,11 @@ pub(super) fn man(folder: &Path, output: Output) -> Result<Exit> {
         _ => folder,
     };
     std::fs::create_dir_all(folder).map_err(|error| write_error(folder, error))?;
-    let pages = folder.join(format!(".longshore-{}.partial", std::process::id()));
-    std::fs::create_dir(&pages).map_err(|error| write_error(&pages, error))?;
-    let published = write(&pages).map_err(|error| write_error(&pages, error)).and_then(|()| publish(&pages, folder));
-    std::fs::remove_dir_all(&pages).map_err(|error| write_error(&pages, error))?;
-    published?;
+    let pages = tempfile::Builder::new().prefix(TEMP_PREFIX).tempdir_in(folder);
+    let pages = pages.map_err(|error| write_error(folder, error))?;
+    write(pages.path()).map_err(|error| write_error(pages.path(), error))?;
+    publish(pages.path(), folder)?;
+    pages.close().map_err(|error| write_error(folder, error))?;
     output.line(format_args!("wrote man pages to {}", folder.display()));
     Ok(Exit::Done)
 }
@@ -81,6 +82,10 @@ fn write(pages: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// The beginning of the names of temporary files and folders. The names are unique, so what an
+/// interrupted run leaves does not disturb later ones.
+const TEMP_PREFIX: &str = ".longshore-";
 
 /// The folders of pages.
 const SECTIONS: [&str; 3] = ["man1", "man5", "man7"];
@@ -104,11 +109,7 @@ fn publish(pages: &Path, folder: &Path) -> Result<()> {
     }
     for name in names {
         let path = folder.join(&name);
-        // A page is replaced as a whole, and never written in place.
-        let new = path.with_extension("partial");
-        copy(&pages.join(&name), &new)
-            .and_then(|()| std::fs::rename(&new, &path))
-            .map_err(|error| write_error(&path, error))?;
+        replace(&pages.join(&name), &path).map_err(|error| write_error(&path, error))?;
     }
     Ok(())
 }
@@ -123,13 +124,41 @@ fn is_own_page(path: &Path) -> bool {
     is_file && text().lines().take(5).any(|line| TITLES.iter().any(|title| line.starts_with(title)))
 }
 
-/// Copies a file to a new file.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
-    io::copy(&mut from, &mut to).map(drop)
+/// Copies a page to `to`, which is replaced as a whole, and never written in place.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    let mut new = builder.prefix(TEMP_PREFIX).permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    io::copy(&mut File::open(from)?, &mut new)?;
+    new.persist(to)?;
+    Ok(())
 }
 
 /// Returns the names of the files in a directory.
 fn names(folder: &Path) -> io::Result<Vec<OsString>> {
     std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_of_an_interrupted_run_block_no_later_one() {
+        let (pages, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for section in SECTIONS {
+            std::fs::create_dir(pages.path().join(section)).unwrap();
+        }
+        std::fs::write(pages.path().join("man1/longshore.1"), ".TH longshore 1\n").unwrap();
+        std::fs::create_dir(folder.path().join("man1")).unwrap();
+        std::fs::write(folder.path().join("man1/longshore.partial"), "left by a release before").unwrap();
+        std::fs::write(folder.path().join("man1/.longshore-abc"), "left by another run").unwrap();
+        let page = folder.path().join("man1/longshore.1");
+        for _ in 0..2 {
+            publish(pages.path(), folder.path()).unwrap();
+            assert!(is_own_page(&page));
+            assert_eq!(page.metadata().unwrap().permissions().mode() & 0o777, 0o644);
+        }
+        assert_eq!(names(&folder.path().join("man1")).unwrap().len(), 3);
+    }
 }

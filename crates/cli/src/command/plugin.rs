@@ -39,7 +39,7 @@ async fn run_test(args: PluginTest, config: &Path, output: Output) -> Result<Exi
 /// configuration has one.
 fn located(program: &str, config: &Path) -> Result<PathBuf> {
     let plugin_dir = match !program.contains('/') && config.exists() {
-        true => Config::load(config, &registry())?.plugin_dir,
+        true => Config::load(config, &registry()).map_err(|error| or_path(error, program))?.plugin_dir,
         false => None,
     };
     match plugin_dir {
@@ -47,6 +47,13 @@ fn located(program: &str, config: &Path) -> Result<PathBuf> {
         None => std::path::absolute(program)
             .map_err(|error| Error::io(Stage::Config, program, "cannot find the program", error)),
     }
+}
+
+/// Adds the hint that a path needs no configuration, which cannot be read.
+fn or_path(error: Error, program: &str) -> Error {
+    let path = format!("pass ./{program} if you mean a file in the working directory");
+    let hint = error.remedy().map_or_else(|| path.clone(), |hint| format!("{hint}; or {path}"));
+    error.hint(hint)
 }
 
 fn write_skeleton(args: &PluginNew, output: Output) -> Result<Exit> {
@@ -70,4 +77,19 @@ fn write_skeleton(args: &PluginNew, output: Output) -> Result<Exit> {
     output.line(format_args!("wrote {path}"));
     output.note(format_args!("test it with `longshore plugin test {path} --setting path=DIR`"));
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_by_path_needs_no_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "plugin_dirs = '/'").unwrap();
+        let error = located("store", &config).unwrap_err();
+        assert!(error.remedy().unwrap().contains("./store"), "{error:?}");
+        assert!(located("./store", &config).unwrap().ends_with("store"));
+    }
 }

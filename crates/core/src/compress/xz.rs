@@ -12,17 +12,26 @@ use crate::stream::{self, ByteStream};
 const MEMORY_KIB: u32 = 100 << 10;
 
 /// Decompresses xz, in at most 100 MiB of memory. A truncated stream or a wrong checksum is an
-/// error of kind [`Kind::Corrupt`]; a file that requires more memory is refused.
+/// error of kind [`Kind::Corrupt`]. A file that requires more memory, or a feature that is not
+/// supported here, is refused.
 pub fn unxz(stream: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
     stream::transform(stream, decode_error(subject, "incomplete or damaged xz file"), move |reader, writer| {
         writer.copy_from(&mut XzReader::new_mem_limit(reader, true, MEMORY_KIB)).map_err(|error| {
-            if error.kind() != io::ErrorKind::OutOfMemory {
-                return error;
-            }
-            let message = format!("requires more than {} MiB of memory to decompress", MEMORY_KIB >> 10);
-            let error = Error::new(Stage::Compress, Kind::Refused, label, message);
-            error.hint("decompress the file with `xz -d`, or compress it again with `xz -9`").into()
+            let (message, hint) = match error.kind() {
+                io::ErrorKind::OutOfMemory => (
+                    format!("requires more than {} MiB of memory to decompress", MEMORY_KIB >> 10),
+                    format!("decompress the file with `xz -dc {label}`, or compress it again with `xz -9`"),
+                ),
+                // The checksum of the header is good, so a newer or a rare feature is no damage.
+                // An unknown filter has the kind of damaged data, but all filters of xz are known.
+                io::ErrorKind::Unsupported => (
+                    "uses a feature of xz that is not supported here".to_owned(),
+                    format!("decompress the file with `xz -dc {label}`"),
+                ),
+                _ => return error,
+            };
+            Error::new(Stage::Compress, Kind::Refused, label, message).because(error).hint(hint).into()
         })
     })
 }
@@ -60,6 +69,9 @@ mod tests {
         0x00, 0x00, 0x00, 0x04, 0x59, 0x5a,
     ];
 
+    /// The beginning of a file whose check is of the reserved kind 2, with the right checksum.
+    const UNKNOWN_CHECK: &[u8] = &[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x02, 0xd3, 0x73, 0xd7, 0xaf];
+
     async fn decompressed(bytes: Vec<u8>) -> Result<bytes::Bytes> {
         collect(unxz(from_bytes(bytes), "x"), 1 << 20, Stage::Compress, "").await
     }
@@ -92,6 +104,18 @@ mod tests {
         for trailing in [&b"x"[..], &[0; 5], &[0, 0, 0, 0, b'x']] {
             assert_eq!(decompressed([ONE, trailing].concat()).await.unwrap_err().kind(), Kind::Corrupt);
         }
+    }
+
+    #[tokio::test]
+    async fn unsupported_check_is_refused_and_no_damage() {
+        for bytes in [UNKNOWN_CHECK.to_vec(), [UNKNOWN_CHECK, &ONE[12..]].concat(), [ONE, UNKNOWN_CHECK].concat()] {
+            let error = decompressed(bytes).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Refused, "{error}");
+            assert!(error.remedy().unwrap().contains("xz -dc x"), "{error:?}");
+        }
+        let mut changed = UNKNOWN_CHECK.to_vec();
+        changed[8] ^= 1;
+        assert_eq!(decompressed(changed).await.unwrap_err().kind(), Kind::Corrupt);
     }
 
     #[tokio::test]

@@ -74,9 +74,9 @@ pub struct Encoded {
 }
 
 impl Differ {
-    /// Decides the kind of the backup, which will be compressed so, and begins its stream. Reads at
-    /// most [`HELD_BYTES`] and a chunk before that. An error of the dump becomes an error of the
-    /// stream.
+    /// Decides the kind of the backup by its size with this compression, and begins its stream.
+    /// Reads at most [`HELD_BYTES`] and a chunk before that. An error of the dump becomes an error
+    /// of the stream.
     pub async fn begin(self, dump: ByteStream, compression: Compression, subject: &str) -> Encoded {
         let outcome = OnEnd::new();
         let (on_end, subject) = (outcome.clone(), subject.to_owned());
@@ -127,7 +127,7 @@ impl Differ {
     }
 }
 
-/// Encodes the begin of a dump, and holds it. Returns true if the dump has ended.
+/// Encodes the beginning of a dump, and holds it. Returns true if the dump has ended.
 fn hold(
     reader: &mut StreamReader,
     encoder: &mut Encoder<File>,

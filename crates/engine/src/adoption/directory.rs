@@ -13,7 +13,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 const BLOCK: u64 = 512;
 
 /// Packs the files of a dump, its table of contents first. Fails if a file does not have the listed
-/// size.
+/// size: another program may still be writing it, which is no damage.
 pub(super) fn packed(store: Arc<dyn Store>, file: &Adopted) -> ByteStream {
     let contents = Entry::new(file.key.clone(), file.own_bytes());
     let files: Vec<Entry> = std::iter::once(contents).chain(file.parts.iter().cloned()).collect();
@@ -28,8 +28,9 @@ pub(super) fn packed(store: Arc<dyn Store>, file: &Adopted) -> ByteStream {
                 yield chunk;
             }
             if bytes != file.bytes {
-                let message = format!("has {bytes} bytes, but was listed with {}", file.bytes);
-                Err(Error::new(Stage::Catalog, Kind::Corrupt, file.key.as_str(), message))?;
+                let message = format!("changed while it was read: {bytes} bytes instead of {}", file.bytes);
+                Err(Error::new(Stage::Catalog, Kind::Failed, file.key.as_str(), message)
+                    .hint("run `longshore adopt take` again when the file is complete"))?;
             }
             yield zeros(bytes.next_multiple_of(BLOCK) - bytes);
         }
@@ -58,4 +59,41 @@ fn header(file: &Entry) -> Result<Bytes> {
 fn zeros(length: u64) -> Bytes {
     const ZEROS: [u8; 2 * BLOCK as usize] = [0; 2 * BLOCK as usize];
     Bytes::from_static(&ZEROS).slice(..length as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use longshore_catalog::catalog::Series;
+    use longshore_core::key::{BackupName, Key};
+    use longshore_core::stream::drain;
+    use longshore_core::subject::Subject;
+    use longshore_testkit::memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn file_of_another_size_is_no_damage() {
+        let store = MemoryStore::new();
+        let [contents, part] = ["app/toc.dat", "app/1.dat"].map(|key| Key::parse(key).unwrap());
+        let file = Adopted {
+            name: BackupName::from_adopted_key(&contents),
+            series: Series { cluster: "main".to_owned(), subject: Subject::database("app"), job: "old".to_owned() },
+            time: Utc::now(),
+            key: contents.clone(),
+            bytes: 6,
+            parts: vec![Entry::new(part.clone(), 3)],
+            checksums: Vec::new(),
+            marks: Default::default(),
+        };
+        store.put(&contents, "toc");
+        for (rows, is_good) in [("row", true), ("ro", false), ("rows", false)] {
+            store.put(&part, rows);
+            let result = drain(packed(Arc::new(store.clone()), &file)).await;
+            assert_eq!(result.is_ok(), is_good, "{rows}");
+            let Err(error) = result else { continue };
+            assert_eq!((error.kind(), error.subject()), (Kind::Failed, part.as_str()));
+            assert!(error.remedy().unwrap().contains("adopt take"), "{error:?}");
+        }
+    }
 }

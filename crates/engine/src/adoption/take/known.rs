@@ -37,9 +37,13 @@ impl KnownBackup {
     }
 }
 
-/// The known backups, by name.
+/// The known backups.
 #[derive(Debug, Default)]
-pub(super) struct KnownBackups(BTreeMap<BackupName, KnownBackup>);
+pub(super) struct KnownBackups {
+    by_name: BTreeMap<BackupName, KnownBackup>,
+    /// The names of the backups that were made of files.
+    by_file: BTreeMap<Key, BackupName>,
+}
 
 impl KnownBackups {
     /// Reads the backups at the destinations of a job. `source` is the destination of the adopted
@@ -65,27 +69,30 @@ impl KnownBackups {
             time: manifest.time.time(),
             plaintext: manifest.artifact.plaintext.clone(),
         };
-        self.0.insert(name.clone(), backup);
+        if let Some(file) = &backup.file {
+            self.by_file.insert(file.clone(), name.clone());
+        }
+        self.by_name.insert(name.clone(), backup);
     }
 
     /// Returns the files that backups were made of.
     pub(super) fn files(&self) -> impl Iterator<Item = &Key> {
-        self.0.values().filter_map(|backup| backup.file.as_ref())
+        self.by_file.keys()
     }
 
     /// Returns true if a backup was made of a file.
     pub(super) fn has_file(&self, key: &Key) -> bool {
-        self.of_file(key).is_some()
+        self.by_file.contains_key(key)
     }
 
     /// Returns the backup that was made of a file.
     pub(super) fn of_file(&self, key: &Key) -> Option<&KnownBackup> {
-        self.0.values().find(|backup| backup.file.as_ref() == Some(key))
+        self.named(self.by_file.get(key)?)
     }
 
     /// Returns the backup of this name.
     pub(super) fn named(&self, name: &BackupName) -> Option<&KnownBackup> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// Returns the backups of a subject that were made of files of this size, and whose time is in
@@ -97,7 +104,7 @@ impl KnownBackups {
         from: DateTime<Utc>,
         period: TimeDelta,
     ) -> impl Iterator<Item = &KnownBackup> {
-        self.0.values().filter(move |backup| {
+        self.by_name.values().filter(move |backup| {
             backup.is_of(subject)
                 && backup.file.is_some()
                 && backup.file_bytes == file_bytes

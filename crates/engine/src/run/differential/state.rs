@@ -282,7 +282,7 @@ impl StateFolder {
     }
 }
 
-/// Returns the begin of the names of files that are being written.
+/// Returns the beginning of the names of files that are being written.
 fn new_prefix(subject: &Subject) -> String {
     format!("{}.new-", subject.segment())
 }
