@@ -19,8 +19,9 @@ use crate::task::Task;
 
 /// The time after which a due time that was not started counts as missed.
 pub const GRACE: TimeDelta = TimeDelta::minutes(5);
-/// The furthest that the beginning of a run may be ahead of the clock. A run further ahead was recorded
-/// with a wrong clock and serves no due time; otherwise it would prevent all starts until then.
+/// The furthest that the beginning of a run may be ahead of the clock. A run further ahead was
+/// recorded with a wrong clock and serves no due time; otherwise it would prevent all starts until
+/// then.
 const MAX_CLOCK_LEAD: TimeDelta = TimeDelta::minutes(5);
 /// The most missed due times to count.
 const MAX_MISSED: u32 = 1000;
