@@ -383,7 +383,7 @@ mod slow {
             let is_killed = (0..20).any(|_| kill_at(&test_env, arguments, step));
             assert!(is_killed, "{arguments:?} {step:?}");
             test_env.configure(&Job { dump, more: WEEKLY, ..Job::default() });
-            // Every listed backup is complete, the last full backup is known, and the next run is good.
+            // All listed backups are complete, the last full one is known, the next run is good.
             test_env.run_with_identity(&["verify", "--all"]).expect(0);
             run(&test_env).omits("instead of a difference").stdout_shows("shop, difference");
             test_env.run_with_identity(&["verify", "--all"]).expect(0);
